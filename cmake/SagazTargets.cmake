@@ -1,0 +1,79 @@
+# How a target of sagaz is built, and how its tests are found. Everything offline: dependencies
+# come from the distribution by find_package or pkg-config.
+
+include(GNUInstallDirs)
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+if(PROJECT_IS_TOP_LEVEL)
+  find_program(SAGAZ_CCACHE ccache)
+  if(SAGAZ_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${SAGAZ_CCACHE})
+  endif()
+  find_program(SAGAZ_MOLD mold)
+  if(SAGAZ_MOLD)
+    add_link_options(-fuse-ld=mold)
+  endif()
+endif()
+
+set(SAGAZ_SANITIZE "" CACHE STRING "Sanitizers, as in -fsanitize=: address,undefined or thread")
+if(SAGAZ_SANITIZE)
+  add_compile_options(-fsanitize=${SAGAZ_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${SAGAZ_SANITIZE})
+endif()
+option(SAGAZ_WERROR "Warnings are errors (the presets turn it on)" OFF)
+
+function(sagaz_flags target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow
+    -Wnon-virtual-dtor -Wold-style-cast -Wformat=2 $<$<BOOL:${SAGAZ_WERROR}>:-Werror>)
+endfunction()
+
+# sagaz_library(name [SOURCES ...] [LINK PUBLIC|PRIVATE libs...]): one installable library.
+function(sagaz_library name)
+  cmake_parse_arguments(arg "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  add_library(${name} ${arg_SOURCES})
+  string(REPLACE "sagaz_" "" short ${name})
+  add_library(sagaz::${short} ALIAS ${name})
+  set_target_properties(${name} PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 0.1
+                                           EXPORT_NAME ${short})
+  target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}> PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  target_compile_features(${name} PUBLIC cxx_std_20)
+  target_link_libraries(${name} PUBLIC ${arg_PUBLIC} PRIVATE ${arg_PRIVATE})
+  sagaz_flags(${name})
+endfunction()
+
+# sagaz_test(name SOURCES ... [LINK libs...] [LABELS ...] [TIMEOUT s]): one gtest binary whose
+# tests ctest knows one by one. Labels: unit, conformance, simulation, postgres, kafka, chaos.
+if(SAGAZ_TESTS)
+  enable_testing()
+  find_package(GTest REQUIRED)
+  include(GoogleTest)
+endif()
+function(sagaz_test name)
+  cmake_parse_arguments(arg "SERIAL" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
+  if(NOT SAGAZ_TESTS)
+    return()
+  endif()
+  add_executable(${name} ${arg_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE ${arg_LINK} GTest::gtest_main)
+  sagaz_flags(${name})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 60)
+  endif()
+  set(properties TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
+  if(arg_SERIAL)
+    list(APPEND properties RUN_SERIAL ON)
+  endif()
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 30
+    PROPERTIES ${properties})
+endfunction()

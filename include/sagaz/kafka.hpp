@@ -1,0 +1,27 @@
+#pragma once
+
+#include <sagaz/broker.hpp>
+#include <sagaz/export.hpp>
+
+#include <map>
+#include <memory>
+#include <string>
+
+namespace sagaz::inline v0::kafka {
+
+struct Options {
+    /// Comma-separated host:port.
+    std::string bootstrap_servers{};
+    /// Passed to librdkafka after a check against an allow-list: transport, TLS, SASL, sizes and
+    /// linger. What the relay's promises rest on (acks, idempotence, partitioner, time-outs of
+    /// messages) cannot be set; trying throws `invalid` (`broker_option`).
+    std::map<std::string, std::string> client{};
+    std::size_t queue_max{20'000};                       ///< Messages in the client at most.
+    std::size_t queue_max_bytes{std::size_t{16} << 20};  ///< Their bytes at most.
+};
+
+/// Opens a Kafka destination: idempotent, acks=all, gapless, murmur2_random partitions.
+/// Does not connect here; throws `invalid` for options that cannot be right.
+SAGAZ_EXPORT std::unique_ptr<Broker> open(Options options);
+
+}  // namespace sagaz::inline v0::kafka

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <sagaz/export.hpp>
+#include <sagaz/store.hpp>
+#include <sagaz/transaction.hpp>
+
+#include <memory>
+#include <string>
+
+struct pg_conn;  // libpq's PGconn
+
+namespace sagaz::inline v0 {
+
+namespace postgres {
+
+struct Options {
+    std::string schema{"sagaz"};
+    std::string destination{"default"};
+    Milliseconds connect_timeout{5'000};
+    Milliseconds statement_timeout{15'000};  ///< Kept by the client: works through a pooler.
+};
+
+/// Opens the log of a destination. `url` is any libpq connection string. Connects at the first
+/// `attach`, not here; throws `invalid` for a URL or a schema name that cannot be right.
+SAGAZ_EXPORT std::unique_ptr<Store> open(const std::string& url, Options options = {});
+
+/// The caller's own libpq connection, with a transaction open on it. Blocks for one round trip
+/// per statement. A failed statement throws `sagaz::Error` of the kind of its SQLSTATE.
+class SAGAZ_EXPORT LibpqTransaction final : public Transaction {
+public:
+    explicit LibpqTransaction(pg_conn* connection);
+    Rows execute(const Statement& statement) override;
+
+private:
+    pg_conn* connection_;
+};
+
+}  // namespace postgres
+
+/// `outbox.append(connection, event)` with a `PGconn*`.
+template <>
+struct Adapter<pg_conn*> {
+    using type = postgres::LibpqTransaction;
+};
+
+}  // namespace sagaz::inline v0

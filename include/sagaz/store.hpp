@@ -1,0 +1,269 @@
+#pragma once
+
+#include <sagaz/event.hpp>
+#include <sagaz/export.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// The Store port: what a relay asks of a database. Users open one (sagaz::postgres::open) and
+/// hand it over; only a new database backend implements it, proved by the conformance suite.
+///
+/// The log is read by snapshots. A relay takes a snapshot `target` and delivers exactly the rows
+/// that are visible in `target` and not in `done`, in the order of their positions; when none is
+/// left, `done := target`. A transaction that committed late (its rows have positions below ones
+/// already delivered) is thus delivered without waiting for the oldest transaction.
+namespace sagaz::inline v0 {
+
+/// Which transactions had finished at one moment (PostgreSQL's `pg_snapshot`): all below `xmin`,
+/// none at or above `xmax`, and between them all but those in `running`.
+struct SAGAZ_EXPORT Snapshot {
+    std::uint64_t xmin{1};
+    std::uint64_t xmax{1};
+    std::vector<std::uint64_t> running{};  ///< Ascending.
+
+    /// True when `transaction` had finished (committed or not) before the snapshot was taken.
+    bool sees(std::uint64_t transaction) const noexcept;
+
+    /// Reads and writes PostgreSQL's text form, "10:20:10,14". Throws `fatal` for anything else.
+    static Snapshot parse(std::string_view text);
+    std::string text() const;
+
+    bool operator==(const Snapshot&) const = default;
+};
+
+/// How far one slot has come, as it is stored: delivered are all rows visible in `done`, and of
+/// those visible in `target` the ones at or below `position`.
+struct Cursor {
+    std::int64_t n{};  ///< Grows with each store; the newest row counts.
+    Snapshot done{};
+    Snapshot target{};
+    std::uint64_t done_ceiling{};    ///< Above every transaction id given out when `done` was taken.
+    std::uint64_t target_ceiling{};  ///< The same for `target`. Zero: not known.
+    std::int64_t position{};
+    std::int64_t last{};             ///< The highest position delivered up to `done`.
+
+    bool operator==(const Cursor&) const = default;
+};
+
+/// One event of the log. The views belong to its batch.
+struct Row {
+    std::int16_t slot{};
+    bool held{};  ///< An optimistic publisher may still send it.
+    std::uint64_t transaction{};
+    std::int64_t position{};
+    Id event_id{};
+    Time created_at{};
+    std::string_view topic{};  ///< Empty: the template of the settings.
+    std::optional<std::string_view> key{};
+    std::string_view event_type{};
+    std::string_view content_type{};
+    std::string_view payload{};
+    std::string_view headers{};  ///< JSON: an object, or an array of [name, value]; may be empty.
+    std::optional<std::string_view> aggregate_id{};
+};
+
+/// Rows and the memory behind their views. Immutable once returned.
+class SAGAZ_EXPORT Batch {
+public:
+    Batch() = default;
+    virtual ~Batch();
+    Batch(const Batch&) = delete;
+    Batch& operator=(const Batch&) = delete;
+
+    std::vector<Row> rows{};   ///< By slot, and by position within a slot.
+    std::size_t bytes{};       ///< Memory that the batch holds, about.
+};
+
+enum class OnRefused { park_key, park_event };
+
+/// What shapes bytes and order. Lives in the database so that two processes cannot disagree.
+struct Settings {
+    std::int16_t slot_count{16};
+    std::string topic_template{"events.{event_type}"};
+    std::string source{};  ///< `ce_source`.
+    OnRefused on_refused{OnRefused::park_key};
+};
+
+struct Attached {
+    Id incarnation{};  ///< The database's memory; a crash or a promotion changes it.
+    Settings settings{};
+};
+
+/// Written with every heartbeat, for `sagaz status`.
+struct Report {
+    std::uint64_t published{};  ///< Since this relay started.
+    std::string down_reason{};  ///< Empty: the destination is up.
+    std::int64_t down_for_ms{}; ///< For how long it has been down.
+};
+
+/// A slot as `observe` saw it.
+struct SlotView {
+    std::int16_t slot{};
+    std::int64_t epoch{};
+    std::optional<Id> owner{};
+    std::int64_t owner_beat{-1};  ///< The owner's heartbeat counter; -1: it has none.
+};
+
+struct OwnedSlot {
+    std::int16_t slot{};
+    std::int64_t epoch{};
+    bool operator==(const OwnedSlot&) const = default;
+};
+
+/// A (topic, key) that must not be sent because an earlier event of it is parked.
+struct StoppedKey {
+    std::int16_t slot{};
+    std::string topic{};
+    std::string key{};
+};
+
+struct Loaded {
+    struct SlotCursor {
+        std::int16_t slot{};
+        Cursor cursor{};
+    };
+    std::vector<SlotCursor> cursors{};     ///< One for each slot asked for.
+    std::vector<StoppedKey> stopped{};
+    std::uint64_t gate{};  ///< Log position by which all that the cursors' targets see is written.
+};
+
+struct Opening {
+    Snapshot target{};
+    std::uint64_t ceiling{};      ///< Above every transaction id given out so far.
+    std::int64_t last_position{}; ///< No row visible in `target` has a higher position.
+    std::uint64_t gate{};         ///< Log position by which all that `target` sees is written.
+    std::uint64_t flushed{};      ///< Log position by which all is on disk.
+};
+
+/// Asks which late transactions have rows of `slot` in (after, upto]: any of `transactions`, and
+/// any in [range_min, range_end).
+struct LateQuery {
+    std::int16_t slot{};
+    std::int64_t after{};
+    std::int64_t upto{};
+    std::vector<std::uint64_t> transactions{};
+    std::uint64_t range_min{};
+    std::uint64_t range_end{};
+};
+
+struct LateTransaction {
+    std::int16_t slot{};
+    std::uint64_t transaction{};
+    bool operator==(const LateTransaction&) const = default;
+};
+
+/// Rows of `slot` in (after, upto] that are visible in `target` and not in `done`, by position;
+/// when `late` is not empty, only those of these transactions.
+struct SlotRange {
+    std::int16_t slot{};
+    const Snapshot* done{};
+    const Snapshot* target{};
+    std::int64_t after{};
+    std::int64_t upto{};
+    std::vector<std::uint64_t> late{};
+};
+
+struct ReadRequest {
+    std::vector<SlotRange> ranges{};
+    std::size_t rows_max{};   ///< A soft limit over all slots: equal positions are never split.
+    std::size_t bytes_max{};  ///< The same for payload bytes; at least one row a slot comes.
+};
+
+struct ReadResult {
+    struct Progress {
+        std::int16_t slot{};
+        std::int64_t read_to{};  ///< Every row of the range up to here has been returned.
+    };
+    std::unique_ptr<Batch> batch{};
+    std::vector<Progress> progress{};  ///< One for each range of the request, in its order.
+    std::uint64_t flushed{};
+};
+
+/// A cursor to store, if the slot is still owned in this epoch.
+struct CursorMove {
+    std::int16_t slot{};
+    std::int64_t epoch{};
+    Cursor cursor{};
+};
+
+/// An event to take off the log, in the same statement as the cursor that passes it.
+struct Parking {
+    std::int16_t slot{};
+    std::int64_t position{};
+    Id event_id{};
+    std::string reason{};
+    std::string detail{};
+};
+
+struct RowRef {
+    std::int16_t slot{};
+    std::int64_t position{};
+    Id event_id{};
+};
+
+enum class HoldState { held, released, gone };
+
+/// A destination's log in a database. One object belongs to one thread. Every call ends within
+/// the store's own deadline (`postgres::Options::statement_timeout`) and throws `sagaz::Error`:
+///
+/// - `unavailable`: not reachable or not ready; call again later. The store reconnects itself.
+/// - `unavailable`, code `incarnation_changed`: the database lost its memory; forget everything
+///   read from it and `attach` again.
+/// - `invalid` or `fatal`: a person must look (schema missing, permission, wrong version).
+///
+/// Every call but `attach` acts only within the incarnation of the last `attach`.
+class SAGAZ_EXPORT Store {
+public:
+    Store() = default;
+    virtual ~Store();
+    Store(const Store&) = delete;
+    Store& operator=(const Store&) = delete;
+
+    /// Connects, checks the schema, makes `relay` known, and learns the incarnation.
+    virtual Attached attach(const Id& relay) = 0;
+
+    /// Beats the relay's heart and returns every slot. One statement.
+    virtual std::vector<SlotView> observe(const Report& report) = 0;
+
+    /// Takes those of `slots` whose owner, epoch and beat are still as seen; skips contended ones.
+    virtual std::vector<OwnedSlot> acquire(std::span<const SlotView> slots) = 0;
+
+    /// Reads what a new owner must know; a statement later than the take-over.
+    virtual Loaded load(std::span<const OwnedSlot> slots) = 0;
+
+    virtual Opening open_window() = 0;
+
+    /// Looks for late rows; once a window. Index only.
+    virtual std::vector<LateTransaction> find_late(std::span<const LateQuery> queries) = 0;
+
+    /// Sends a read and returns; nothing else may be called before `finish_read`. The snapshots
+    /// of the request must live until then.
+    virtual void start_read(const ReadRequest& request) = 0;
+    virtual ReadResult finish_read() = 0;
+
+    /// The log position by which all is on disk. With `force` it first makes it pass everything
+    /// written before the call; that waits for the disk.
+    virtual std::uint64_t flushed(bool force) = 0;
+
+    /// Stores cursors and parks events: one statement, all or nothing for each slot. Returns the
+    /// slots that are still owned; the others were taken over and nothing of theirs was stored.
+    virtual std::vector<std::int16_t> store(std::span<const CursorMove> moves,
+                                            std::span<const Parking> parked) = 0;
+
+    /// What has become of held rows, in the order of `rows`.
+    virtual std::vector<HoldState> look_at(std::span<const RowRef> rows) = 0;
+
+    /// Gives slots back, if still owned in that epoch.
+    virtual void release(std::span<const OwnedSlot> slots) = 0;
+
+    /// Deletes cursors that no longer count. Cheap; called every few seconds.
+    virtual void tidy(std::span<const OwnedSlot> slots) = 0;
+};
+
+}  // namespace sagaz::inline v0

@@ -1,0 +1,77 @@
+-- Roles and grants for the newest schema. Idempotent: "sagaz migrate" runs it after the migrations
+-- unless --no-roles is given. Group roles without login; an existing one is taken as it is.
+
+DO $roles$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['producer', 'publisher', 'relay', 'consumer', 'reader'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = '@schema@_' || name) THEN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', '@schema@_' || name);
+        END IF;
+    END LOOP;
+END
+$roles$;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA @schema@ FROM PUBLIC;
+GRANT USAGE ON SCHEMA @schema@ TO @schema@_producer, @schema@_publisher, @schema@_relay, @schema@_consumer, @schema@_reader;
+
+-- Producer: the user's columns only. It cannot choose id, xid, slot or a hold; it can read back
+-- what identifies its rows, so that RETURNING works.
+GRANT INSERT (event_id, topic, key, event_type, content_type, payload, headers, aggregate_type,
+              aggregate_id, saga_id) ON @schema@.outbox TO @schema@_producer;
+GRANT SELECT (event_id, id, xid, slot, created_at) ON @schema@.outbox TO @schema@_producer;
+GRANT SELECT ON @schema@.incarnation TO @schema@_producer;
+GRANT USAGE ON SEQUENCE @schema@.outbox_id TO @schema@_producer;
+GRANT INSERT, SELECT ON @schema@.outbox_json TO @schema@_producer;
+GRANT EXECUTE ON FUNCTION
+    @schema@.uuid_v7(), @schema@.slot_of(text, uuid), @schema@.outbox_json_insert(),
+    @schema@.append(text, text, text, bytea, jsonb, text, uuid, text, text, text),
+    @schema@.append(text, text, text, text, jsonb, text, uuid, text, text, text),
+    @schema@.append(text, text, text, json, jsonb, text, uuid, text, text, text),
+    @schema@.append(text, text, text, jsonb, jsonb, text, uuid, text, text, text)
+TO @schema@_producer;
+
+-- Publisher: a producer that may take a hold.
+GRANT @schema@_producer TO @schema@_publisher;
+GRANT INSERT (held_until) ON @schema@.outbox TO @schema@_publisher;
+
+-- Relay: reads the log, owns slots, stores cursors, parks.
+DO $roles$
+BEGIN
+    FOR n IN 0..15 LOOP
+        EXECUTE format('GRANT SELECT, DELETE ON @schema@.outbox_%s TO @schema@_relay', lpad(n::text, 2, '0'));
+    END LOOP;
+END
+$roles$;
+GRANT SELECT, DELETE ON @schema@.outbox TO @schema@_relay;
+GRANT SELECT ON SEQUENCE @schema@.outbox_id TO @schema@_relay;
+GRANT SELECT, UPDATE ON @schema@.slot, @schema@.segment TO @schema@_relay;
+GRANT SELECT, INSERT, UPDATE, DELETE ON @schema@.relay TO @schema@_relay;
+GRANT SELECT, INSERT, DELETE ON @schema@.cursor TO @schema@_relay;
+GRANT SELECT, INSERT, UPDATE, DELETE ON @schema@.parked TO @schema@_relay;
+GRANT SELECT, INSERT, UPDATE ON @schema@.incarnation TO @schema@_relay;
+GRANT SELECT ON @schema@.setting, @schema@.destination, @schema@.schema_version, @schema@.backlog TO @schema@_relay;
+GRANT USAGE ON SEQUENCE @schema@.parked_position TO @schema@_relay;
+GRANT INSERT ON @schema@.audit TO @schema@_relay;
+GRANT EXECUTE ON FUNCTION @schema@.attach() TO @schema@_relay;
+
+-- Consumer: the inbox and nothing of the log.
+GRANT SELECT, INSERT, UPDATE ON @schema@.consumer_inbox, @schema@.consumer_inbox_default TO @schema@_consumer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON @schema@.inbox_attempt TO @schema@_consumer;
+GRANT SELECT, INSERT ON @schema@.parked TO @schema@_consumer;
+GRANT USAGE ON SEQUENCE @schema@.parked_position TO @schema@_consumer;
+GRANT SELECT ON @schema@.setting, @schema@.schema_version TO @schema@_consumer;
+
+-- Reader: sees everything but payloads.
+GRANT SELECT (xid, id, created_at, held_until, event_id, slot, topic, key, event_type, content_type,
+              aggregate_type, aggregate_id, saga_id) ON @schema@.outbox TO @schema@_reader;
+GRANT SELECT (direction, destination, consumer_name, position, event_id, slot, xid, state, reason, detail,
+              attempts, next_attempt_at, parked_at, created_at, original_id, topic, key, event_type,
+              content_type, aggregate_type, aggregate_id, saga_id) ON @schema@.parked TO @schema@_reader;
+GRANT SELECT (event_id, consumed_at, processing_duration_ms, consumer_name, original_id, source_topic,
+              event_type, payload_hash) ON @schema@.consumer_inbox TO @schema@_reader;
+GRANT SELECT ON @schema@.backlog, @schema@.slot, @schema@.segment, @schema@.relay, @schema@.cursor, @schema@.setting,
+    @schema@.destination, @schema@.schema_version, @schema@.incarnation, @schema@.audit,
+    @schema@.inbox_attempt TO @schema@_reader;
+GRANT SELECT ON SEQUENCE @schema@.outbox_id TO @schema@_reader;

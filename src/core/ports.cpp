@@ -1,0 +1,15 @@
+// The ports' destructors: one place for their vtables.
+#include <sagaz/broker.hpp>
+#include <sagaz/store.hpp>
+#include <sagaz/telemetry.hpp>
+#include <sagaz/transaction.hpp>
+
+namespace sagaz::inline v0 {
+
+Batch::~Batch() = default;
+Broker::~Broker() = default;
+Store::~Store() = default;
+Telemetry::~Telemetry() = default;
+Transaction::~Transaction() = default;
+
+}  // namespace sagaz::inline v0
