@@ -119,8 +119,9 @@ struct OwnedSlot {
 /// A (topic, key) that must not be sent because an earlier event of it is parked.
 struct StoppedKey {
     std::int16_t slot{};
-    std::string topic{};
+    std::string topic{};  ///< As it was written; empty: the template's for `event_type`.
     std::string key{};
+    std::string event_type{};  ///< Only needed when `topic` is empty.
 };
 
 struct Loaded {
@@ -253,6 +254,8 @@ public:
 
     /// Stores cursors and parks events: one statement, all or nothing for each slot. Returns the
     /// slots that are still owned; the others were taken over and nothing of theirs was stored.
+    /// Parking an event that is parked already changes nothing: the answer of an earlier try may
+    /// have been lost.
     virtual std::vector<std::int16_t> store(std::span<const CursorMove> moves,
                                             std::span<const Parking> parked) = 0;
 

@@ -1,0 +1,36 @@
+#pragma once
+
+#include "core/clock.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <random>
+
+namespace sagaz::inline v0::core {
+
+/// Doubling waits with full jitter ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015),
+/// but never below a quarter of the step, so that a failing server is not hammered by chance.
+class Backoff {
+public:
+    Backoff(Duration initial, Duration max, std::uint64_t seed)
+        : initial_(initial), max_(max), random_(seed) {}
+
+    /// The wait before the next try.
+    Duration next() {
+        const Duration step = std::min(max_, initial_ * (std::int64_t{1} << std::min(failures_, 20)));
+        ++failures_;
+        std::uniform_int_distribution<Duration::rep> wait(step.count() / 4, step.count());
+        return Duration{wait(random_)};
+    }
+
+    void reset() noexcept { failures_ = 0; }
+    int failures() const noexcept { return failures_; }
+
+private:
+    Duration initial_;
+    Duration max_;
+    int failures_{};
+    std::mt19937_64 random_;
+};
+
+}  // namespace sagaz::inline v0::core

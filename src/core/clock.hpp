@@ -1,0 +1,21 @@
+#pragma once
+
+#include <chrono>
+
+namespace sagaz::inline v0::core {
+
+/// A moment of this process's monotonic clock. Nothing here reads a wall clock.
+using Instant = std::chrono::steady_clock::time_point;
+using Duration = std::chrono::steady_clock::duration;
+
+/// Where the shells get the time from; the simulator has its own.
+class Clock {
+public:
+    Clock() = default;
+    virtual ~Clock() = default;
+    Clock(const Clock&) = delete;
+    Clock& operator=(const Clock&) = delete;
+    virtual Instant now() const = 0;
+};
+
+}  // namespace sagaz::inline v0::core

@@ -1,0 +1,361 @@
+#include "core/delivery.hpp"
+
+#include "core/assert.hpp"
+#include "core/plant.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace sagaz::inline v0::core {
+namespace {
+
+constexpr const char* kBehindParked = "behind_parked";
+constexpr const char* kBehindParkedText = "an earlier event of this key is parked";
+
+/// A row with memory of its own, so that one row that waits does not keep its whole batch.
+class OwnedRow final : public Batch {
+public:
+    explicit OwnedRow(const Row& row) {
+        const std::size_t size = row.topic.size() + row.key.value_or("").size() +
+                                 row.event_type.size() + row.content_type.size() +
+                                 row.payload.size() + row.headers.size() +
+                                 row.aggregate_id.value_or("").size();
+        memory_.reserve(size);  // Never grows past it, so that the views stay.
+        Row copy = row;
+        copy.topic = keep(row.topic);
+        if (row.key) copy.key = keep(*row.key);
+        copy.event_type = keep(row.event_type);
+        copy.content_type = keep(row.content_type);
+        copy.payload = keep(row.payload);
+        copy.headers = keep(row.headers);
+        if (row.aggregate_id) copy.aggregate_id = keep(*row.aggregate_id);
+        rows.push_back(copy);
+        bytes = size + sizeof(Row);
+    }
+
+private:
+    std::string_view keep(std::string_view text) {
+        const std::size_t at = memory_.size();
+        memory_ += text;
+        return std::string_view{memory_}.substr(at);
+    }
+
+    std::string memory_;
+};
+
+std::string key_text(std::string_view topic, std::string_view key) {
+    std::string text;
+    text.reserve(topic.size() + key.size() + 1);
+    text += topic;
+    text += '\0';  // No topic holds one.
+    text += key;
+    return text;
+}
+
+}  // namespace
+
+void Delivery::configure(const Settings& settings) {
+    settings_ = settings;
+    encoder_.emplace(settings);
+}
+
+OwnedLog* Delivery::find(std::int16_t slot) {
+    const auto index = static_cast<std::size_t>(slot);
+    return index < by_slot_.size() ? by_slot_[index] : nullptr;
+}
+
+void Delivery::add(const OwnedSlot& slot, const Cursor& cursor, std::uint64_t gate) {
+    remove(slot.slot);
+    logs_.push_back(std::make_unique<OwnedLog>(slot, cursor, gate, next_generation_++));
+    const auto index = static_cast<std::size_t>(slot.slot);
+    if (index >= by_slot_.size()) by_slot_.resize(index + 1);
+    by_slot_[index] = logs_.back().get();
+}
+
+void Delivery::stop_key(const StoppedKey& key) {
+    if (settings_.on_refused != OnRefused::park_key) return;
+    if (OwnedLog* log = find(key.slot)) {
+        const std::string topic = key.topic.empty()
+                                      ? topic_of(settings_.topic_template, key.event_type)
+                                      : key.topic;
+        log->stopped.insert(key_text(topic, key.key));
+    }
+}
+
+void Delivery::remove(std::int16_t slot) {
+    std::erase_if(logs_, [&](const std::unique_ptr<OwnedLog>& log) {
+        if (log->slot.slot != slot) return false;
+        log->ledger.clear(pool_);
+        by_slot_[static_cast<std::size_t>(slot)] = nullptr;
+        return true;
+    });
+}
+
+void Delivery::clear() {
+    for (const auto& log : logs_) log->ledger.clear(pool_);
+    logs_.clear();
+    by_slot_.clear();
+    queue_.clear();
+    prepared_.clear();
+    envelopes_.clear();
+}
+
+std::string Delivery::key_of(const Row& row, std::uint64_t sequence) {
+    // Without a key there is no order: such a row is alone under a name that no key can have.
+    if (!row.key) return std::string(2, '\0') + std::to_string(sequence);
+    return key_text(encoder_->topic(row), *row.key);
+}
+
+void Delivery::take(std::unique_ptr<Batch> batch, Instant now) {
+    if (!batch || batch->rows.empty()) return;
+    BatchHold* hold = pool_.keep(std::move(batch));
+    ++hold->rows_needed;  // Keeps the batch while it is walked, even if every row has to wait.
+    OwnedLog* log = nullptr;
+    for (const Row& row : hold->batch->rows) {
+        if (log == nullptr || log->slot.slot != row.slot) log = find(row.slot);
+        SAGAZ_ASSERT(log != nullptr);
+        const std::uint64_t sequence = log->ledger.append(row, hold, log->window.gate());
+        const bool plain = log->stopped.empty() && log->holds.empty() && !row.held;
+        if (plain) {
+            queue_.push_back({row.slot, log->generation, sequence});
+        } else {
+            place(*log, sequence, now);
+        }
+    }
+    pool_.drop(hold);
+    encoder_->clear();
+}
+
+void Delivery::place(OwnedLog& log, std::uint64_t sequence, Instant now) {
+    Entry& entry = log.ledger.entry(sequence);
+    const std::string key = key_of(*entry.row, sequence);
+    if (log.stopped.contains(key)) {
+        log.ledger.park(sequence, kBehindParked, kBehindParkedText, pool_);
+        return;
+    }
+    const bool held = entry.row->held && kPlant != Plant::no_held_rule;
+    if (held || log.holds.contains(key)) {
+        wait(log, sequence, key, now);
+        return;
+    }
+    queue_.push_back({log.slot.slot, log.generation, sequence});
+}
+
+void Delivery::wait(OwnedLog& log, std::uint64_t sequence, const std::string& key, Instant now) {
+    Entry& entry = log.ledger.entry(sequence);
+    BatchHold* own = pool_.keep(std::make_unique<OwnedRow>(*entry.row));
+    pool_.drop(entry.hold);
+    entry.hold = own;
+    entry.row = own->batch->rows.data();
+    entry.state = entry.row->held ? EntryState::held : EntryState::deferred;
+    if (entry.row->held) log.first_seen[sequence] = now;
+    log.holds[key].waiting.push_back(sequence);
+    ++log.waiting;
+}
+
+void Delivery::resume_key(OwnedLog& log, const std::string& key) {
+    auto& waiting = log.holds.at(key).waiting;
+    while (!waiting.empty()) {
+        const std::uint64_t sequence = waiting.front();
+        if (log.ledger.contains(sequence)) {
+            Entry& entry = log.ledger.entry(sequence);
+            if (entry.state == EntryState::held) return;
+            if (entry.state == EntryState::deferred && log.stopped.contains(key)) {
+                log.ledger.park(sequence, kBehindParked, kBehindParkedText, pool_);
+            } else if (entry.state == EntryState::deferred) {
+                entry.state = EntryState::ready;
+                queue_.push_back({log.slot.slot, log.generation, sequence});
+            }
+        }
+        waiting.pop_front();
+        --log.waiting;
+    }
+    log.holds.erase(key);
+}
+
+std::vector<RowRef> Delivery::held(std::size_t max) const {
+    std::vector<RowRef> rows;
+    for (const auto& log : logs_) {
+        for (const auto& [key, hold] : log->holds) {
+            if (rows.size() == max) return rows;
+            const Entry& entry = log->ledger.entry(hold.waiting.front());
+            rows.push_back({log->slot.slot, entry.position, entry.event_id});
+        }
+    }
+    return rows;
+}
+
+void Delivery::looked_at(std::span<const RowRef> rows, std::span<const HoldState> states,
+                         Instant now) {
+    SAGAZ_ASSERT(rows.size() == states.size());
+    for (const auto& log : logs_) {
+        std::vector<std::string> resumed;
+        for (auto& [key, hold] : log->holds) {
+            const std::uint64_t sequence = hold.waiting.front();
+            Entry& entry = log->ledger.entry(sequence);
+            const auto row = std::find_if(rows.begin(), rows.end(), [&](const RowRef& looked) {
+                return looked.slot == log->slot.slot && looked.position == entry.position &&
+                       looked.event_id == entry.event_id;
+            });
+            if (row == rows.end()) continue;
+            const HoldState state = states[static_cast<std::size_t>(row - rows.begin())];
+            // By our own clock, whatever the writer put into held_until.
+            const bool expired = now - log->first_seen.at(sequence) >= grace_;
+            if (state == HoldState::held && !expired) continue;
+            if (state == HoldState::gone) {
+                log->ledger.finish(sequence, pool_);
+            } else {
+                entry.state = EntryState::deferred;
+            }
+            log->first_seen.erase(sequence);
+            resumed.push_back(key);
+        }
+        for (const std::string& key : resumed) resume_key(*log, key);
+    }
+}
+
+Entry* Delivery::resolve(const Ref& ref) {
+    OwnedLog* log = find(ref.slot);
+    if (log == nullptr || log->generation != ref.generation) return nullptr;
+    return log->ledger.contains(ref.sequence) ? &log->ledger.entry(ref.sequence) : nullptr;
+}
+
+bool Delivery::has_ready() {
+    while (!queue_.empty()) {
+        const Entry* entry = resolve(queue_.front());
+        if (entry != nullptr && entry->state == EntryState::ready) return sending_;
+        queue_.pop_front();
+    }
+    return false;
+}
+
+std::uint64_t Delivery::first_gate() {
+    SAGAZ_ASSERT(has_ready());
+    return resolve(queue_.front())->gate;
+}
+
+std::span<const Envelope> Delivery::prepare(std::size_t max, std::uint64_t flushed) {
+    SAGAZ_ASSERT(prepared_.empty());
+    encoder_->clear();
+    envelopes_.clear();
+    const std::uint64_t first = first_token_ + flights_.size();
+    while (prepared_.size() < max && has_ready()) {
+        const Ref ref = queue_.front();
+        const Entry& entry = *resolve(ref);
+        if (entry.gate > flushed) break;
+        envelopes_.push_back(encoder_->encode(*entry.row, first + prepared_.size()));
+        prepared_.push_back(ref);
+        queue_.pop_front();
+    }
+    return envelopes_;
+}
+
+void Delivery::published(std::size_t count) {
+    SAGAZ_ASSERT(count <= prepared_.size());
+    for (std::size_t n = 0; n < count; ++n) {
+        resolve(prepared_[n])->state = EntryState::sent;
+        flights_.push_back({prepared_[n], false});
+    }
+    counters_.attempts += count;
+    queue_.insert(queue_.begin(), prepared_.begin() + static_cast<std::ptrdiff_t>(count),
+                  prepared_.end());
+    prepared_.clear();
+    envelopes_.clear();
+}
+
+void Delivery::settle(const Receipt& receipt,
+                      std::vector<std::pair<Ref, const Receipt*>>& refused) {
+    if (receipt.token < first_token_ || receipt.token - first_token_ >= flights_.size()) return;
+    Flight& flight = flights_[receipt.token - first_token_];
+    if (flight.answered) return;
+    flight.answered = true;
+    ++answered_;
+    if (receipt.state != Receipt::State::accepted) broke_ = true;
+    Entry* entry = resolve(flight.ref);
+    if (receipt.state == Receipt::State::accepted) {
+        ++counters_.accepted;
+        if (entry == nullptr) return;
+        if (!accepted_sample_) accepted_sample_ = entry->row->created_at;
+        find(flight.ref.slot)->ledger.finish(flight.ref.sequence, pool_);
+    } else if (receipt.state == Receipt::State::refused) {
+        ++counters_.refused;
+        if (entry != nullptr) refused.emplace_back(flight.ref, &receipt);
+    } else {
+        ++counters_.unknown;
+        if (entry != nullptr) entry->state = EntryState::ready;
+    }
+}
+
+void Delivery::receive(std::span<const Receipt> receipts) {
+    accepted_sample_.reset();
+    std::vector<std::pair<Ref, const Receipt*>> refused;
+    bool broke_now = false;
+    for (const Receipt& receipt : receipts) {
+        settle(receipt, refused);
+        broke_now = broke_now || receipt.state != Receipt::State::accepted;
+    }
+    if (broke_now) {
+        // Whatever has no receipt now will never get one that counts.
+        for (Flight& flight : flights_) {
+            if (flight.answered) continue;
+            if (Entry* entry = resolve(flight.ref)) entry->state = EntryState::ready;
+        }
+        first_token_ += flights_.size();
+        flights_.clear();
+        answered_ = 0;
+        for (const auto& [ref, receipt] : refused) refuse(ref, *receipt);
+        rebuild_queue();
+        return;
+    }
+    while (!flights_.empty() && flights_.front().answered) {
+        flights_.pop_front();
+        ++first_token_;
+        --answered_;
+    }
+}
+
+void Delivery::refuse(const Ref& ref, const Receipt& receipt) {
+    Entry* entry = resolve(ref);
+    if (entry == nullptr || entry->state == EntryState::parking) return;
+    OwnedLog& log = *find(ref.slot);
+    const bool stops = entry->row->key && settings_.on_refused == OnRefused::park_key &&
+                       kPlant != Plant::keep_key_open;
+    const std::string key = key_of(*entry->row, ref.sequence);
+    log.ledger.park(ref.sequence, receipt.reason, receipt.detail, pool_);
+    if (!stops) return;
+    log.stopped.insert(key);
+    park_behind(log, ref.sequence + 1, key);
+}
+
+void Delivery::park_behind(OwnedLog& log, std::uint64_t after, const std::string& key) {
+    for (std::uint64_t n = after; n < log.ledger.end(); ++n) {
+        const Entry& entry = log.ledger.entry(n);
+        if (entry.row == nullptr || !entry.row->key) continue;
+        if (entry.state == EntryState::held || key_of(*entry.row, n) != key) continue;
+        log.ledger.park(n, kBehindParked, kBehindParkedText, pool_);
+    }
+    encoder_->clear();
+}
+
+void Delivery::rebuild_queue() {
+    queue_.clear();
+    for (const auto& log : logs_) {
+        for (std::uint64_t n = log->ledger.front(); n < log->ledger.end(); ++n) {
+            if (log->ledger.entry(n).state != EntryState::ready) continue;
+            queue_.push_back({log->slot.slot, log->generation, n});
+        }
+    }
+}
+
+void Delivery::stop_sending() {
+    sending_ = false;
+    queue_.clear();
+}
+
+std::size_t Delivery::unsettled() const {
+    std::size_t count = 0;
+    for (const auto& log : logs_) count += log->ledger.size();
+    return count;
+}
+
+}  // namespace sagaz::inline v0::core

@@ -1,0 +1,146 @@
+#pragma once
+
+#include "core/envelope.hpp"
+#include "core/slot_ledger.hpp"
+#include "core/window.hpp"
+
+#include <sagaz/broker.hpp>
+#include <sagaz/store.hpp>
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+/// From rows to receipts: what is sent next, what is on its way, which keys must wait.
+///
+/// Why a key stays in order. Rows enter the queue in the order of their slot and leave it in that
+/// order; the broker promises that nothing overtakes within a key, and that after any receipt that
+/// is not `accepted` nothing is on its way any more ("a break settles everything"). So after a break
+/// the queue is built again from the first entry that is not finished, and a key whose event was
+/// refused is stopped before anything later of it is sent again. A held row stops its key the same
+/// way until it is gone, released, or has been left long enough.
+namespace sagaz::inline v0::core {
+
+/// A slot this relay owns.
+struct OwnedLog {
+    OwnedLog(const OwnedSlot& owned, const Cursor& cursor, std::uint64_t gate, std::uint64_t number)
+        : slot(owned), generation(number), window(owned.slot, cursor, gate),
+          ledger(owned.slot, cursor) {}
+
+    /// A key that waits behind a held row; the front of `waiting` is that row.
+    struct KeyHold {
+        std::deque<std::uint64_t> waiting{};
+    };
+
+    OwnedSlot slot;
+    std::uint64_t generation;  ///< Tells this ownership from an earlier one of the same slot.
+    SlotWindow window;
+    SlotLedger ledger;
+    Instant opened_at{};
+    std::unordered_set<std::string> stopped{};
+    std::unordered_map<std::string, KeyHold> holds{};
+    std::unordered_map<std::uint64_t, Instant> first_seen{};  ///< Held rows, by sequence.
+    std::size_t waiting{};  ///< Held and deferred rows.
+};
+
+struct Counters {
+    std::uint64_t accepted{};
+    std::uint64_t attempts{};
+    std::uint64_t refused{};
+    std::uint64_t unknown{};
+    std::uint64_t parked{};  ///< Stored as parked.
+};
+
+class Delivery {
+public:
+    explicit Delivery(Duration grace) : grace_(grace) {}
+
+    void configure(const Settings& settings);
+    void add(const OwnedSlot& slot, const Cursor& cursor, std::uint64_t gate);
+    void stop_key(const StoppedKey& key);
+    void remove(std::int16_t slot);
+    void clear();
+
+    OwnedLog* find(std::int16_t slot);
+    const std::vector<std::unique_ptr<OwnedLog>>& logs() const noexcept { return logs_; }
+
+    /// Takes the rows of a read.
+    void take(std::unique_ptr<Batch> batch, Instant now);
+
+    /// The envelopes to publish next: at most `max`, only rows whose gate is at or below `flushed`.
+    /// Valid until the next call of `published`.
+    std::span<const Envelope> prepare(std::size_t max, std::uint64_t flushed);
+    /// The broker took the first `count` of them.
+    void published(std::size_t count);
+    void receive(std::span<const Receipt> receipts);
+    /// Nothing more will be sent; what is not on its way is dropped.
+    void stop_sending();
+
+    /// True when something waits to be sent, and the gate of the first such row.
+    bool has_ready();
+    std::uint64_t first_gate();
+    std::size_t in_flight() const noexcept { return flights_.size() - answered_; }
+    std::size_t unsettled() const;
+    std::size_t bytes() const noexcept { return pool_.bytes(); }
+    /// True when the last receipts included one that was not accepted. Cleared by the call.
+    bool take_broke() noexcept { return std::exchange(broke_, false); }
+
+    /// The held rows at the front of their keys, at most `max`.
+    std::vector<RowRef> held(std::size_t max) const;
+    void looked_at(std::span<const RowRef> rows, std::span<const HoldState> states, Instant now);
+
+    BatchPool& pool() noexcept { return pool_; }
+    Counters& counters() noexcept { return counters_; }
+    const Counters& counters() const noexcept { return counters_; }
+    std::uint64_t headers_dropped() const noexcept { return encoder_ ? encoder_->headers_dropped() : 0; }
+    /// When the events of the last receipts were appended: a sample, for the latency metric.
+    std::optional<Time> accepted_sample() const noexcept { return accepted_sample_; }
+
+private:
+    struct Ref {
+        std::int16_t slot{};
+        std::uint64_t generation{};
+        std::uint64_t sequence{};
+    };
+    struct Flight {
+        Ref ref{};
+        bool answered{};
+    };
+
+    std::string key_of(const Row& row, std::uint64_t sequence);
+    void place(OwnedLog& log, std::uint64_t sequence, Instant now);
+    void wait(OwnedLog& log, std::uint64_t sequence, const std::string& key, Instant now);
+    void resume_key(OwnedLog& log, const std::string& key);
+    Entry* resolve(const Ref& ref);
+    void settle(const Receipt& receipt, std::vector<std::pair<Ref, const Receipt*>>& refused);
+    void refuse(const Ref& ref, const Receipt& receipt);
+    void park_behind(OwnedLog& log, std::uint64_t after, const std::string& key);
+    void rebuild_queue();
+
+    Duration grace_;
+    Settings settings_;
+    std::optional<EnvelopeEncoder> encoder_;
+    std::vector<std::unique_ptr<OwnedLog>> logs_;
+    std::vector<OwnedLog*> by_slot_;
+    std::uint64_t next_generation_{1};
+    BatchPool pool_;
+    std::deque<Ref> queue_;
+    std::vector<Ref> prepared_;
+    std::vector<Envelope> envelopes_;
+    std::deque<Flight> flights_;
+    std::uint64_t first_token_{1};  ///< Of the front of flights_.
+    std::size_t answered_{};
+    bool broke_{};
+    bool sending_{true};
+    Counters counters_;
+    std::optional<Time> accepted_sample_;
+};
+
+}  // namespace sagaz::inline v0::core

@@ -1,0 +1,428 @@
+#include "core/relay_step.hpp"
+
+#include "core/assert.hpp"
+#include "core/plant.hpp"
+
+#include <sagaz/error.hpp>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace sagaz::inline v0::core {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::size_t kPublishMax = 1'000;  ///< Envelopes of one publish.
+constexpr std::size_t kParkedMax = 1'000;   ///< Parked events of one slot in one store.
+constexpr std::size_t kHeldMax = 1'000;     ///< Held rows of one look.
+constexpr std::size_t kWaitingMax = 2'000;  ///< Held and deferred rows of a slot; then it pauses.
+constexpr Duration kIdleAfter = 5s;         ///< Of silence; then polls are rare.
+constexpr Duration kGatePatience = 5ms;     ///< For the flush to pass by itself.
+constexpr Duration kLookInterval = 5ms;
+constexpr Duration kTidyInterval = 10s;
+constexpr Duration kServiceInterval = 100ms;  ///< A broker's client is served at least so often.
+
+void check_range(bool in_range, const char* option, const char* range) {
+    if (in_range) return;
+    throw Error(ErrorKind::invalid, "option_range",
+                std::string("relay option ") + option + " is out of range",
+                std::string("set it ") + range);
+}
+
+const RelayOptions& checked(const RelayOptions& options) {
+    check_range(options.batch_max >= 1 && options.batch_max <= 100'000, "batch_max",
+                "between 1 and 100000");
+    check_range(options.batch_max_bytes >= 1'024, "batch_max_bytes", "to 1KiB or more");
+    check_range(options.poll_interval >= 1ms, "poll_interval", "to 1ms or more");
+    check_range(options.idle_poll_interval >= options.poll_interval, "idle_poll_interval",
+                "to poll_interval or more");
+    check_range(options.lease >= 200ms, "lease", "to 200ms or more");
+    check_range(options.store_interval >= 1ms, "store_interval", "to 1ms or more");
+    check_range(options.drain_timeout >= 0ms, "drain_timeout", "to 0s or more");
+    check_range(options.retry_initial >= 1ms && options.retry_max >= options.retry_initial,
+                "retry_initial, retry_max", "to 1ms or more, the second not below the first");
+    return options;
+}
+
+Milliseconds until(Instant now, Instant then) {
+    if (then <= now) return 0ms;
+    return std::chrono::ceil<Milliseconds>(then - now);
+}
+
+}  // namespace
+
+RelayStep::RelayStep(const Id& relay, const RelayOptions& options, std::uint64_t seed)
+    : options_(checked(options)),
+      lease_(relay, options.lease),
+      delivery_(options.grace),
+      store_backoff_(options.retry_initial, options.retry_max, seed),
+      send_backoff_(options.retry_initial, options.retry_max, seed + 1) {}
+
+// ------------------------------------------------------------------------------------ what is next
+
+Command RelayStep::next(Instant now) {
+    if (stopping_) return next_while_stopping(now);
+    if (store_at_ <= now) {
+        if (!attached_) return command::Attach{};
+        if (reading_) {
+            // The store is busy until its answer is taken; the broker is not.
+            if (auto command = send(now)) return *std::move(command);
+            return command::FinishRead{};
+        }
+        if (auto command = own_slots(now)) return *std::move(command);
+        if (auto command = settle(now)) return *std::move(command);
+        if (auto command = read(now)) return *std::move(command);
+    }
+    if (attached_) {
+        if (auto command = send(now)) return *std::move(command);
+    }
+    return rest(now);
+}
+
+std::optional<Command> RelayStep::own_slots(Instant now) {
+    if (now >= lease_.observe_at()) {
+        const Duration down = down_for(now);
+        return command::Observe{
+            {counters().accepted, down_, std::chrono::duration_cast<Milliseconds>(down).count()}};
+    }
+    if (!lease_.claims().empty()) return command::Acquire{lease_.claims()};
+    if (!fresh_.empty()) return command::Load{fresh_};
+    return std::nullopt;
+}
+
+bool RelayStep::store_is_due(Instant now) const {
+    if (now - stored_at_ < options_.store_interval) return false;
+    return std::any_of(delivery_.logs().begin(), delivery_.logs().end(), [](const auto& log) {
+        return log->ledger.has_moved() || log->ledger.has_parking_in_front();
+    });
+}
+
+std::optional<Command> RelayStep::settle(Instant now) {
+    if (store_is_due(now)) return store_command();
+    if (now - tidied_at_ >= kTidyInterval) return command::Tidy{lease_.owned()};
+    if (now - looked_at_ >= kLookInterval) {
+        looking_ = delivery_.held(kHeldMax);
+        if (!looking_.empty()) return command::LookAt{looking_};
+    }
+    return std::nullopt;
+}
+
+command::StoreCursors RelayStep::store_command() {
+    command::StoreCursors store;
+    storing_.clear();
+    for (const auto& log : delivery_.logs()) {
+        if (!log->ledger.is_behind() && !log->ledger.has_parking_in_front()) continue;
+        auto settling = log->ledger.settling(kParkedMax);
+        store.moves.push_back({log->slot.slot, log->slot.epoch, settling.cursor});
+        store.parked.insert(store.parked.end(), settling.parked.begin(), settling.parked.end());
+        storing_.emplace_back(log->slot.slot, std::move(settling));
+    }
+    return store;
+}
+
+bool RelayStep::has_room() const {
+    return delivery_.bytes() < 2 * options_.batch_max_bytes &&
+           delivery_.unsettled() < 4 * options_.batch_max;
+}
+
+std::optional<Command> RelayStep::read(Instant now) {
+    if (lease_.is_stale(now)) return std::nullopt;
+    if (auto command = late_command()) return command;
+    if (!has_room()) return std::nullopt;
+    if (auto command = read_command()) return command;
+    const Duration interval = now - active_at_ < kIdleAfter ? options_.poll_interval
+                                                            : options_.idle_poll_interval;
+    if (!big_window_ && now - opened_at_ < interval) return std::nullopt;
+    const bool any_closed =
+        std::any_of(delivery_.logs().begin(), delivery_.logs().end(), [](const auto& log) {
+            return log->window.is_closed() || log->window.needs_end();
+        });
+    if (any_closed) return command::OpenWindow{};
+    return std::nullopt;
+}
+
+std::optional<Command> RelayStep::late_command() {
+    command::FindLate find;
+    late_asked_.clear();
+    for (const auto& log : delivery_.logs()) {
+        if (!log->window.needs_late_query()) continue;
+        find.queries.push_back(log->window.late_query());
+        late_asked_.push_back(log->slot.slot);
+    }
+    if (find.queries.empty()) return std::nullopt;
+    return find;
+}
+
+std::optional<Command> RelayStep::read_command() {
+    command::StartRead start;
+    reading_slots_.clear();
+    for (const auto& log : delivery_.logs()) {
+        if (!log->window.wants_rows() || log->waiting >= kWaitingMax) continue;
+        start.request.ranges.push_back(log->window.range());
+        reading_slots_.push_back(log->slot.slot);
+    }
+    if (reading_slots_.empty()) return std::nullopt;
+    start.request.rows_max = options_.batch_max;
+    start.request.bytes_max = options_.batch_max_bytes;
+    reading_ = true;
+    return start;
+}
+
+bool RelayStep::can_send(Instant now) {
+    if (send_at_ > now || !delivery_.has_ready() || lease_.is_stale(now)) return false;
+    return kPlant == Plant::no_gate || delivery_.first_gate() <= flushed_;
+}
+
+std::optional<Command> RelayStep::send(Instant now) {
+    if (poll_due_) return command::Poll{0ms};
+    if (can_send(now)) {
+        constexpr auto kAll = std::numeric_limits<std::uint64_t>::max();
+        return command::Publish{
+            delivery_.prepare(kPublishMax, kPlant == Plant::no_gate ? kAll : flushed_)};
+    }
+    return std::nullopt;
+}
+
+Command RelayStep::rest(Instant now) {
+    Instant wake = now + kServiceInterval;
+    if (!attached_ || store_at_ > now) wake = std::min(wake, std::max(store_at_, now));
+    if (attached_ && store_at_ <= now) {
+        if (delivery_.has_ready() && send_at_ <= now && !lease_.is_stale(now)) {
+            // What keeps it is the gate: let the disk catch up by itself, then make it.
+            if (gate_since_ == Instant{}) {
+                gate_since_ = now;
+                return command::Flush{forcing_ = false};
+            }
+            if (now - gate_since_ >= kGatePatience) return command::Flush{forcing_ = true};
+            wake = std::min(wake, gate_since_ + kGatePatience);
+        }
+        wake = std::min(wake, lease_.observe_at());
+        wake = std::min(wake, opened_at_ + (now - active_at_ < kIdleAfter
+                                                ? options_.poll_interval
+                                                : options_.idle_poll_interval));
+        const bool moved = std::any_of(delivery_.logs().begin(), delivery_.logs().end(),
+                                       [](const auto& log) { return log->ledger.is_behind(); });
+        if (moved) wake = std::min(wake, stored_at_ + options_.store_interval);
+        if (!delivery_.held(1).empty()) wake = std::min(wake, looked_at_ + kLookInterval);
+    }
+    if (delivery_.has_ready() && send_at_ > now) wake = std::min(wake, send_at_);
+    wake = std::max(wake, now + 1ms);
+    if (delivery_.in_flight() > 0) return command::Poll{until(now, wake)};
+    if (now - polled_at_ >= kServiceInterval) return command::Poll{0ms};
+    return command::Wait{wake};
+}
+
+// ----------------------------------------------------------------------------------- ending in time
+
+void RelayStep::stop(Instant deadline) {
+    if (stopping_) return;
+    stopping_ = true;
+    stop_by_ = deadline;
+    delivery_.stop_sending();
+    lease_.stop_claiming();
+}
+
+Command RelayStep::next_while_stopping(Instant now) {
+    const bool late = now >= stop_by_;
+    if (reading_) return command::FinishRead{};
+    if (delivery_.in_flight() > 0 && !abandoned_) {
+        // Half the time for the destination, so that half is left for the store.
+        const Instant give_up = now + (stop_by_ - now) / 2;
+        if (!late && give_up - now > 5ms && down_.empty()) {
+            return command::Poll{std::min(until(now, give_up), Milliseconds{100})};
+        }
+        abandoned_ = true;
+        return command::Abandon{std::max(until(now, give_up), Milliseconds{100})};
+    }
+    const bool can_store = attached_ && !late;
+    if (can_store && store_at_ > now) return command::Wait{std::min(store_at_, stop_by_)};
+    if (can_store && !released_) {
+        auto store = store_command();
+        if (!store.moves.empty()) return store;
+        if (lease_.owned_count() > 0) return command::Release{lease_.owned()};
+    }
+    return command::End{};
+}
+
+bool RelayStep::is_drained(Instant since) const {
+    if (!attached_ || !lease_.owns_all() || !fresh_.empty()) return false;
+    return std::all_of(delivery_.logs().begin(), delivery_.logs().end(), [&](const auto& log) {
+        return log->window.is_closed() && log->opened_at >= since && log->ledger.empty();
+    });
+}
+
+// ------------------------------------------------------------------------------------------ answers
+
+void RelayStep::on_attached(const Attached& attached) {
+    attached_ = true;
+    store_at_ = Instant{};
+    delivery_.configure(attached.settings);
+}
+
+void RelayStep::on_observed(std::span<const SlotView> slots, Instant now) {
+    store_backoff_.reset();
+    store_at_ = Instant{};
+    for (const std::int16_t slot : lease_.observed(slots, now)) {
+        delivery_.remove(slot);
+        std::erase_if(fresh_, [&](const OwnedSlot& fresh) { return fresh.slot == slot; });
+    }
+}
+
+void RelayStep::on_acquired(std::span<const OwnedSlot> slots) {
+    lease_.acquired(slots);
+    for (const OwnedSlot& slot : slots) {
+        // Ours again after a lost answer: what was read under the older epoch is read anew.
+        delivery_.remove(slot.slot);
+        std::erase_if(fresh_, [&](const OwnedSlot& fresh) { return fresh.slot == slot.slot; });
+        fresh_.push_back(slot);
+    }
+}
+
+void RelayStep::on_loaded(const Loaded& loaded) {
+    for (const auto& [slot, cursor] : loaded.cursors) {
+        const auto fresh = std::find_if(fresh_.begin(), fresh_.end(), [&](const OwnedSlot& owned) {
+            return owned.slot == slot;
+        });
+        if (fresh != fresh_.end()) delivery_.add(*fresh, cursor, loaded.gate);
+    }
+    for (const StoppedKey& key : loaded.stopped) delivery_.stop_key(key);
+    fresh_.clear();
+    opened_at_ = Instant{};
+}
+
+void RelayStep::on_opened(const Opening& opening, Instant now) {
+    flushed_ = std::max(flushed_, opening.flushed);
+    opened_at_ = now;
+    big_window_ = false;
+    const auto target = std::make_shared<const Snapshot>(opening.target);
+    for (const auto& log : delivery_.logs()) {
+        const bool inherited = log->window.needs_end();
+        if (!inherited && !log->window.is_closed()) continue;
+        log->window.open(opening, target);
+        if (!inherited) log->opened_at = now;
+        if (!inherited) log->ledger.begin_window(target, opening.ceiling);
+        if (log->window.is_closed()) log->ledger.end_window(log->window.last());
+    }
+}
+
+void RelayStep::on_late(std::span<const LateTransaction> late) {
+    for (const std::int16_t slot : late_asked_) {
+        OwnedLog& log = *delivery_.find(slot);
+        std::vector<std::uint64_t> transactions;
+        for (const LateTransaction& found : late) {
+            if (found.slot == slot) transactions.push_back(found.transaction);
+        }
+        log.window.found_late(std::move(transactions));
+        if (log.window.is_closed()) log.ledger.end_window(log.window.last());
+    }
+}
+
+void RelayStep::on_read(ReadResult result, Instant now) {
+    reading_ = false;
+    flushed_ = std::max(flushed_, result.flushed);
+    if (stopping_) return;
+    last_read_rows_ = result.batch ? result.batch->rows.size() : 0;
+    if (last_read_rows_ > 0) active_at_ = now;
+    if (last_read_rows_ >= options_.batch_max / 2) big_window_ = true;
+    std::vector<std::int64_t> highest(result.progress.size());
+    if (result.batch) {
+        std::size_t n = 0;
+        for (const Row& row : result.batch->rows) {
+            while (result.progress[n].slot != row.slot) ++n;
+            highest[n] = std::max(highest[n], row.position);
+        }
+        delivery_.take(std::move(result.batch), now);
+    }
+    for (std::size_t n = 0; n < result.progress.size(); ++n) {
+        const auto& [slot, read_to] = result.progress[n];
+        OwnedLog& log = *delivery_.find(slot);
+        log.window.advance(read_to, highest[n]);
+        if (log.window.is_closed()) log.ledger.end_window(log.window.last());
+    }
+}
+
+void RelayStep::on_flushed(std::uint64_t flushed, Instant now) {
+    flushed_ = std::max(flushed_, flushed);
+    const bool shut = delivery_.has_ready() && delivery_.first_gate() > flushed_;
+    if (!shut) gate_since_ = Instant{};
+    if (shut && forcing_) gate_since_ = now;
+}
+
+void RelayStep::on_published(std::size_t count, Instant now) {
+    delivery_.published(count);
+    gate_since_ = Instant{};
+    poll_due_ = true;
+    if (count > 0) return;
+    // Back-pressure, or the destination is down: either way not at once again.
+    send_at_ = down_.empty() ? now + 1ms : now + send_backoff_.next();
+}
+
+void RelayStep::on_receipts(std::span<const Receipt> receipts, Instant now) {
+    poll_due_ = false;
+    polled_at_ = now;
+    const std::uint64_t accepted = counters().accepted;
+    delivery_.receive(receipts);
+    if (counters().accepted > accepted) {
+        active_at_ = now;
+        send_backoff_.reset();
+        send_at_ = Instant{};
+    }
+    if (delivery_.take_broke() && counters().accepted == accepted) {
+        send_at_ = now + send_backoff_.next();
+    }
+}
+
+void RelayStep::on_stored(std::span<const std::int16_t> slots, Instant now) {
+    stored_at_ = now;
+    for (const auto& [slot, settling] : storing_) {
+        if (std::find(slots.begin(), slots.end(), slot) == slots.end()) {
+            lease_.lost(slot);
+            delivery_.remove(slot);
+            continue;
+        }
+        delivery_.counters().parked += settling.parked.size();
+        delivery_.find(slot)->ledger.stored(settling, delivery_.pool());
+    }
+    storing_.clear();
+}
+
+void RelayStep::on_looked_at(std::span<const HoldState> states, Instant now) {
+    looked_at_ = now;
+    delivery_.looked_at(looking_, states, now);
+    looking_.clear();
+}
+
+void RelayStep::on_released() {
+    released_ = true;
+    delivery_.clear();
+    lease_.forget();
+}
+
+void RelayStep::on_tidied(Instant now) { tidied_at_ = now; }
+
+void RelayStep::on_store_error(const Error& error, Instant now) {
+    reading_ = false;
+    if (error.code() == "incarnation_changed") forget();
+    store_at_ = now + store_backoff_.next();
+    lease_.failed(store_at_);
+}
+
+void RelayStep::forget() {
+    attached_ = false;
+    flushed_ = 0;
+    gate_since_ = Instant{};
+    fresh_.clear();
+    storing_.clear();
+    delivery_.clear();
+    lease_.forget();
+}
+
+void RelayStep::on_destination(std::string down, Instant now) {
+    if (down_.empty() && !down.empty()) down_since_ = now;
+    down_ = std::move(down);
+}
+
+}  // namespace sagaz::inline v0::core

@@ -1,0 +1,178 @@
+#include "core/slot_ledger.hpp"
+
+#include "core/assert.hpp"
+#include "core/plant.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace sagaz::inline v0::core {
+
+BatchHold* BatchPool::keep(std::unique_ptr<Batch> batch) {
+    SAGAZ_ASSERT(batch && !batch->rows.empty());
+    bytes_ += batch->bytes;
+    const std::size_t rows = batch->rows.size();
+    holds_.push_back(BatchHold{std::move(batch), rows});
+    holds_.back().self = std::prev(holds_.end());
+    return &holds_.back();
+}
+
+void BatchPool::drop(BatchHold* hold) {
+    SAGAZ_ASSERT(hold != nullptr && hold->rows_needed > 0);
+    if (--hold->rows_needed > 0) return;
+    bytes_ -= hold->batch->bytes;
+    holds_.erase(hold->self);
+}
+
+SlotLedger::SlotLedger(std::int16_t slot, Cursor stored)
+    : slot_(slot), settled_(std::move(stored)), stored_(settled_), n_(settled_.n) {
+    open_target_ = std::make_shared<const Snapshot>(settled_.target);
+    open_ceiling_ = settled_.target_ceiling;
+}
+
+void SlotLedger::begin_window(SharedSnapshot target, std::uint64_t ceiling) {
+    open_target_ = target;
+    open_ceiling_ = ceiling;
+    marks_.push_back({end(), true, std::move(target), ceiling, 0});
+    settle_front();
+}
+
+void SlotLedger::end_window(std::int64_t last) {
+    // An empty window right behind the end of another one only moves that end: otherwise a slot
+    // that waits for its broker would gather marks for as long as it waits.
+    const std::size_t n = marks_.size();
+    if (n >= 2 && marks_[n - 1].begins && marks_[n - 1].before == end() && !marks_[n - 2].begins &&
+        marks_[n - 2].before == end()) {
+        marks_.pop_back();
+        marks_.back().snapshot = open_target_;
+        marks_.back().ceiling = open_ceiling_;
+        marks_.back().last = last;
+    } else {
+        marks_.push_back({end(), false, open_target_, open_ceiling_, last});
+    }
+    settle_front();
+}
+
+std::uint64_t SlotLedger::append(const Row& row, BatchHold* hold, std::uint64_t gate) {
+    entries_.push_back({EntryState::ready, &row, hold, row.position, row.event_id, gate});
+    return end() - 1;
+}
+
+void SlotLedger::forget_bytes(Entry& entry, BatchPool& pool) {
+    if (entry.hold != nullptr) pool.drop(entry.hold);
+    entry.hold = nullptr;
+    entry.row = nullptr;
+}
+
+void SlotLedger::finish(std::uint64_t sequence, BatchPool& pool) {
+    Entry& finished = entry(sequence);
+    SAGAZ_ASSERT(finished.state != EntryState::finished);
+    finished.state = EntryState::finished;
+    forget_bytes(finished, pool);
+    settle_front();
+}
+
+void SlotLedger::park(std::uint64_t sequence, std::string reason, std::string detail,
+                      BatchPool& pool) {
+    Entry& parked = entry(sequence);
+    SAGAZ_ASSERT(parked.state != EntryState::finished && parked.state != EntryState::parking);
+    parked.state = EntryState::parking;
+    reasons_[sequence] = {std::move(reason), std::move(detail)};
+    forget_bytes(parked, pool);
+}
+
+void SlotLedger::pass(const Mark& mark, Cursor& cursor) {
+    if (mark.begins) {
+        cursor.target = *mark.snapshot;
+        cursor.target_ceiling = mark.ceiling;
+        cursor.position = 0;
+    } else {
+        cursor.done = *mark.snapshot;
+        cursor.done_ceiling = mark.ceiling;
+        cursor.target = cursor.done;
+        cursor.target_ceiling = mark.ceiling;
+        cursor.last = mark.last;
+        cursor.position = mark.last;
+    }
+}
+
+void SlotLedger::settle_front() {
+    for (;;) {
+        while (!marks_.empty() && marks_.front().before <= front_) {
+            pass(marks_.front(), settled_);
+            marks_.pop_front();
+        }
+        if (entries_.empty() || entries_.front().state != EntryState::finished) return;
+        settled_.position = entries_.front().position;
+        moved_ = true;
+        entries_.pop_front();
+        ++front_;
+    }
+}
+
+bool SlotLedger::has_parking_in_front() const {
+    return !entries_.empty() && entries_.front().state == EntryState::parking;
+}
+
+SlotLedger::Settling SlotLedger::settling(std::size_t parked_max) {
+    Settling settling{settled_, front_, {}};
+    auto mark = marks_.begin();
+    for (const Entry& entry : entries_) {
+        while (mark != marks_.end() && mark->before <= settling.through) {
+            pass(*mark++, settling.cursor);
+        }
+        if (entry.state == EntryState::parking) {
+            if (settling.parked.size() == parked_max) break;
+            const auto& [reason, detail] = reasons_.at(settling.through);
+            settling.parked.push_back({slot_, entry.position, entry.event_id, reason, detail});
+        } else if (entry.state != EntryState::finished) {
+            break;
+        }
+        settling.cursor.position = entry.position;
+        ++settling.through;
+    }
+    if constexpr (kPlant == Plant::store_before_ack || kPlant == Plant::stored_passes_held) {
+        run_ahead(settling);
+    }
+    // The answer of an earlier try may have been lost after it was applied: never use a number
+    // twice.
+    settling.cursor.n = ++n_;
+    return settling;
+}
+
+void SlotLedger::run_ahead(Settling& settling) const {
+    constexpr EntryState kPassed =
+        kPlant == Plant::store_before_ack ? EntryState::sent : EntryState::held;
+    for (std::uint64_t n = settling.through; n < end(); ++n) {
+        const Entry& entry = entries_[n - front_];
+        const bool marked = std::any_of(marks_.begin(), marks_.end(),
+                                        [&](const Mark& mark) { return mark.before == n + 1; });
+        if (marked || (entry.state != kPassed && entry.state != EntryState::finished)) return;
+        settling.cursor.position = entry.position;
+    }
+}
+
+void SlotLedger::stored(const Settling& settling, BatchPool& pool) {
+    while (front_ < settling.through) {
+        Entry& front = entries_.front();
+        SAGAZ_ASSERT(front.state == EntryState::finished || front.state == EntryState::parking);
+        if (front.state == EntryState::parking) {
+            reasons_.erase(front_);
+            front.state = EntryState::finished;
+            forget_bytes(front, pool);
+        }
+        settle_front();
+    }
+    stored_ = settling.cursor;
+    settled_.n = stored_.n;
+    moved_ = false;
+    settle_front();
+}
+
+void SlotLedger::clear(BatchPool& pool) {
+    for (Entry& entry : entries_) forget_bytes(entry, pool);
+    entries_.clear();
+}
+
+}  // namespace sagaz::inline v0::core
