@@ -1,0 +1,92 @@
+#include "core/lease_step.hpp"
+
+#include <gtest/gtest.h>
+
+namespace sagaz::core {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+const Id kMe = Id::parse("00000000-0000-7000-8000-000000000001");
+const Id kOther = Id::parse("00000000-0000-7000-8000-000000000002");
+
+class LeaseStepTest : public testing::Test {
+protected:
+    std::vector<std::int16_t> see(SlotView slot, Duration later) {
+        now_ += later;
+        return lease_.observed({&slot, 1}, now_);
+    }
+
+    /// Observes an owner that never beats again, each time it is due, for `duration`.
+    void watch_silence(Duration duration) {
+        const Instant end = now_ + duration;
+        while (now_ < end) see({0, 4, kOther, 17}, lease_.observe_at() - now_);
+    }
+
+    Instant now_{100s};
+    LeaseStep lease_{kMe, 10s};
+};
+
+}  // namespace
+
+TEST_F(LeaseStepTest, TakesAFreeSlotAtOnce) {
+    see({0, 4, std::nullopt, -1}, 0s);
+    ASSERT_EQ(lease_.claims().size(), 1U);
+    EXPECT_EQ(lease_.claims()[0].epoch, 4);
+}
+
+TEST_F(LeaseStepTest, TakesASilentOwnersSlotAfterTheLeaseAndNotBefore) {
+    see({0, 4, kOther, 17}, 0s);
+    watch_silence(9s);
+    EXPECT_TRUE(lease_.claims().empty());
+    watch_silence(2s);
+    EXPECT_EQ(lease_.claims().size(), 1U);
+}
+
+TEST_F(LeaseStepTest, ABeatStartsTheLeaseAnew) {
+    see({0, 4, kOther, 17}, 0s);
+    watch_silence(9s);
+    see({0, 4, kOther, 18}, 500ms);
+    see({0, 4, kOther, 18}, 5s);
+    EXPECT_TRUE(lease_.claims().empty());
+}
+
+TEST_F(LeaseStepTest, F29_AnOutageOfTheDatabaseMakesNoOwnerLookSilent) {
+    see({0, 4, kOther, 17}, 0s);
+    see({0, 4, kOther, 17}, 10min);  // Nothing could be read in between.
+    EXPECT_TRUE(lease_.claims().empty());
+}
+
+TEST_F(LeaseStepTest, LosesASlotWhoseEpochMovedOn) {
+    see({0, 4, std::nullopt, -1}, 0s);
+    const OwnedSlot mine{0, 5};
+    lease_.acquired({&mine, 1});
+    EXPECT_TRUE(see({0, 5, kMe, 1}, 1s).empty());
+    EXPECT_EQ(see({0, 6, kOther, 1}, 1s), std::vector<std::int16_t>{0});
+    EXPECT_EQ(lease_.owned_count(), 0U);
+}
+
+TEST_F(LeaseStepTest, ClaimsAgainWhatIsItsOwnByATakeOverItNeverHeardOf) {
+    see({0, 5, kMe, 1}, 0s);
+    EXPECT_EQ(lease_.claims().size(), 1U);
+}
+
+TEST_F(LeaseStepTest, F22_KnowsThatItWasFrozenPastItsLease) {
+    see({0, 4, std::nullopt, -1}, 0s);
+    const OwnedSlot mine{0, 5};
+    lease_.acquired({&mine, 1});
+    EXPECT_FALSE(lease_.is_stale(now_ + 9s));
+    EXPECT_TRUE(lease_.is_stale(now_ + 10s));
+}
+
+TEST_F(LeaseStepTest, ForgetsWithTheDatabase) {
+    see({0, 4, std::nullopt, -1}, 0s);
+    const OwnedSlot mine{0, 5};
+    lease_.acquired({&mine, 1});
+    lease_.forget();
+    EXPECT_EQ(lease_.owned_count(), 0U);
+    EXPECT_LE(lease_.observe_at(), now_);
+}
+
+}  // namespace sagaz::core
