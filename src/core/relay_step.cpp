@@ -217,10 +217,12 @@ Command RelayStep::rest(Instant now) {
 
 // ----------------------------------------------------------------------------------- ending in time
 
-void RelayStep::stop(Instant deadline) {
+void RelayStep::stop(Instant now, Instant deadline) {
     if (stopping_) return;
     stopping_ = true;
     stop_by_ = deadline;
+    // Half the time for the destination, so that half is left for the store.
+    give_up_at_ = now + (deadline - now) / 2;
     delivery_.stop_sending();
     lease_.stop_claiming();
 }
@@ -229,13 +231,11 @@ Command RelayStep::next_while_stopping(Instant now) {
     const bool late = now >= stop_by_;
     if (reading_) return command::FinishRead{};
     if (delivery_.in_flight() > 0 && !abandoned_) {
-        // Half the time for the destination, so that half is left for the store.
-        const Instant give_up = now + (stop_by_ - now) / 2;
-        if (!late && give_up - now > 5ms && down_.empty()) {
-            return command::Poll{std::min(until(now, give_up), Milliseconds{100})};
+        if (now < give_up_at_ && down_.empty()) {
+            return command::Poll{std::min(until(now, give_up_at_), Milliseconds{100})};
         }
         abandoned_ = true;
-        return command::Abandon{std::max(until(now, give_up), Milliseconds{100})};
+        return command::Abandon{std::max(until(now, stop_by_) / 2, Milliseconds{100})};
     }
     const bool can_store = attached_ && !late;
     if (can_store && store_at_ > now) return command::Wait{std::min(store_at_, stop_by_)};

@@ -82,7 +82,7 @@ public:
     void on_destination(std::string down, Instant now);
 
     /// Stop reading and sending, settle what is on its way, store, release; End by `deadline`.
-    void stop(Instant deadline);
+    void stop(Instant now, Instant deadline);
 
     /// True when everything that was committed at `since` is settled: every slot is owned, was
     /// looked at after that, and has nothing in hand.
@@ -141,6 +141,7 @@ private:
     std::string down_;
     Instant down_since_{};
     Instant stop_by_{};
+    Instant give_up_at_{};
     bool stopping_{};
     bool abandoned_{};
     bool released_{};

@@ -42,7 +42,7 @@ public:
             const bool ends = stop.stop_requested() || drained || (drain_by && now >= *drain_by);
             if (ends && !stopping) {
                 stopping = true;
-                driver_.step().stop(now + options_.drain_timeout);
+                driver_.step().stop(now, now + options_.drain_timeout);
             }
             const relay::Turn turn = driver_.turn();
             note(began);
