@@ -16,14 +16,17 @@ case $release in
 esac
 shift
 root=${SAGAZ_ROOTS:-/var/tmp/sagaz-roots}/$release
-[ "$(id -u)" = 0 ] || { printf '%s\n' "a Debian root needs root: sudo ./do test --root $release" >&2; exit 2; }
+[ "$(id -u)" = 0 ] || { printf 'a Debian root is made by root only: use sudo\n' >&2; exit 2; }
 
 # The first mirror of Debian proper that this machine's apt knows.
 mirror() {
     local found format='$(ORIGIN)|$(LABEL)|$(REPO_URI)'
-    apt-get indextargets --format "$format" 'Identifier: Packages' | grep -q . || apt-get update -qq >&2
-    found=$(apt-get indextargets --format "$format" 'Identifier: Packages' |
-        sed -n 's/^Debian|Debian|//p' | sed -n 1p)
+    found=$(apt-get indextargets --format "$format" 'Identifier: Packages')
+    if [ -z "$found" ]; then
+        apt-get update -qq >&2
+        found=$(apt-get indextargets --format "$format" 'Identifier: Packages')
+    fi
+    found=$(sed -n 's/^Debian|Debian|//p' <<< "$found" | sed -n 1p)
     [ -n "$found" ] || { printf 'apt of this machine knows no Debian mirror\n' >&2; return 1; }
     printf '%s\n' "$found"
 }
@@ -34,7 +37,8 @@ make_root() {
     printf '== making a %s root by debootstrap\n' "$release" >&2
     rm -rf "$new"
     mkdir -p "$new"
-    ${proxy:+env http_proxy="$proxy"} debootstrap --variant=minbase "$codename" "$new" "$(mirror)" >&2
+    ${proxy:+env http_proxy="$proxy"} \
+        debootstrap --variant=minbase "$codename" "$new" "$(mirror)" >&2
     mv "$new" "$root"
 }
 
@@ -44,7 +48,8 @@ fill_root() {
         > "$root/etc/apt/apt.conf.d/90machine" || true
     cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
     mkdir -p "$root/usr/local/share/ca-certificates"
-    cp -L /usr/local/share/ca-certificates/* "$root/usr/local/share/ca-certificates/" 2>/dev/null || true
+    cp -L /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/" \
+        2>/dev/null || true
     rm -rf "$root/src/sagaz"
     mkdir -p "$root/src/sagaz"
     git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do
