@@ -1,6 +1,8 @@
-"""Checks that what the documents name is there: tests, files behind links, verbs of ./do.
+"""Checks documents and tree against each other.
 
-Each guarantee of README.md names at least one test that holds it.
+What documents name is there: tests, files behind links, verbs of ./do. What others hold on to (error
+codes, configuration keys, metrics) stands in its document. Each guarantee of README.md names a test
+that holds it.
 """
 
 import re
@@ -9,6 +11,13 @@ import tree
 NAMED = re.compile(r"`([A-Z]\w*\.(?:F\d+_)?[A-Z]\w*)`")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 VERB = re.compile(r"\./do ([a-z]+)")
+# Names in our sources, and the document that explains each.
+EXPLAINED = (
+    ("error code", re.compile(r'(?:ErrorKind::\w+,\s*|\brefuse\(\s*)"([a-z]\w*)"'),
+     "docs/reference/errors.md"),
+    ("key", re.compile(r'KeyInfo\{"([a-z.\_]+)"'), "docs/reference/configuration.md"),
+    ("metric", re.compile(r'MetricInfo\{"(\w+)"'), "docs/reference/metrics.md"),
+)
 ITEM = re.compile(r"^\d+\. ")
 
 
@@ -47,8 +56,22 @@ def check_guarantees(root):
     return found
 
 
+def check_explained(root):
+    found = []
+    sources = [path for path in tree.files(root, tree.SOURCES)
+               if path.parts[0] in ("include", "src", "app") and not path.stem.endswith("test")]
+    for what, pattern, document in EXPLAINED:
+        text = tree.read(root, document) if (root / document).is_file() else ""
+        missing = {name: path for path in sources for name in pattern.findall(tree.read(root, path))
+                   if f"`{name}`" not in text}
+        found += [tree.finding(path, 1, f"{what} {name} is not in {document}")
+                  for name, path in sorted(missing.items())]
+    return found
+
+
 def check(root):
     found, tests, verbs = check_guarantees(root), tests_of(root), verbs_of(root)
+    found += check_explained(root)
     for path in tree.files(root, {".md"}):
         for number, line in enumerate(tree.read(root, path).splitlines(), 1):
             found += [tree.finding(path, number, f"no such test: {name}")

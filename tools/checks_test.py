@@ -50,10 +50,12 @@ class Layers(Tree):
         self.write("src/core/window_test.cpp", "#include <gtest/gtest.h>\n#include <thread>\n")
         self.write("src/stores/postgres/store.cpp",
                    '#include "core/window.hpp"\n#include <libpq-fe.h>\n#include <unistd.h>\n')
-        self.assert_clean("app/relay.cpp", "#include <sagaz/postgres.hpp>\n#include <CLI/CLI.hpp>\n")
+        self.assert_clean("app/relay.cpp",
+                          "#include <sagaz/postgres.hpp>\n#include <CLI/CLI.hpp>\n")
 
     def test_finds_a_library_in_a_header_of_core(self):
-        self.assert_found("src/core must not include fmt", "src/core/a.hpp", "#include <fmt/core.h>\n")
+        self.assert_found("src/core must not include fmt", "src/core/a.hpp",
+                          "#include <fmt/core.h>\n")
 
     def test_finds_a_c_client_in_core(self):
         self.assert_found("src/core must not include libpq", "src/core/a.cpp",
@@ -107,7 +109,7 @@ class Names(Tree):
             self.write(f"{folder}/README.md", "What is here.\n")
 
     def test_lets_good_names_be(self):
-        self.write("include/sagaz/relay.hpp", "#pragma once\n// Helper words in a comment are fine\n")
+        self.write("include/sagaz/relay.hpp", "#pragma once\n// A Helper in a comment is fine\n")
         self.assert_clean("src/core/relay_test.cpp", "TEST(Relay, F09_DeliversALateCommit) {}\n"
                           "TEST_F(Relay, KeepsTheCursorWhenTheBrokerIsDown) {}\n")
 
@@ -123,7 +125,8 @@ class Names(Tree):
     def test_finds_a_skipped_test(self):
         self.assert_found("no skipped", "src/core/a_pgtest.cpp",
                           "TEST(Relay, ParksOnce) { GTEST_" "SKIP(); }\n")
-        self.assert_found("no skipped", "src/core/b_test.cpp", "TEST(Relay, DISABLED_ParksOnce) {}\n")
+        self.assert_found("no skipped", "src/core/b_test.cpp",
+                          "TEST(Relay, DISABLED_" "ParksOnce) {}\n")
 
     def test_finds_a_sleep_in_a_unit_test(self):
         self.assert_found("waits for a fact", "src/core/a_test.cpp",
@@ -208,6 +211,18 @@ class Docs(Tree):
     def test_finds_a_link_to_nowhere(self):
         self.write("README.md", self.readme)
         self.assert_found("leads nowhere: gone.md", "docs/a.md", "[x](gone.md#part)\n")
+
+    def test_finds_what_no_document_explains(self):
+        self.write("README.md", self.readme)
+        self.write("docs/reference/errors.md", "| `schema_missing` |\n")
+        self.write("src/a.cpp", 'throw Error(ErrorKind::fatal, "schema_missing", "");\n')
+        self.assertEqual(self.found(), "")
+        for words, text in (("error code table_gone", 'Error(ErrorKind::fatal, "table_gone", "")'),
+                            ("error code usage", 'refuse("usage", "")'),
+                            ("key relay.speed", 'KeyInfo{"relay.speed", text}'),
+                            ("metric outbox_mood", 'MetricInfo{"outbox_mood", gauge}')):
+            with self.subTest(words):
+                self.assert_found(words, "src/b.cpp", text)
 
     def test_finds_a_command_that_does_not_exist(self):
         self.assert_found("no such command: ./do fly", "README.md", self.readme + "`./do fly`\n")

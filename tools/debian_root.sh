@@ -59,9 +59,10 @@ fill_root() {
 
 # Caches of the machine that the run may share: name inside the root's home, folder outside.
 caches() {
-    local home_cache=${XDG_CACHE_HOME:-$HOME/.cache}
+    local ours=${XDG_CACHE_HOME:-$HOME/.cache}/sagaz
+    mkdir -p "$ours"  # so that what the run fetches is there for the next
     printf '.cache/ccache %s\n' "$(ccache --get-config cache_dir 2>/dev/null || true)"
-    printf '.cache/sagaz %s\n' "$home_cache/sagaz"
+    printf '.cache/sagaz %s\n' "$ours"
     printf '.m2 %s\n' "$HOME/.m2"
 }
 
