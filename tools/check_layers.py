@@ -56,7 +56,7 @@ FOR_TESTS = {"gtest", "tests", "testing", "backend", "posix"}
 # core has no I/O, no clock and no threads.
 NOT_IN_CORE = {"thread", "mutex", "shared_mutex", "condition_variable", "future", "semaphore",
                "latch", "barrier", "stop_token", "fstream", "iostream", "filesystem", "ctime",
-               "cstdio", "random"}
+               "cstdio"}
 CLOCK = re.compile(r"_clock::now\(|\btime\s*\(\s*(nullptr|NULL|0)\s*\)|random_device")
 # An id is made from the system's clock and its random source, as its public header says; a broken
 # assertion prints before it aborts.
