@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 # Debian's names; the same on 12 (bookworm) and 13 (trixie).
 kBuild="g++ cmake ninja-build pkg-config git ccache mold
     libpq-dev libsqlite3-dev librdkafka-dev libcli11-dev libspdlog-dev libfmt-dev libyaml-cpp-dev
-    nlohmann-json3-dev libcpp-httplib-dev prometheus-cpp-dev libgtest-dev libgmock-dev"
+    nlohmann-json3-dev libcpp-httplib-dev prometheus-cpp-dev libgtest-dev libgmock-dev libssl-dev"
 kTest="postgresql postgresql-contrib pgbouncer kcat default-jre-headless maven ca-certificates
     python3 procps util-linux curl"
 kStyle="clang-format-19 clang-tidy-19"

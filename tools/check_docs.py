@@ -1,8 +1,8 @@
 """Checks documents and tree against each other.
 
-What documents name is there: tests, files behind links, verbs of ./do. What others hold on to (error
-codes, configuration keys, metrics) stands in its document. Each guarantee of README.md names a test
-that holds it.
+What documents name is there: tests, files behind links, verbs of ./do. What others hold on to
+(error codes, configuration keys, metrics) stands in its document. Each guarantee of README.md names
+a test that holds it.
 """
 
 import re

@@ -110,7 +110,8 @@ class Names(Tree):
 
     def test_lets_good_names_be(self):
         self.write("include/sagaz/relay.hpp", "#pragma once\n// A Helper in a comment is fine\n")
-        self.assert_clean("src/core/relay_test.cpp", "TEST(Relay, F09_DeliversALateCommit) {}\n"
+        self.assert_clean("src/core/relay_test.cpp", "TEST(Relay, AKeyKeepsItsOrder) {}\n"
+                          "TEST(Relay, F09_DeliversALateCommit) {}\n"
                           "TEST_F(Relay, KeepsTheCursorWhenTheBrokerIsDown) {}\n")
 
     def test_finds_a_test_that_is_no_sentence(self):
