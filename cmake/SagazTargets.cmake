@@ -42,8 +42,15 @@ function(sagaz_library name)
   add_library(${name} ${arg_SOURCES})
   string(REPLACE "sagaz_" "" short ${name})
   add_library(sagaz::${short} ALIAS ${name})
+  # Without DEFINE_SYMBOL a shared build compiles with the very flags of a static one, so ccache
+  # serves both. The version script keeps what templates of std leave behind out of our ABI.
   set_target_properties(${name} PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 0.1
-                                           EXPORT_NAME ${short})
+    EXPORT_NAME ${short} DEFINE_SYMBOL "" LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/exports.map)
+  get_target_property(type ${name} TYPE)
+  if(type STREQUAL "SHARED_LIBRARY")
+    target_link_options(${name} PRIVATE
+      -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/exports.map -Wl,--no-undefined)
+  endif()
   target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}> PRIVATE ${PROJECT_SOURCE_DIR}/src)
   target_compile_features(${name} PUBLIC cxx_std_20)
@@ -57,6 +64,8 @@ if(SAGAZ_TESTS)
   enable_testing()
   find_package(GTest REQUIRED)
   include(GoogleTest)
+  # The tests that need no server: what "./do test" runs under sanitizers.
+  add_custom_target(quick_tests)
 endif()
 function(sagaz_test name)
   cmake_parse_arguments(arg "SERIAL" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
@@ -67,6 +76,10 @@ function(sagaz_test name)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE ${arg_LINK} GTest::gtest_main)
   sagaz_flags(${name})
+  if("unit" IN_LIST arg_LABELS OR "conformance" IN_LIST arg_LABELS OR
+     "simulation" IN_LIST arg_LABELS)
+    add_dependencies(quick_tests ${name})
+  endif()
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 60)
   endif()

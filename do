@@ -1,0 +1,166 @@
+#!/usr/bin/env bash
+# Everything a developer or CI does with this tree, by name. "./do help" lists it.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+# Debian's names; the same on 12 (bookworm) and 13 (trixie).
+kBuild="g++ cmake ninja-build pkg-config git ccache mold
+    libpq-dev libsqlite3-dev librdkafka-dev libcli11-dev libspdlog-dev libfmt-dev libyaml-cpp-dev
+    nlohmann-json3-dev libcpp-httplib-dev prometheus-cpp-dev libgtest-dev libgmock-dev libssl-dev"
+kTest="postgresql postgresql-contrib pgbouncer kcat default-jre-headless maven ca-certificates
+    python3 procps util-linux curl"
+kStyle="clang-format-19 clang-tidy-19"
+
+# A fresh clone elsewhere on the machine then finds what another one has compiled.
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+jobs=${SAGAZ_JOBS:-$(nproc)}
+
+say() { printf '\n== %s\n' "$*" >&2; }
+die() { printf 'do: %s\n' "$*" >&2; exit 2; }
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# timed WHAT command...: runs it, then says how long it took.
+timed() {
+    local what=$1 from=$SECONDS
+    shift
+    say "$what"
+    "$@"
+    printf '== %s: %d s\n' "$what" $((SECONDS - from)) >&2
+}
+
+help() {
+    cat <<'TEXT'
+./do setup               list the Debian packages, install the missing ones
+./do build [PRESET]      configure and compile: dev (default), release, asan, tsan
+./do test                the whole suite, then unit, conformance and simulation under sanitizers
+./do test dev            the whole suite as in dev, no sanitizers
+./do test asan [full]    unit, conformance and simulation (or all) under ASan and UBSan
+./do test tsan [full]    the same under ThreadSanitizer
+./do test --root debian13 [...]   the same ./do test in a Debian 13 root made by debootstrap
+./do realrun [...]       pgbench, a release relay and Kafka; compares what arrived with the truth
+./do chaos [...]         the same under kills, freezes and outages
+./do format [--check]    clang-format 19 on every file of ours
+./do tidy [FILE...]      clang-tidy 19 on those files; without any, on all
+TEXT
+}
+
+missing() {
+    local package
+    for package in "$@"; do
+        dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed ||
+            printf '%s\n' "$package"
+    done
+}
+
+# Installs without letting Debian start a server or make a database cluster of its own. Both
+# files that see to it are there only meanwhile.
+install_quietly() {
+    local policy=/usr/sbin/policy-rc.d cluster=/etc/postgresql-common/createcluster.d/sagaz.conf
+    as_root env DEBIAN_FRONTEND=noninteractive policy="$policy" cluster="$cluster" bash -euc '
+        clean() {
+            rm -f "$policy" "$cluster"
+            if [ -e "$policy.before-sagaz" ]; then mv "$policy.before-sagaz" "$policy"; fi
+        }
+        trap clean EXIT
+        if [ -e "$policy" ]; then mv "$policy" "$policy.before-sagaz"; fi
+        printf "#!/bin/sh\nexit 101\n" > "$policy"
+        chmod 755 "$policy"
+        mkdir -p "${cluster%/*}"
+        echo "create_main_cluster = false" > "$cluster"
+        log=$(mktemp)
+        { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"; } >"$log" 2>&1 ||
+            { cat "$log"; rm -f "$log"; exit 1; }
+        rm -f "$log"' setup "$@" >&2
+}
+
+setup() {
+    local wanted=${*:-$kBuild $kTest $kStyle} absent
+    # shellcheck disable=SC2086  # lists of words
+    absent=$(missing $wanted)
+    # shellcheck disable=SC2086
+    if [ $# = 0 ]; then printf '%s\n' $wanted; fi
+    if [ -z "$absent" ]; then return; fi
+    # shellcheck disable=SC2086
+    timed "install $(echo $absent)" install_quietly $absent
+}
+
+# build PRESET [TARGET...]
+build() {
+    local preset=${1:-dev} log
+    shift || true
+    setup "$kBuild"
+    log=$(mktemp)
+    cmake --preset "$preset" >"$log" 2>&1 || { cat "$log"; rm -f "$log"; return 1; }
+    rm -f "$log"
+    cmake --build "build/$preset" -j "$jobs" ${1:+--target "$@"}
+}
+
+# run_ctest PRESET [ctest options]: prints nothing after ctest's closing lines, which say how long
+# it took.
+run_ctest() {
+    local preset=$1 calm=()
+    shift
+    say "test $preset"
+    # ThreadSanitizer of g++ 12 cannot map its shadow where the kernel spreads addresses widely.
+    if [ "$preset" = tsan ] && setarch -R true 2>/dev/null; then calm=(setarch -R); fi
+    "${calm[@]}" ctest --test-dir "build/$preset" -j 2 --output-on-failure --no-tests=error "$@"
+}
+
+# suite PRESET all|quick: builds and runs all tests, or only those that need no server.
+suite() {
+    local preset=$1 extent=$2
+    if [ "$extent" = all ]; then
+        timed "build $preset" build "$preset"
+        run_ctest "$preset"
+    else
+        timed "build $preset" build "$preset" quick_tests
+        run_ctest "$preset" -L '^(unit|conformance|simulation)$'
+    fi
+}
+
+run_tests() {
+    local extent=quick
+    if [ "${1:-}" = --root ]; then setup "debootstrap git"; exec tools/debian_root.sh "${@:2}"; fi
+    if [ "${2:-}" = full ]; then extent=all; fi
+    setup "$kBuild $kTest"
+    tools/grounds.sh >&2
+    case ${1:-} in
+        '') suite dev all; suite asan quick; suite tsan quick ;;
+        dev) suite dev all ;;
+        asan | tsan) suite "$1" "$extent" ;;
+        *) die "test '$1'? Known: dev, asan, tsan, --root debian13" ;;
+    esac
+}
+
+ours() {
+    find app include src tests examples \( -name '*.cpp' -o -name '*.hpp' \) 2>/dev/null | sort
+}
+
+format() {
+    setup "$kStyle"
+    if [ "${1:-}" = --check ]; then
+        ours | xargs clang-format-19 --dry-run --Werror
+    else
+        ours | xargs clang-format-19 -i
+    fi
+}
+
+tidy() {
+    setup "$kBuild $kStyle"
+    cmake --preset dev >/dev/null
+    local files=("$@")
+    if [ $# = 0 ]; then mapfile -t files < <(ours | grep '\.cpp$'); fi
+    run-clang-tidy-19 -quiet -p build/dev -j "$jobs" "${files[@]}"
+}
+
+case ${1:-help} in
+    help | -h | --help) help ;;
+    setup) setup ;;
+    build) build "${@:2}" ;;
+    test) run_tests "${@:2}" ;;
+    realrun) setup "$kBuild $kTest"; exec tests/chaos/realrun.sh "${@:2}" ;;
+    chaos) setup "$kBuild $kTest"; exec tests/chaos/chaos.sh "${@:2}" ;;
+    format) format "${@:2}" ;;
+    tidy) tidy "${@:2}" ;;
+    *) help >&2; die "unknown command '$1'" ;;
+esac

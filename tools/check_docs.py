@@ -1,0 +1,89 @@
+"""Checks documents and tree against each other.
+
+What documents name is there: tests, files behind links, verbs of ./do. What others hold on to
+(error codes, configuration keys, metrics) stands in its document. Each guarantee of README.md names
+a test that holds it.
+"""
+
+import re
+import tree
+
+NAMED = re.compile(r"`([A-Z]\w*\.(?:F\d+_)?[A-Z]\w*)`")
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+VERB = re.compile(r"\./do ([a-z]+)")
+# Names in our sources, and the document that explains each.
+EXPLAINED = (
+    ("error code", re.compile(r'(?:ErrorKind::\w+,\s*|\brefuse\(\s*)"([a-z]\w*)"'),
+     "docs/reference/errors.md"),
+    ("key", re.compile(r'KeyInfo\{"([a-z.\_]+)"'), "docs/reference/configuration.md"),
+    ("metric", re.compile(r'MetricInfo\{"(\w+)"'), "docs/reference/metrics.md"),
+)
+ITEM = re.compile(r"^\d+\. ")
+
+
+def tests_of(root):
+    found = set()
+    for path in tree.files(root, tree.SOURCES):
+        found |= {f"{suite}.{name}" for suite, name in tree.TEST.findall(tree.read(root, path))}
+    return found
+
+
+def verbs_of(root):
+    script = root / "do"
+    if not script.is_file():
+        return set()
+    return set(re.findall(r"^    ([a-z]+)(?: \| [^)]*)?\) ", script.read_text(), re.MULTILINE))
+
+
+def check_guarantees(root):
+    """Items of the section "Guarantees" that name no test."""
+    name, found, inside, item = "README.md", [], False, None
+    if not (root / name).is_file():
+        return [tree.finding(name, 1, "there is none")]
+    items = []
+    for number, line in enumerate(tree.read(root, name).splitlines(), 1):
+        if line.startswith("## "):
+            inside, item = line.strip() == "## Guarantees", None
+        elif inside and ITEM.match(line):
+            item = [number, line]
+            items.append(item)
+        elif inside and item and line.strip():
+            item[1] += " " + line.strip()
+    if not items:
+        found.append(tree.finding(name, 1, 'no numbered list under "## Guarantees"'))
+    found += [tree.finding(name, number, "this guarantee names no test") for number, text in items
+              if not NAMED.search(text)]
+    return found
+
+
+def check_explained(root):
+    found = []
+    sources = [path for path in tree.files(root, tree.SOURCES)
+               if path.parts[0] in ("include", "src", "app") and not path.stem.endswith("test")]
+    for what, pattern, document in EXPLAINED:
+        text = tree.read(root, document) if (root / document).is_file() else ""
+        missing = {name: path for path in sources for name in pattern.findall(tree.read(root, path))
+                   if f"`{name}`" not in text}
+        found += [tree.finding(path, 1, f"{what} {name} is not in {document}")
+                  for name, path in sorted(missing.items())]
+    return found
+
+
+def check(root):
+    found, tests, verbs = check_guarantees(root), tests_of(root), verbs_of(root)
+    found += check_explained(root)
+    for path in tree.files(root, {".md"}):
+        for number, line in enumerate(tree.read(root, path).splitlines(), 1):
+            found += [tree.finding(path, number, f"no such test: {name}")
+                      for name in NAMED.findall(line) if name not in tests]
+            found += [tree.finding(path, number, f"no such command: ./do {verb}")
+                      for verb in VERB.findall(line) if verb not in verbs]
+            found += [tree.finding(path, number, f"the link leads nowhere: {target}")
+                      for target in LINK.findall(line)
+                      if "://" not in target and not target.startswith("mailto:")
+                      and not (root / path.parent / target).exists()]
+    return found
+
+
+if __name__ == "__main__":
+    tree.main(check, __doc__)
