@@ -210,6 +210,14 @@ struct RowRef {
 
 enum class HoldState { held, released, gone };
 
+/// What is committed and not yet delivered, over all slots of the destination.
+struct Backlog {
+    std::int64_t pending{};
+    double oldest_age_seconds{};
+    std::int64_t parked_waiting{};
+    std::int64_t parked_dead{};
+};
+
 /// A destination's log in a database. One object belongs to one thread. Every call ends within
 /// the store's own deadline (`postgres::Options::statement_timeout`) and throws `sagaz::Error`:
 ///
@@ -267,6 +275,9 @@ public:
 
     /// Deletes cursors that no longer count. Cheap; called every few seconds.
     virtual void tidy(std::span<const OwnedSlot> slots) = 0;
+
+    /// Measures the backlog for the metrics; cheap whatever its size, so it may be an estimate.
+    virtual Backlog measure() = 0;
 };
 
 }  // namespace sagaz::inline v0

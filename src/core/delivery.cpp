@@ -276,6 +276,7 @@ void Delivery::settle(const Receipt& receipt,
         ++counters_.accepted;
         if (entry == nullptr) return;
         if (!accepted_sample_) accepted_sample_ = entry->row->created_at;
+        count_published(*entry->row);
         find(flight.ref.slot)->ledger.finish(flight.ref.sequence, pool_);
     } else if (receipt.state == Receipt::State::refused) {
         ++counters_.refused;
@@ -286,8 +287,17 @@ void Delivery::settle(const Receipt& receipt,
     }
 }
 
+void Delivery::count_published(const Row& row) {
+    const std::string_view topic = encoder_->topic(row);
+    auto found = published_.find(topic);
+    if (found == published_.end()) found = published_.emplace(topic, 0).first;
+    ++found->second;
+}
+
 void Delivery::receive(std::span<const Receipt> receipts) {
     accepted_sample_.reset();
+    if (receipts.empty()) return;
+    encoder_->clear();
     std::vector<std::pair<Ref, const Receipt*>> refused;
     bool broke_now = false;
     for (const Receipt& receipt : receipts) {

@@ -9,6 +9,8 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -100,6 +102,9 @@ public:
     Counters& counters() noexcept { return counters_; }
     const Counters& counters() const noexcept { return counters_; }
     std::uint64_t headers_dropped() const noexcept { return encoder_ ? encoder_->headers_dropped() : 0; }
+    /// Accepted events by topic since the last call, for the metrics.
+    using TopicCounts = std::map<std::string, std::uint64_t, std::less<>>;
+    TopicCounts take_published() { return std::exchange(published_, {}); }
     /// When the events of the last receipts were appended: a sample, for the latency metric.
     std::optional<Time> accepted_sample() const noexcept { return accepted_sample_; }
 
@@ -120,6 +125,7 @@ private:
     void resume_key(OwnedLog& log, const std::string& key);
     Entry* resolve(const Ref& ref);
     void settle(const Receipt& receipt, std::vector<std::pair<Ref, const Receipt*>>& refused);
+    void count_published(const Row& row);
     void refuse(const Ref& ref, const Receipt& receipt);
     void park_behind(OwnedLog& log, std::uint64_t after, const std::string& key);
     void rebuild_queue();
@@ -141,6 +147,7 @@ private:
     bool sending_{true};
     Counters counters_;
     std::optional<Time> accepted_sample_;
+    TopicCounts published_;
 };
 
 }  // namespace sagaz::inline v0::core

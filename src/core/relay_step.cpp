@@ -23,6 +23,7 @@ constexpr Duration kIdleAfter = 5s;         ///< Of silence; then polls are rare
 constexpr Duration kGatePatience = 5ms;     ///< For the flush to pass by itself.
 constexpr Duration kLookInterval = 5ms;
 constexpr Duration kTidyInterval = 10s;
+constexpr Duration kMeasureInterval = 5s;
 constexpr Duration kServiceInterval = 100ms;  ///< A broker's client is served at least so often.
 
 void check_range(bool in_range, const char* option, const char* range) {
@@ -103,6 +104,7 @@ bool RelayStep::store_is_due(Instant now) const {
 std::optional<Command> RelayStep::settle(Instant now) {
     if (store_is_due(now)) return store_command();
     if (now - tidied_at_ >= kTidyInterval) return command::Tidy{lease_.owned()};
+    if (now - measured_at_ >= kMeasureInterval) return command::Measure{};
     if (now - looked_at_ >= kLookInterval) {
         looking_ = delivery_.held(kHeldMax);
         if (!looking_.empty()) return command::LookAt{looking_};
@@ -402,6 +404,8 @@ void RelayStep::on_released() {
 }
 
 void RelayStep::on_tidied(Instant now) { tidied_at_ = now; }
+
+void RelayStep::on_measured(Instant now) { measured_at_ = now; }
 
 void RelayStep::on_store_error(const Error& error, Instant now) {
     reading_ = false;

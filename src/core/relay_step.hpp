@@ -41,6 +41,7 @@ struct StoreCursors { std::vector<CursorMove> moves{}; std::vector<Parking> park
 struct LookAt { std::vector<RowRef> rows{}; };
 struct Release { std::vector<OwnedSlot> slots{}; };
 struct Tidy { std::vector<OwnedSlot> slots{}; };
+struct Measure {};
 struct Abandon { Milliseconds deadline{}; };  ///< Then poll once without waiting.
 struct Wait { Instant until{}; };             ///< Nothing to do before; a stop may end it early.
 struct End {};                                ///< Stopped: nothing is left to do.
@@ -50,8 +51,8 @@ using Command =
     std::variant<command::Attach, command::Observe, command::Acquire, command::Load,
                  command::OpenWindow, command::FindLate, command::StartRead, command::FinishRead,
                  command::Flush, command::Publish, command::Poll, command::StoreCursors,
-                 command::LookAt, command::Release, command::Tidy, command::Abandon, command::Wait,
-                 command::End>;
+                 command::LookAt, command::Release, command::Tidy, command::Measure,
+                 command::Abandon, command::Wait, command::End>;
 
 class RelayStep {
 public:
@@ -76,6 +77,7 @@ public:
     void on_looked_at(std::span<const HoldState> states, Instant now);
     void on_released();
     void on_tidied(Instant now);
+    void on_measured(Instant now);
     /// A store command failed with an error that time can heal.
     void on_store_error(const Error& error, Instant now);
     /// What Broker::down said after a publish or a poll.
@@ -90,6 +92,7 @@ public:
 
     const Counters& counters() const noexcept { return delivery_.counters(); }
     const Delivery& delivery() const noexcept { return delivery_; }
+    Delivery::TopicCounts take_published() { return delivery_.take_published(); }
     std::size_t slots_owned() const noexcept { return lease_.owned_count(); }
     bool store_is_up() const noexcept { return attached_ && store_at_ == Instant{}; }
     const std::string& destination_down() const noexcept { return down_; }
@@ -127,6 +130,7 @@ private:
     std::vector<RowRef> looking_;
     Instant stored_at_{};
     Instant tidied_at_{};
+    Instant measured_at_{};
     Instant looked_at_{};
     Instant opened_at_{};
     Instant active_at_{};       ///< When rows last came.

@@ -40,6 +40,7 @@ protected:
         loaded.cursors.push_back({0, Cursor{}});
         step_.on_loaded(loaded);
         step_.on_tidied(now_);
+        step_.on_measured(now_);
     }
 
     void open(std::int64_t last_position, std::uint64_t gate = 0, std::uint64_t flushed = 0) {

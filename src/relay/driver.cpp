@@ -3,9 +3,8 @@
 #include <sagaz/error.hpp>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
-#include <type_traits>
+#include <span>
 #include <utility>
 #include <variant>
 
@@ -15,12 +14,8 @@ namespace command = core::command;
 
 namespace {
 
-template <class... Cases>
-struct Overloaded : Cases... {
-    using Cases::operator()...;
-};
-
 constexpr Field kDestination{"destination", "default"};
+constexpr std::span<const Field> kPlain{&kDestination, 1};
 
 double seconds_since(Time time) {
     const auto now = std::chrono::time_point_cast<std::chrono::microseconds>(
@@ -45,122 +40,158 @@ Driver::Driver(Store& store, Broker& broker, const RelayOptions& options, core::
       step_(relay, options, seed) {}
 
 Turn Driver::turn() {
-    Turn turn{false, clock_.now()};
+    turn_ = {false, clock_.now()};
     try {
-        turn = perform(step_.next(clock_.now()));
+        core::Command next = step_.next(clock_.now());
+        std::visit([this](auto& command) { run(command); }, next);
     } catch (const Error& error) {
         if (error.kind() == ErrorKind::invalid || error.kind() == ErrorKind::fatal) throw;
         take_store_error(error);
     }
     report();
-    return turn;
+    return turn_;
 }
 
-Turn Driver::perform(core::Command next) {
-    Turn turn{false, clock_.now()};
-    const auto now = [&] { return clock_.now(); };
-    std::visit(
-        Overloaded{
-            [&](command::Attach&) {
-                last_command_ = "attach";
-                step_.on_attached(store_.attach(relay_));
-                if (telemetry_ != nullptr) {
-                    telemetry_->log(LogLevel::info, "store_attached", {});
-                }
-                store_error_.clear();
-            },
-            [&](command::Observe& observe) {
-                last_command_ = "observe";
-                const auto slots = store_.observe(observe.report);
-                step_.on_observed(slots, now());
-                store_error_.clear();
-            },
-            [&](command::Acquire& acquire) {
-                last_command_ = "acquire";
-                step_.on_acquired(store_.acquire(acquire.slots));
-            },
-            [&](command::Load& load) {
-                last_command_ = "load";
-                step_.on_loaded(store_.load(load.slots));
-            },
-            [&](command::OpenWindow&) {
-                last_command_ = "open_window";
-                step_.on_opened(store_.open_window(), now());
-            },
-            [&](command::FindLate& find) {
-                last_command_ = "find_late";
-                step_.on_late(store_.find_late(find.queries));
-            },
-            [&](command::StartRead& start) {
-                last_command_ = "start_read";
-                store_.start_read(start.request);
-            },
-            [&](command::FinishRead&) {
-                last_command_ = "finish_read";
-                step_.on_read(store_.finish_read(), now());
-                if (telemetry_ != nullptr && step_.last_read_rows() > 0) {
-                    telemetry_->observe("outbox_batch_size",
-                                        static_cast<double>(step_.last_read_rows()),
-                                        {&kDestination, 1});
-                }
-            },
-            [&](command::Flush& flush) {
-                last_command_ = "flush";
-                step_.on_flushed(store_.flushed(flush.force), now());
-            },
-            [&](command::Publish& publish) {
-                last_command_ = "publish";
-                step_.on_published(broker_.publish(publish.envelopes), now());
-                watch_destination();
-            },
-            [&](command::Poll& poll) {
-                last_command_ = "poll";
-                take_receipts(broker_.poll(poll.deadline));
-                watch_destination();
-            },
-            [&](command::StoreCursors& cursors) {
-                last_command_ = "store";
-                step_.on_stored(store_.store(cursors.moves, cursors.parked), now());
-            },
-            [&](command::LookAt& look) {
-                last_command_ = "look_at";
-                step_.on_looked_at(store_.look_at(look.rows), now());
-            },
-            [&](command::Release& release) {
-                last_command_ = "release";
-                store_.release(release.slots);
-                step_.on_released();
-            },
-            [&](command::Tidy& tidy) {
-                last_command_ = "tidy";
-                store_.tidy(tidy.slots);
-                step_.on_tidied(now());
-            },
-            [&](command::Abandon& abandon) {
-                last_command_ = "abandon";
-                broker_.abandon(abandon.deadline);
-                take_receipts(broker_.poll(Milliseconds{0}));
-            },
-            [&](command::Wait& wait) {
-                last_command_ = "wait";
-                turn.wake_at = wait.until;
-            },
-            [&](command::End&) {
-                last_command_ = "end";
-                turn.ended = true;
-            },
-        },
-        next);
-    return turn;
+void Driver::run(command::Attach&) {
+    last_command_ = "attach";
+    step_.on_attached(store_.attach(relay_));
+    store_error_.clear();
+    if (telemetry_ != nullptr) telemetry_->log(LogLevel::info, "store_attached", {});
+}
+
+void Driver::run(command::Observe& observe) {
+    last_command_ = "observe";
+    const auto slots = store_.observe(observe.report);
+    step_.on_observed(slots, clock_.now());
+    store_error_.clear();
+}
+
+void Driver::run(command::Acquire& acquire) {
+    last_command_ = "acquire";
+    step_.on_acquired(store_.acquire(acquire.slots));
+}
+
+void Driver::run(command::Load& load) {
+    last_command_ = "load";
+    step_.on_loaded(store_.load(load.slots));
+}
+
+void Driver::run(command::OpenWindow&) {
+    last_command_ = "open_window";
+    step_.on_opened(store_.open_window(), clock_.now());
+}
+
+void Driver::run(command::FindLate& find) {
+    last_command_ = "find_late";
+    step_.on_late(store_.find_late(find.queries));
+}
+
+void Driver::run(command::StartRead& start) {
+    last_command_ = "start_read";
+    store_.start_read(start.request);
+}
+
+void Driver::run(command::FinishRead&) {
+    last_command_ = "finish_read";
+    step_.on_read(store_.finish_read(), clock_.now());
+    if (telemetry_ == nullptr || step_.last_read_rows() == 0) return;
+    telemetry_->observe("outbox_batch_size", static_cast<double>(step_.last_read_rows()),
+                        kPlain);
+}
+
+void Driver::run(command::Flush& flush) {
+    last_command_ = "flush";
+    step_.on_flushed(store_.flushed(flush.force), clock_.now());
+}
+
+void Driver::run(command::Publish& publish) {
+    last_command_ = "publish";
+    const std::size_t taken = broker_.publish(publish.envelopes);
+    if (taken > 0 && sampled_token_ == 0) {
+        sampled_token_ = publish.envelopes.front().token;
+        sampled_at_ = clock_.now();
+    }
+    step_.on_published(taken, clock_.now());
+    watch_destination();
+}
+
+void Driver::run(command::Poll& poll) {
+    last_command_ = "poll";
+    take_receipts(broker_.poll(poll.deadline));
+    watch_destination();
+}
+
+void Driver::run(command::StoreCursors& cursors) {
+    last_command_ = "store";
+    step_.on_stored(store_.store(cursors.moves, cursors.parked), clock_.now());
+}
+
+void Driver::run(command::LookAt& look) {
+    last_command_ = "look_at";
+    step_.on_looked_at(store_.look_at(look.rows), clock_.now());
+}
+
+void Driver::run(command::Release& release) {
+    last_command_ = "release";
+    store_.release(release.slots);
+    step_.on_released();
+}
+
+void Driver::run(command::Tidy& tidy) {
+    last_command_ = "tidy";
+    store_.tidy(tidy.slots);
+    step_.on_tidied(clock_.now());
+}
+
+void Driver::run(command::Measure&) {
+    last_command_ = "measure";
+    const Backlog backlog = store_.measure();
+    step_.on_measured(clock_.now());
+    if (telemetry_ == nullptr) return;
+    const auto parked = [&](std::string_view state, std::int64_t count) {
+        const Field labels[] = {kDestination, {"state", state}};
+        telemetry_->gauge("outbox_parked_events", static_cast<double>(count), labels);
+    };
+    telemetry_->gauge("outbox_pending_events", static_cast<double>(backlog.pending), kPlain);
+    telemetry_->gauge("outbox_oldest_pending_age_seconds", backlog.oldest_age_seconds, kPlain);
+    parked("waiting", backlog.parked_waiting);
+    parked("dead", backlog.parked_dead);
+}
+
+void Driver::run(command::Abandon& abandon) {
+    last_command_ = "abandon";
+    broker_.abandon(abandon.deadline);
+    take_receipts(broker_.poll(Milliseconds{0}));
+}
+
+void Driver::run(command::Wait& wait) {
+    last_command_ = "wait";
+    turn_.wake_at = wait.until;
+}
+
+void Driver::run(command::End&) {
+    last_command_ = "end";
+    turn_.ended = true;
 }
 
 void Driver::take_receipts(std::vector<Receipt> receipts) {
     step_.on_receipts(receipts, clock_.now());
     if (telemetry_ == nullptr) return;
     if (const auto sample = step_.delivery().accepted_sample()) {
-        telemetry_->observe("outbox_end_to_end_latency_seconds", seconds_since(*sample),
-                            {&kDestination, 1});
+        telemetry_->observe("outbox_end_to_end_latency_seconds", seconds_since(*sample), kPlain);
     }
+    const auto sampled = std::find_if(receipts.begin(), receipts.end(), [&](const Receipt& receipt) {
+        return receipt.token == sampled_token_;
+    });
+    if (sampled != receipts.end()) {
+        const std::chrono::duration<double> took = clock_.now() - sampled_at_;
+        telemetry_->observe("outbox_publish_duration_seconds", took.count(), kPlain);
+        sampled_token_ = 0;
+    }
+    log_refusals(receipts);
+}
+
+void Driver::log_refusals(std::span<const Receipt> receipts) {
     for (const Receipt& receipt : receipts) {
         if (receipt.state != Receipt::State::refused) continue;
         const Field fields[] = {{"reason", receipt.reason}, {"detail", receipt.detail}};
@@ -184,38 +215,46 @@ void Driver::watch_destination() {
         const Field fields[] = {{"reason", down}};
         telemetry_->log(down.empty() ? LogLevel::info : LogLevel::warning,
                         down.empty() ? "destination_up" : "destination_down", fields);
-        telemetry_->gauge("outbox_destination_up", down.empty() ? 1 : 0, {&kDestination, 1});
+        telemetry_->gauge("outbox_destination_up", down.empty() ? 1 : 0, kPlain);
     }
     step_.on_destination(std::move(down), clock_.now());
 }
 
 void Driver::report() {
     if (telemetry_ == nullptr) return;
+    report_publishing();
+    report_slots();
+}
+
+void Driver::report_publishing() {
     const core::Counters& now = step_.counters();
     const auto count = [&](std::string_view metric, std::uint64_t to, std::uint64_t from,
-                           std::span<const Field> labels) {
-        if (to > from) telemetry_->count(metric, static_cast<double>(to - from), labels);
+                           std::string_view reason) {
+        if (to == from) return;
+        const Field labels[] = {kDestination, {"reason", reason}};
+        telemetry_->count(metric, static_cast<double>(to - from),
+                          std::span(labels).first(reason.empty() ? 1 : 2));
     };
-    const std::span<const Field> plain{&kDestination, 1};
-    const auto failed = [](std::string_view reason) {
-        return std::array<Field, 2>{kDestination, Field{"reason", reason}};
-    };
-    count("outbox_publish_attempts_total", now.attempts, reported_.attempts, plain);
-    count("outbox_publish_failures_total", now.refused, reported_.refused, failed("refused"));
-    count("outbox_publish_failures_total", now.unknown, reported_.unknown, failed("unknown"));
-    const std::array<Field, 2> topic{kDestination, Field{"topic", "all"}};
-    count("outbox_published_events_total", now.accepted, reported_.accepted, topic);
+    count("outbox_publish_attempts_total", now.attempts, reported_.attempts, "");
+    count("outbox_publish_failures_total", now.refused, reported_.refused, "refused");
+    count("outbox_publish_failures_total", now.unknown, reported_.unknown, "unknown");
     if (now.accepted > reported_.accepted) {
-        telemetry_->gauge("outbox_last_publish_timestamp_seconds", seconds_since(Time{}), plain);
-    }
-    if (step_.slots_owned() != slots_reported_) {
-        slots_reported_ = step_.slots_owned();
-        telemetry_->gauge("outbox_slots_owned", static_cast<double>(slots_reported_), plain);
-        const std::string slots = std::to_string(slots_reported_);
-        const Field fields[] = {{"slots", slots}};
-        telemetry_->log(LogLevel::info, "slots_owned", fields);
+        for (const auto& [topic, events] : step_.take_published()) {
+            const Field labels[] = {kDestination, {"topic", topic}};
+            telemetry_->count("outbox_published_events_total", static_cast<double>(events), labels);
+        }
+        telemetry_->gauge("outbox_last_publish_timestamp_seconds", seconds_since(Time{}), kPlain);
     }
     reported_ = now;
+}
+
+void Driver::report_slots() {
+    if (step_.slots_owned() == slots_reported_) return;
+    slots_reported_ = step_.slots_owned();
+    telemetry_->gauge("outbox_slots_owned", static_cast<double>(slots_reported_), kPlain);
+    const std::string slots = std::to_string(slots_reported_);
+    const Field fields[] = {{"slots", slots}};
+    telemetry_->log(LogLevel::info, "slots_owned", fields);
 }
 
 }  // namespace sagaz::inline v0::relay

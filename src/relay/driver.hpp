@@ -42,11 +42,32 @@ public:
     std::string_view last_command() const noexcept { return last_command_; }
 
 private:
-    Turn perform(core::Command command);
+    void run(core::command::Attach&);
+    void run(core::command::Observe& observe);
+    void run(core::command::Acquire& acquire);
+    void run(core::command::Load& load);
+    void run(core::command::OpenWindow&);
+    void run(core::command::FindLate& find);
+    void run(core::command::StartRead& start);
+    void run(core::command::FinishRead&);
+    void run(core::command::Flush& flush);
+    void run(core::command::Publish& publish);
+    void run(core::command::Poll& poll);
+    void run(core::command::StoreCursors& cursors);
+    void run(core::command::LookAt& look);
+    void run(core::command::Release& release);
+    void run(core::command::Tidy& tidy);
+    void run(core::command::Measure&);
+    void run(core::command::Abandon& abandon);
+    void run(core::command::Wait& wait);
+    void run(core::command::End&);
     void take_receipts(std::vector<Receipt> receipts);
     void take_store_error(const Error& error);
     void watch_destination();
+    void log_refusals(std::span<const Receipt> receipts);
     void report();
+    void report_publishing();
+    void report_slots();
 
     Store& store_;
     Broker& broker_;
@@ -56,8 +77,10 @@ private:
     core::RelayStep step_;
     std::string store_error_;
     std::string_view last_command_;
+    Turn turn_{};
+    std::uint64_t sampled_token_{};  ///< One envelope at a time is timed, for the metric.
+    core::Instant sampled_at_{};
     core::Counters reported_{};
-    std::uint64_t dropped_reported_{};
     std::size_t slots_reported_{};
 };
 
