@@ -269,7 +269,7 @@ DECLARE
 BEGIN
     IF $3 IS NULL OR $3 = '' THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'event_type is empty',
-            HINT = 'Give the event a type: sagaz.append(topic, key, event_type, payload).';
+            HINT = 'Give the event a type: @schema@.append(topic, key, event_type, payload).';
     END IF;
     IF $4 IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'payload is null',

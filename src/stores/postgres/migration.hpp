@@ -1,6 +1,7 @@
 #pragma once
 
-#include <span>
+#include <sagaz/export.hpp>
+
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,7 +11,7 @@
 /// version or nothing of it.
 namespace sagaz::inline v0::postgres {
 
-struct Migration {
+struct SAGAZ_EXPORT Migration {
     int version{};
     std::string name{};
     int compatible_from{};  ///< The oldest version whose relays may run beside it.
@@ -18,24 +19,25 @@ struct Migration {
 };
 
 /// What this build knows, oldest first.
-const std::vector<Migration>& migrations();
+SAGAZ_EXPORT const std::vector<Migration>& migrations();
 
 /// The newest version this build knows.
-int newest_version();
+SAGAZ_EXPORT int newest_version();
 
 /// Throws `invalid` (`schema_name`) unless `schema` is lower-case letters, digits and underscores,
 /// does not begin with a digit or "pg_", and leaves room for role suffixes (at most 48 bytes).
 /// Only such a name ever gets into the text of a statement.
-void check_schema_name(std::string_view schema);
+SAGAZ_EXPORT void check_schema_name(std::string_view schema);
 
 /// `text` with every "@schema@" replaced by the checked name.
-std::string with_schema(std::string_view text, std::string_view schema);
+SAGAZ_EXPORT std::string with_schema(std::string_view text, std::string_view schema);
 
 /// Plain SQL for psql or any migration tool that takes a schema from version `from` to `to` and
 /// records it. Throws `invalid` (`version_range`) for versions that are not there.
-std::string migration_script(std::string_view schema, int from, int to, bool with_roles);
+SAGAZ_EXPORT std::string migration_script(std::string_view schema, int from, int to,
+                                          bool with_roles);
 
-struct MigrationStatus {
+struct SAGAZ_EXPORT MigrationStatus {
     struct Applied {
         int version{};
         std::string name{};
@@ -49,15 +51,16 @@ struct MigrationStatus {
     bool is_behind() const { return version < newest; }
 };
 
-MigrationStatus migration_status(const std::string& url, std::string_view schema);
+SAGAZ_EXPORT MigrationStatus migration_status(const std::string& url, std::string_view schema);
 
 /// Brings the schema up and returns the versions applied now. Idempotent.
-std::vector<int> migrate(const std::string& url, std::string_view schema, bool with_roles);
+SAGAZ_EXPORT std::vector<int> migrate(const std::string& url, std::string_view schema,
+                                      bool with_roles);
 
 /// Sets one of `slot_count`, `topic_template`, `source`, `on_refused` and writes an audit row.
 /// Throws `invalid` with code `setting_unknown`, `setting_value`, or `setting_fixed` when rows
 /// exist that the change would move to another slot or send from another source.
-void set_setting(const std::string& url, std::string_view schema, std::string_view key,
-                 std::string_view value);
+SAGAZ_EXPORT void set_setting(const std::string& url, std::string_view schema,
+                              std::string_view key, std::string_view value);
 
 }  // namespace sagaz::inline v0::postgres
