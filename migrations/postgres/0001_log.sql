@@ -69,7 +69,13 @@ CREATE TABLE @schema@.outbox (
     headers        jsonb,
     payload        bytea       NOT NULL,
     CONSTRAINT outbox_payload_max CHECK (octet_length(payload) <= 16777216),
-    CONSTRAINT outbox_key_max CHECK (octet_length(key) <= 2000)
+    CONSTRAINT outbox_key_max CHECK (octet_length(key) <= 2000),
+    -- What is parked must fit the index parked_key, and what is read must fit in memory.
+    CONSTRAINT outbox_text_max CHECK (
+        octet_length(topic) <= 249 AND octet_length(event_type) <= 255
+        AND octet_length(content_type) <= 255 AND octet_length(aggregate_type) <= 255
+        AND octet_length(aggregate_id) <= 2000 AND octet_length(saga_id) <= 255
+        AND pg_column_size(headers) <= 131072)
 ) PARTITION BY LIST (((id >> 18) % 16));
 
 CREATE INDEX outbox_slot_id ON @schema@.outbox (slot, id);
@@ -269,7 +275,7 @@ DECLARE
 BEGIN
     IF $3 IS NULL OR $3 = '' THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'event_type is empty',
-            HINT = 'Give the event a type: sagaz.append(topic, key, event_type, payload).';
+            HINT = 'Give the event a type: @schema@.append(topic, key, event_type, payload).';
     END IF;
     IF $4 IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'payload is null',

@@ -1,0 +1,11 @@
+#pragma once
+
+#include <string_view>
+
+/// The SQL files of migrations/postgres, compiled in by embed.cmake.
+namespace sagaz::inline v0::postgres {
+
+extern const std::string_view k_sql_log;
+extern const std::string_view k_sql_roles;
+
+}  // namespace sagaz::inline v0::postgres

@@ -1,0 +1,189 @@
+#include "stores/postgres/migration.hpp"
+
+#include "stores/postgres/connection.hpp"
+#include "stores/postgres/embedded.hpp"
+
+#include <sagaz/error.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace sagaz::inline v0::postgres {
+namespace {
+
+constexpr std::string_view kPlaceholder = "@schema@";
+constexpr std::size_t kSchemaMax = 48;  // leaves room for "_publisher" within PostgreSQL's 63
+constexpr Connection::Deadlines kDeadlines{Milliseconds{10'000}, Milliseconds{120'000}};
+
+// Names in the text are never looked up elsewhere, whatever the caller's search_path is. The lock
+// ends with the transaction, so it works through a pooler and cannot be left behind.
+constexpr std::string_view kBegin = R"(BEGIN;
+SET LOCAL search_path = pg_catalog;
+SET LOCAL client_min_messages = warning;
+SELECT pg_advisory_xact_lock(hashtextextended('sagaz migrate @schema@', 0));
+)";
+
+constexpr std::string_view kCreateSchema = R"(DO $sagaz$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = '@schema@') THEN
+        CREATE SCHEMA @schema@;
+    END IF;
+END
+$sagaz$;
+)";
+
+constexpr std::string_view kCheckBefore = R"(DO $sagaz$
+BEGIN
+    IF (SELECT coalesce(max(version), 0) FROM @schema@.schema_version) <> {} THEN
+        RAISE EXCEPTION 'schema @schema@ is not at version {}';
+    END IF;
+END
+$sagaz$;
+)";
+
+constexpr std::string_view kRecord =
+    "INSERT INTO @schema@.schema_version (version, name, compatible_from) VALUES ({}, '{}', {});\n";
+
+constexpr std::string_view kFindTable =
+    "SELECT to_regclass(format('%I.schema_version', $1::text)) IS NOT NULL";
+
+constexpr std::string_view kReadVersions =
+    "SELECT version, name, compatible_from, applied_at::text FROM @schema@.schema_version "
+    "ORDER BY version";
+
+// The statements of one version, without the transaction around them.
+std::string steps_of(const Migration& migration) {
+    std::string sql;
+    if (migration.version == 1) {
+        sql += kCreateSchema;
+    } else {
+        sql += fmt::format(fmt::runtime(kCheckBefore), migration.version - 1,
+                           migration.version - 1);
+    }
+    sql += migration.sql;
+    sql += '\n';
+    sql += fmt::format(fmt::runtime(kRecord), migration.version, migration.name,
+                       migration.compatible_from);
+    return sql;
+}
+
+std::string value_of(const Result& result, int row, int column) {
+    return PQgetvalue(result.get(), row, column);
+}
+
+MigrationStatus read_status(Connection& connection, std::string_view schema) {
+    MigrationStatus status;
+    status.newest = newest_version();
+    const auto found = connection.execute(std::string(kFindTable), Parameters{}.text(schema));
+    if (value_of(found, 0, 0) != "t") return status;
+    const auto rows = connection.execute(with_schema(kReadVersions, schema));
+    for (int n = 0; n < PQntuples(rows.get()); ++n) {
+        status.applied.push_back({std::atoi(value_of(rows, n, 0).c_str()), value_of(rows, n, 1),
+                                  std::atoi(value_of(rows, n, 2).c_str()), value_of(rows, n, 3)});
+        status.version = std::max(status.version, status.applied.back().version);
+    }
+    return status;
+}
+
+// Applies the next version, if there is one, and returns it. Looks for it under the lock, so of
+// two that run at once the second finds nothing left.
+int apply_next(Connection& connection, std::string_view schema) {
+    connection.run_script(with_schema(kBegin, schema));
+    const int version = read_status(connection, schema).version;
+    const auto& all = migrations();
+    const auto next = std::ranges::find_if(
+        all, [&](const Migration& migration) { return migration.version == version + 1; });
+    if (next == all.end()) {
+        connection.run_script("ROLLBACK");
+        return 0;
+    }
+    connection.run_script(with_schema(steps_of(*next), schema));
+    connection.run_script("COMMIT");
+    return next->version;
+}
+
+void apply_roles(Connection& connection, std::string_view schema) {
+    try {
+        connection.run_script(with_schema(kBegin, schema));
+        connection.run_script(with_schema(k_sql_roles, schema));
+        connection.run_script("COMMIT");
+    } catch (const Error& error) {
+        if (error.code() != "permission_denied") throw;
+        throw Error(error.kind(), std::string(error.code()), error.what(),
+                    "creating roles needs CREATEROLE; run as a role that has it, or use "
+                    "--no-roles and grant by hand what \"sagaz migrate --print\" shows");
+    }
+}
+
+}  // namespace
+
+const std::vector<Migration>& migrations() {
+    static const std::vector<Migration> all{{1, "log", 1, std::string(k_sql_log)}};
+    return all;
+}
+
+int newest_version() { return migrations().back().version; }
+
+void check_schema_name(std::string_view schema) {
+    const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; };
+    const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+    const bool good =
+        !schema.empty() && schema.size() <= kSchemaMax && is_letter(schema.front()) &&
+        !schema.starts_with("pg_") &&
+        std::ranges::all_of(schema, [&](char c) { return is_letter(c) || is_digit(c); });
+    if (good) return;
+    throw Error(ErrorKind::invalid, "schema_name", "not a schema name that sagaz can use",
+                "give lower-case letters, digits and underscores, at most 48, such as sagaz");
+}
+
+std::string with_schema(std::string_view text, std::string_view schema) {
+    check_schema_name(schema);
+    std::string result;
+    result.reserve(text.size());
+    for (;;) {
+        const auto at = text.find(kPlaceholder);
+        result += text.substr(0, at);
+        if (at == std::string_view::npos) return result;
+        result += schema;
+        text.remove_prefix(at + kPlaceholder.size());
+    }
+}
+
+std::string migration_script(std::string_view schema, int from, int to, bool with_roles) {
+    check_schema_name(schema);
+    if (from < 0 || to > newest_version() || from > to) {
+        throw Error(ErrorKind::invalid, "version_range",
+                    fmt::format("no migration from version {} to {}", from, to),
+                    fmt::format("versions go from 0 (nothing) to {}", newest_version()));
+    }
+    std::string script = fmt::format("-- sagaz: schema {} from version {} to {}\n", schema, from, to);
+    for (const auto& migration : migrations()) {
+        if (migration.version <= from || migration.version > to) continue;
+        script += with_schema(kBegin, schema);
+        script += with_schema(steps_of(migration), schema);
+        script += "COMMIT;\n\n";
+    }
+    if (with_roles) {
+        script += with_schema(kBegin, schema) + with_schema(k_sql_roles, schema) + "COMMIT;\n";
+    }
+    return script;
+}
+
+MigrationStatus migration_status(const std::string& url, std::string_view schema) {
+    check_schema_name(schema);
+    Connection connection(url, kDeadlines);
+    return read_status(connection, schema);
+}
+
+std::vector<int> migrate(const std::string& url, std::string_view schema, bool with_roles) {
+    check_schema_name(schema);
+    Connection connection(url, kDeadlines);
+    std::vector<int> applied;
+    while (const int version = apply_next(connection, schema)) applied.push_back(version);
+    if (with_roles) apply_roles(connection, schema);
+    return applied;
+}
+
+}  // namespace sagaz::inline v0::postgres

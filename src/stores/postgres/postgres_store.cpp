@@ -1,0 +1,352 @@
+#include "stores/postgres/postgres_store.hpp"
+
+#include "core/assert.hpp"
+#include "stores/postgres/error_table.hpp"
+#include "stores/postgres/migration.hpp"
+
+#include <sagaz/error.hpp>
+
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+#include <cstring>
+#include <utility>
+
+#include <unistd.h>
+
+namespace sagaz::inline v0::postgres {
+namespace {
+
+constexpr std::uint64_t kTransactionBits32 = 0xFFFF'FFFFU;
+
+std::string_view text_at(const PGresult* result, int row, int column) {
+    return {PQgetvalue(result, row, column),
+            static_cast<std::size_t>(PQgetlength(result, row, column))};
+}
+
+bool is_null(const PGresult* result, int row, int column) {
+    return PQgetisnull(result, row, column) != 0;
+}
+
+bool is_true(const PGresult* result, int row, int column) {
+    return text_at(result, row, column) == "t";
+}
+
+template <class Number>
+Number number_at(const PGresult* result, int row, int column) {
+    const std::string_view text = text_at(result, row, column);
+    Number value{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    SAGAZ_ASSERT(error == std::errc{} && end == text.data() + text.size());
+    return value;
+}
+
+std::int16_t slot_at(const PGresult* result, int row) {
+    return number_at<std::int16_t>(result, row, 0);
+}
+
+// A passing guard yields one row of nulls where there is nothing else.
+bool is_empty(const PGresult* result) { return is_null(result, 0, 0); }
+
+std::int64_t wide(std::int16_t value) { return value; }
+
+std::string own_label() {
+    std::array<char, 256> host{};
+    if (::gethostname(host.data(), host.size() - 1) != 0) std::strcpy(host.data(), "?");
+    return fmt::format("{}:{}", host.data(), ::getpid());
+}
+
+Error incarnation_changed() {
+    return {ErrorKind::unavailable, "incarnation_changed",
+            "the database lost its memory or was replaced", "nothing to do: it is read anew"};
+}
+
+// The next transaction id has 32 bits; the snapshot's xmax, which is not above it and not 2^31
+// behind it, has all 64.
+std::uint64_t widen(std::uint32_t next, std::uint64_t xmax) {
+    std::uint64_t wide_next = (xmax & ~kTransactionBits32) | next;
+    if (wide_next < xmax) wide_next += kTransactionBits32 + 1;
+    return wide_next;
+}
+
+void set(Settings& settings, std::string_view key, std::string_view value) {
+    if (key == "slot_count") {
+        std::from_chars(value.data(), value.data() + value.size(), settings.slot_count);
+    } else if (key == "topic_template") {
+        settings.topic_template = value;
+    } else if (key == "source") {
+        settings.source = value;
+    } else if (key == "on_refused") {
+        settings.on_refused = value == "park_event" ? OnRefused::park_event : OnRefused::park_key;
+    }
+}
+
+}  // namespace
+
+PostgresStore::PostgresStore(const std::string& url, Options options)
+    : options_(std::move(options)),
+      statements_(options_.schema),
+      connection_(url, {options_.connect_timeout, options_.statement_timeout}),
+      label_(own_label()) {}
+
+Result PostgresStore::run(const std::string& sql, const Parameters& parameters) {
+    Result result;
+    try {
+        result = connection_.execute(sql, parameters);
+    } catch (const Error& error) {
+        const bool again = error.kind() == ErrorKind::conflict || error.code() == "duplicate";
+        if (!again) throw;
+        throw Error(ErrorKind::unavailable, std::string(error.code()), error.what(),
+                    "nothing to do: it is tried again");
+    }
+    if (PQntuples(result.get()) == 0) throw incarnation_changed();
+    return result;
+}
+
+Parameters PostgresStore::guarded() const { return std::move(Parameters{}.id(incarnation_)); }
+
+Parameters PostgresStore::identified() const {
+    return std::move(guarded().id(relay_).text(options_.destination));
+}
+
+// ------------------------------------------------------------------------------------- attaching
+
+void PostgresStore::check_schema() {
+    const Result ready = connection_.execute(statements_.ready);
+    if (is_true(ready.get(), 0, 0)) {
+        throw Error(ErrorKind::unavailable, "in_recovery", "the database is a standby",
+                    "point the store URL at the primary");
+    }
+    const auto missing = [&] {
+        return Error(ErrorKind::invalid, "schema_missing",
+                     fmt::format("there is no schema {} of sagaz", options_.schema),
+                     "run: sagaz migrate");
+    };
+    if (!is_true(ready.get(), 0, 1)) throw missing();
+    const Result versions = connection_.execute(statements_.versions);
+    if (PQntuples(versions.get()) == 0) throw missing();
+    const int version = number_at<int>(versions.get(), 0, 0);
+    const int compatible_from = number_at<int>(versions.get(), 0, 1);
+    const auto seen = fmt::format("schema {} has version {}, this program knows {}",
+                                  options_.schema, version, newest_version());
+    if (version < newest_version()) {
+        throw Error(ErrorKind::invalid, "schema_too_old", seen, "run: sagaz migrate");
+    }
+    if (compatible_from > newest_version()) {
+        throw Error(ErrorKind::invalid, "schema_too_new", seen, "update this program");
+    }
+}
+
+Attached PostgresStore::attach(const Id& relay) {
+    relay_ = relay;
+    last_position_ = 0;
+    check_schema();
+    const Result token = connection_.execute(statements_.attach);
+    incarnation_ = Id::parse(text_at(token.get(), 0, 0));
+    Attached attached;
+    attached.incarnation = incarnation_;
+    const Result rows = run(statements_.introduce, identified().text(label_).text(SAGAZ_VERSION));
+    for (int n = 0; n < PQntuples(rows.get()) && !is_empty(rows.get()); ++n) {
+        set(attached.settings, text_at(rows.get(), n, 0), text_at(rows.get(), n, 1));
+    }
+    return attached;
+}
+
+// ------------------------------------------------------------------------------------- ownership
+
+std::vector<SlotView> PostgresStore::observe(const Report& report) {
+    const Result rows = run(statements_.observe,
+                            identified()
+                                .text(label_)
+                                .text(SAGAZ_VERSION)
+                                .number(static_cast<std::int64_t>(report.published))
+                                .text(report.down_reason)
+                                .number(report.down_for_ms));
+    std::vector<SlotView> slots;
+    for (int n = 0; n < PQntuples(rows.get()) && !is_empty(rows.get()); ++n) {
+        SlotView view;
+        view.slot = slot_at(rows.get(), n);
+        view.epoch = number_at<std::int64_t>(rows.get(), n, 1);
+        if (!is_null(rows.get(), n, 2)) view.owner = Id::parse(text_at(rows.get(), n, 2));
+        view.owner_beat = number_at<std::int64_t>(rows.get(), n, 3);
+        slots.push_back(view);
+    }
+    return slots;
+}
+
+std::vector<OwnedSlot> PostgresStore::acquire(std::span<const SlotView> slots) {
+    const Result rows = run(
+        statements_.acquire,
+        identified()
+            .array(slots, [](const SlotView& view) { return wide(view.slot); })
+            .array(slots, [](const SlotView& view) { return view.epoch; })
+            .array(slots,
+                   [](const SlotView& view) -> std::optional<std::string> {
+                       if (!view.owner) return std::nullopt;
+                       return view.owner->text();
+                   })
+            .array(slots, [](const SlotView& view) { return view.owner_beat; }));
+    std::vector<OwnedSlot> taken;
+    for (int n = 0; n < PQntuples(rows.get()) && !is_empty(rows.get()); ++n) {
+        taken.push_back({slot_at(rows.get(), n), number_at<std::int64_t>(rows.get(), n, 1)});
+    }
+    return taken;
+}
+
+Loaded::SlotCursor PostgresStore::decode_cursor(const PGresult* rows, int n) const {
+    const std::int16_t slot = slot_at(rows, n);
+    if (is_null(rows, n, 1)) {
+        throw Error(ErrorKind::fatal, "cursor_missing",
+                    fmt::format("slot {} has no cursor", slot),
+                    "the cursor table was changed by hand; restore it from a backup");
+    }
+    if (is_true(rows, n, 9)) {
+        throw Error(ErrorKind::fatal, "cursor_foreign",
+                    fmt::format("the cursor of slot {} was stored in another cluster", slot),
+                    "after a dump and restore, a logical copy, pg_upgrade or pg_resetwal the log "
+                    "must be re-based before a relay may run");
+    }
+    if (is_true(rows, n, 10)) {
+        throw Error(ErrorKind::fatal, "sequence_behind",
+                    fmt::format("the sequence is behind the cursor of slot {}", slot),
+                    fmt::format("run: SELECT setval('{}.outbox_id', (SELECT max(id) FROM {}.outbox "
+                                "UNION ALL SELECT max(greatest(position, last_id)) FROM {}.cursor "
+                                "ORDER BY 1 DESC NULLS LAST LIMIT 1))",
+                                options_.schema, options_.schema, options_.schema));
+    }
+    Cursor cursor;
+    cursor.n = number_at<std::int64_t>(rows, n, 1);
+    cursor.done = Snapshot::parse(text_at(rows, n, 2));
+    cursor.target = Snapshot::parse(text_at(rows, n, 3));
+    cursor.done_ceiling = number_at<std::uint64_t>(rows, n, 4);
+    cursor.target_ceiling = number_at<std::uint64_t>(rows, n, 5);
+    cursor.position = number_at<std::int64_t>(rows, n, 6);
+    cursor.last = number_at<std::int64_t>(rows, n, 7);
+    return {slot, std::move(cursor)};
+}
+
+Loaded PostgresStore::load(std::span<const OwnedSlot> slots) {
+    Loaded loaded;
+    if (slots.empty()) return loaded;
+    const auto parameters = guarded()
+                                .text(options_.destination)
+                                .array(slots, [](const OwnedSlot& owned) { return wide(owned.slot); });
+    const Result cursors = run(statements_.load_cursors, parameters);
+    for (int n = 0; n < PQntuples(cursors.get()); ++n) {
+        loaded.cursors.push_back(decode_cursor(cursors.get(), n));
+        loaded.gate = number_at<std::uint64_t>(cursors.get(), n, 8);
+    }
+    const Result stopped = run(statements_.load_stopped, parameters);
+    for (int n = 0; n < PQntuples(stopped.get()) && !is_empty(stopped.get()); ++n) {
+        loaded.stopped.push_back({slot_at(stopped.get(), n),
+                                  std::string(text_at(stopped.get(), n, 1)),
+                                  std::string(text_at(stopped.get(), n, 2))});
+    }
+    return loaded;
+}
+
+void PostgresStore::release(std::span<const OwnedSlot> slots) {
+    if (slots.empty()) return;
+    run(statements_.release,
+        identified()
+            .array(slots, [](const OwnedSlot& owned) { return wide(owned.slot); })
+            .array(slots, [](const OwnedSlot& owned) { return owned.epoch; }));
+}
+
+// ------------------------------------------------------------------------------------ the window
+
+Opening PostgresStore::open_window() {
+    const Result row = run(statements_.open_window, guarded());
+    Opening opening;
+    opening.target = Snapshot::parse(text_at(row.get(), 0, 0));
+    opening.last_position = number_at<std::int64_t>(row.get(), 0, 1);
+    const auto age = number_at<std::int32_t>(row.get(), 0, 2);
+    opening.ceiling = widen(static_cast<std::uint32_t>(age) + 3U, opening.target.xmax);
+    opening.gate = number_at<std::uint64_t>(row.get(), 0, 3);
+    opening.flushed = number_at<std::uint64_t>(row.get(), 0, 4);
+    if (opening.last_position < last_position_) {
+        throw Error(ErrorKind::fatal, "sequence_behind",
+                    fmt::format("the sequence went back from {} to {}", last_position_,
+                                opening.last_position),
+                    "somebody set it back; set it above the highest id of the outbox");
+    }
+    last_position_ = opening.last_position;
+    return opening;
+}
+
+std::vector<LateTransaction> PostgresStore::find_late(std::span<const LateQuery> queries) {
+    std::vector<LateTransaction> pairs;
+    for (const auto& query : queries) {
+        for (const auto transaction : query.transactions) pairs.push_back({query.slot, transaction});
+    }
+    const Result rows =
+        run(statements_.find_late,
+            guarded()
+                .array(queries, [](const LateQuery& query) { return wide(query.slot); })
+                .array(queries, [](const LateQuery& query) { return query.after; })
+                .array(queries, [](const LateQuery& query) { return query.upto; })
+                .array(queries, [](const LateQuery& query) { return query.range_min; })
+                .array(queries, [](const LateQuery& query) { return query.range_end; })
+                .array(pairs, [](const LateTransaction& pair) { return wide(pair.slot); })
+                .array(pairs, [](const LateTransaction& pair) { return pair.transaction; }));
+    std::vector<LateTransaction> late;
+    for (int n = 0; n < PQntuples(rows.get()) && !is_empty(rows.get()); ++n) {
+        late.push_back({slot_at(rows.get(), n), number_at<std::uint64_t>(rows.get(), n, 1)});
+    }
+    return late;
+}
+
+std::uint64_t PostgresStore::flushed(bool force) {
+    if (force) run(statements_.flush, guarded());
+    const Result row = run(statements_.flushed, guarded());
+    return number_at<std::uint64_t>(row.get(), 0, 0);
+}
+
+// --------------------------------------------------------------------------------------- storing
+
+std::vector<std::int16_t> PostgresStore::store(std::span<const CursorMove> moves,
+                                               std::span<const Parking> parked) {
+    if (moves.empty()) return {};
+    Parameters parameters = identified();
+    parameters.array(moves, [](const CursorMove& move) { return wide(move.slot); })
+        .array(moves, [](const CursorMove& move) { return move.epoch; })
+        .array(moves, [](const CursorMove& move) { return move.cursor.n; })
+        .array(moves, [](const CursorMove& move) { return std::optional{move.cursor.done.text()}; })
+        .array(moves,
+               [](const CursorMove& move) { return std::optional{move.cursor.target.text()}; })
+        .array(moves, [](const CursorMove& move) { return move.cursor.position; })
+        .array(moves, [](const CursorMove& move) { return move.cursor.last; })
+        .array(moves, [](const CursorMove& move) { return move.cursor.done_ceiling; })
+        .array(moves, [](const CursorMove& move) { return move.cursor.target_ceiling; });
+    if (!parked.empty()) {
+        parameters.array(parked, [](const Parking& event) { return wide(event.slot); })
+            .array(parked, [](const Parking& event) { return event.position; })
+            .array(parked, [](const Parking& event) { return std::optional{event.event_id.text()}; })
+            .array(parked, [](const Parking& event) { return std::optional{event.reason}; })
+            .array(parked, [](const Parking& event) { return std::optional{event.detail}; });
+    }
+    const Result rows =
+        run(parked.empty() ? statements_.store : statements_.store_and_park, parameters);
+    std::vector<std::int16_t> stored;
+    for (int n = 0; n < PQntuples(rows.get()) && !is_empty(rows.get()); ++n) {
+        stored.push_back(slot_at(rows.get(), n));
+    }
+    return stored;
+}
+
+void PostgresStore::tidy(std::span<const OwnedSlot> slots) {
+    if (!slots.empty()) {
+        run(statements_.tidy_cursors,
+            identified()
+                .array(slots, [](const OwnedSlot& owned) { return wide(owned.slot); })
+                .array(slots, [](const OwnedSlot& owned) { return owned.epoch; }));
+    }
+    run(statements_.tidy_relays, guarded().id(relay_));
+}
+
+std::unique_ptr<Store> open(const std::string& url, Options options) {
+    return std::make_unique<PostgresStore>(url, std::move(options));
+}
+
+}  // namespace sagaz::inline v0::postgres

@@ -1,0 +1,97 @@
+#pragma once
+
+#include "stores/postgres/connection.hpp"
+#include "stores/postgres/row_decoder.hpp"
+#include "stores/postgres/statements.hpp"
+
+#include <sagaz/postgres.hpp>
+#include <sagaz/store.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace sagaz::inline v0::postgres {
+
+/// The log of one destination in PostgreSQL: the Store port over one connection of its own. What
+/// makes it safe is argued where the SQL is, in statements.cpp.
+class PostgresStore final : public Store {
+public:
+    PostgresStore(const std::string& url, Options options);
+
+    Attached attach(const Id& relay) override;
+    std::vector<SlotView> observe(const Report& report) override;
+    std::vector<OwnedSlot> acquire(std::span<const SlotView> slots) override;
+    Loaded load(std::span<const OwnedSlot> slots) override;
+    Opening open_window() override;
+    std::vector<LateTransaction> find_late(std::span<const LateQuery> queries) override;
+    void start_read(const ReadRequest& request) override;
+    ReadResult finish_read() override;
+    std::uint64_t flushed(bool force) override;
+    std::vector<std::int16_t> store(std::span<const CursorMove> moves,
+                                    std::span<const Parking> parked) override;
+    std::vector<HoldState> look_at(std::span<const RowRef> rows) override;
+    void release(std::span<const OwnedSlot> slots) override;
+    void tidy(std::span<const OwnedSlot> slots) override;
+
+private:
+    /// Which of the two read statements a range needs.
+    enum class Kind { plain, late };
+
+    /// One range of the read under way, and how far it has come.
+    struct Progress {
+        const SlotRange* range{};
+        std::int64_t after{};     ///< All up to here has been returned or is not there.
+        std::int64_t upto{};      ///< Where the statement under way ends for this range.
+        std::int64_t returned{};  ///< Rows of the last statement, and the last one's position.
+        std::int64_t last{};
+
+        bool is_done() const { return after >= range->upto; }
+        Kind kind() const { return range->late.empty() ? Kind::plain : Kind::late; }
+    };
+    using Asked = std::vector<Progress*>;
+
+    struct Limits {
+        std::int64_t rows_each{};
+        std::int64_t payload_max{};
+    };
+
+    /// Runs one guarded statement. Throws `incarnation_changed` when it returns no row. A conflict
+    /// with another relay is `unavailable` here: it is met by trying again.
+    Result run(const std::string& sql, const Parameters& parameters);
+    Parameters guarded() const;     ///< $1
+    Parameters identified() const;  ///< $1 to $3: and who asks, for which destination
+    void check_schema();
+    Loaded::SlotCursor decode_cursor(const PGresult* rows, int n) const;
+
+    Asked next_plain();
+    Asked next_late();
+    void send_read(const Asked& asked, Kind kind, Limits limits);
+    void collect(ResultBatch& batch, const Asked& asked, Limits limits);
+    void read_large(ResultBatch& batch, std::span<const ResultBatch::Cut> cuts);
+    void skip_empty_distance();
+    Progress& progress_of(std::int16_t slot);
+    bool is_all_done() const;
+    Limits limits_for(std::size_t ranges) const;
+    void learn_payload_size(const ResultBatch& batch);
+
+    Options options_;
+    Statements statements_;
+    Connection connection_;
+    std::string label_;
+    Id relay_{};
+    Id incarnation_{};
+    std::int64_t last_position_{};  ///< Of the last window of this incarnation.
+
+    // The read under way.
+    ReadRequest request_;
+    std::vector<Progress> progress_;
+    Asked asked_;
+    Limits limits_{};
+    std::uint64_t read_flushed_{};
+    std::int64_t payload_mean_{};   ///< Of late, in bytes.
+};
+
+}  // namespace sagaz::inline v0::postgres

@@ -1,0 +1,381 @@
+// The store's SQL.
+//
+// Why a remembered incarnation makes what is remembered safe. A snapshot counts transactions as
+// finished because they were finished in the server's memory. After a crash those whose commit
+// record had not reached the disk are gone and their ids are given out again, so the snapshot
+// would count rows as delivered that were never read. The row of `incarnation` is unlogged: crash
+// recovery and promotion empty it, and whoever attaches next writes a new token. Every statement
+// carries the token it knows, checked in the statement's own snapshot; none that reads or changes
+// state does anything under another. A cursor that was stored *within its incarnation* and
+// survived the crash is sound: its own commit record was written after those of all transactions
+// it counts (they were visible when its snapshot was taken), and the log survives as a prefix, so
+// they survived too. Nor can a row of a later transaction be mistaken for a counted one: the
+// storing transaction's own id is not below the xmax of its snapshots, and recovery gives out only
+// higher ones. Hence the cursor, and only the cursor, may be used by the next incarnation.
+//
+// The identifier of the cluster is compared as well since a dump carries the token along.
+#include "stores/postgres/statements.hpp"
+
+#include "stores/postgres/migration.hpp"
+
+#include <fmt/format.h>
+
+namespace sagaz::inline v0::postgres {
+namespace {
+
+constexpr std::string_view kGuard = R"(guard AS MATERIALIZED (
+    SELECT FROM @schema@.incarnation i
+    WHERE i.token = $1::uuid
+      AND i.system_identifier = (SELECT c.system_identifier FROM pg_control_system() c)
+      AND NOT pg_is_in_recovery()
+))";
+
+// ------------------------------------------------------------------------------------- attaching
+
+constexpr std::string_view kReady =
+    "SELECT pg_is_in_recovery(), to_regclass('@schema@.schema_version') IS NOT NULL";
+
+constexpr std::string_view kVersions =
+    "SELECT version, compatible_from FROM @schema@.schema_version ORDER BY version DESC LIMIT 1";
+
+constexpr std::string_view kAttach = "SELECT @schema@.attach()";
+
+// $2 relay, $3 destination, $4 label, $5 version
+constexpr std::string_view kIntroduce = R"(WITH guard, introduced AS (
+    INSERT INTO @schema@.relay AS r (id, destination, label, version)
+    SELECT $2::uuid, $3::text, $4::text, $5::text FROM guard
+    ON CONFLICT (id) DO UPDATE
+        SET beat = r.beat + 1, beat_at = clock_timestamp(), label = excluded.label,
+            version = excluded.version
+)
+SELECT s.key, s.value FROM guard LEFT JOIN @schema@.setting s ON true)";
+
+// ------------------------------------------------------------------------------------- ownership
+
+// $2 relay, $3 destination, $4 label, $5 version, $6 published, $7 down reason, $8 down for ms
+constexpr std::string_view kObserve = R"(WITH guard, beaten AS (
+    INSERT INTO @schema@.relay AS r (id, destination, label, version, report)
+    SELECT $2::uuid, $3::text, $4::text, $5::text,
+           jsonb_build_object('published', $6::bigint, 'down_reason', $7::text,
+                              'down_for_ms', $8::bigint)
+    FROM guard
+    ON CONFLICT (id) DO UPDATE
+        SET beat = r.beat + 1, beat_at = clock_timestamp(), report = excluded.report
+)
+SELECT s.slot, s.epoch, s.owner, coalesce(r.beat, -1)
+FROM guard
+LEFT JOIN @schema@.slot s ON s.destination = $3::text
+LEFT JOIN @schema@.relay r ON r.id = s.owner
+ORDER BY s.slot)";
+
+// $2 relay, $3 destination, $4 slots, $5 epochs, $6 owners, $7 beats
+constexpr std::string_view kAcquire = R"(WITH guard, free AS (
+    SELECT s.slot
+    FROM guard
+    CROSS JOIN unnest($4::int2[], $5::int8[], $6::uuid[], $7::int8[]) v (slot, epoch, owner, beat)
+    JOIN @schema@.slot s ON s.slot = v.slot
+    WHERE s.destination = $3::text AND s.epoch = v.epoch AND s.owner IS NOT DISTINCT FROM v.owner
+      AND coalesce((SELECT r.beat FROM @schema@.relay r WHERE r.id = s.owner), -1) = v.beat
+    FOR UPDATE OF s SKIP LOCKED
+), taken AS (
+    UPDATE @schema@.slot s SET owner = $2::uuid, epoch = s.epoch + 1
+    FROM free f WHERE s.destination = $3::text AND s.slot = f.slot
+    RETURNING s.slot, s.epoch
+)
+SELECT t.slot, t.epoch FROM guard LEFT JOIN taken t ON true ORDER BY t.slot)";
+
+// $2 destination, $3 slots. Ids and snapshots of another cluster mean nothing here, nor do those
+// ahead of this one; and ids must grow.
+constexpr std::string_view kLoadCursors = R"(WITH guard
+SELECT w.slot, c.n, c.done, c.target, coalesce(c.done_ceiling, '0'), coalesce(c.target_ceiling, '0'),
+       c.position, c.last_id, pg_current_wal_insert_lsn() - '0/0'::pg_lsn,
+       c.system_identifier <> (SELECT k.system_identifier FROM pg_control_system() k)
+       OR greatest(pg_snapshot_xmax(c.done), pg_snapshot_xmax(c.target))
+          > pg_snapshot_xmax(pg_current_snapshot()) AS is_foreign,
+       greatest(c.position, c.last_id) > q.last_value AS is_ahead
+FROM guard
+CROSS JOIN @schema@.outbox_id q
+CROSS JOIN unnest($3::int2[]) w (slot)
+LEFT JOIN LATERAL (SELECT * FROM @schema@.cursor c
+                   WHERE c.destination = $2::text AND c.slot = w.slot
+                   ORDER BY c.n DESC LIMIT 1) c ON true)";
+
+constexpr std::string_view kLoadStopped = R"(WITH guard
+SELECT p.slot, p.topic, p.key
+FROM guard
+LEFT JOIN (SELECT DISTINCT p.slot, coalesce(p.topic, '') AS topic, p.key FROM @schema@.parked p
+           WHERE p.direction = 'outbox' AND p.destination = $2::text AND p.consumer_name = ''
+             AND p.slot = ANY ($3::int2[]) AND p.key IS NOT NULL) p ON true)";
+
+// $2 relay, $3 destination, $4 slots, $5 epochs
+constexpr std::string_view kRelease = R"(WITH guard, released AS (
+    UPDATE @schema@.slot s SET owner = NULL
+    FROM guard, unnest($4::int2[], $5::int8[]) v (slot, epoch)
+    WHERE s.destination = $3::text AND s.slot = v.slot AND s.owner = $2::uuid
+      AND s.epoch = v.epoch
+)
+SELECT FROM guard)";
+
+// ------------------------------------------------------------------------------------ the window
+
+// The snapshot is the statement's own, so what comes after it is read after it: the sequence in
+// the inner query, and only then the next transaction id, so that whoever takes an id at or below
+// last_value has a transaction id below the ceiling. age() counts from the next transaction id
+// without taking one; '3' is the first normal id.
+constexpr std::string_view kOpenWindow = R"(WITH guard
+SELECT pg_current_snapshot(), q.last_position, pg_catalog.age('3'::xid),
+       pg_current_wal_insert_lsn() - '0/0'::pg_lsn, pg_current_wal_flush_lsn() - '0/0'::pg_lsn
+FROM guard
+CROSS JOIN (SELECT CASE WHEN i.is_called THEN i.last_value ELSE i.last_value - 1 END
+                   AS last_position
+            FROM @schema@.outbox_id i OFFSET 0) q)";
+
+// $2 slots, $3 after, $4 upto, $5 range_min, $6 range_end; $7 slots and $8 transactions, in pairs.
+//
+// Every look is by (slot, xid, id) alone: xid is bounded as a range, never by equality, so it
+// stays a needed sort key that (slot, id) cannot serve, and id is bounded only inside row
+// comparisons that begin with xid. The walk goes from one transaction id to the next without
+// reading the rows between.
+constexpr std::string_view kFindLate = R"(WITH RECURSIVE guard, query AS MATERIALIZED (
+    SELECT * FROM unnest($2::int2[], $3::int8[], $4::int8[], $5::xid8[], $6::xid8[])
+        q (slot, after, upto, range_min, range_end)
+), walk AS (
+    SELECT q.slot, q.range_end, f.xid
+    FROM guard
+    CROSS JOIN query q
+    CROSS JOIN LATERAL (SELECT o.xid FROM @schema@.outbox o
+                        WHERE o.slot = q.slot AND o.xid >= q.range_min AND o.xid < q.range_end
+                        ORDER BY o.xid, o.id LIMIT 1) f
+    UNION ALL
+    SELECT w.slot, w.range_end, f.xid
+    FROM walk w
+    CROSS JOIN LATERAL (SELECT o.xid FROM @schema@.outbox o
+                        WHERE o.slot = w.slot AND o.xid > w.xid AND o.xid < w.range_end
+                        ORDER BY o.xid, o.id LIMIT 1) f
+), candidate AS MATERIALIZED (
+    SELECT w.slot, w.xid FROM walk w
+    UNION
+    SELECT l.slot, l.xid FROM unnest($7::int2[], $8::xid8[]) l (slot, xid)
+), late AS (
+    SELECT c.slot, c.xid
+    FROM guard
+    CROSS JOIN query q
+    JOIN candidate c ON c.slot = q.slot
+    CROSS JOIN LATERAL (SELECT FROM @schema@.outbox o
+                        WHERE o.slot = c.slot AND (o.xid, o.id) > (c.xid, q.after)
+                          AND (o.xid, o.id) <= (c.xid, q.upto)
+                        ORDER BY o.xid, o.id LIMIT 1) f
+)
+SELECT l.slot, l.xid FROM guard LEFT JOIN late l ON true)";
+
+// ------------------------------------------------------------------------------------- the rows
+
+// A payload larger than $2 stays out and reads as null, which a payload never is: so the bytes of
+// a batch are bounded without counting them up row by row. The first row tells the flush position.
+constexpr std::string_view kColumns = R"(o.slot,
+               o.held_until > clock_timestamp(), o.xid, o.id, o.event_id, o.created_at, o.topic,
+               o.key, o.event_type, o.content_type,
+               CASE WHEN octet_length(o.payload) <= $2::int4 THEN o.payload END, o.headers,
+               o.aggregate_id)";
+
+constexpr std::string_view kHead = R"(WITH guard
+SELECT (-1)::int2, NULL::bool, NULL::xid8, (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::int8,
+       NULL::uuid, NULL::timestamptz, NULL::text, NULL::text, NULL::text, NULL::text,
+       NULL::bytea, NULL::jsonb, NULL::text
+FROM guard
+UNION ALL
+)";
+
+// $3 rows a slot, $4 slots, $5 done, $6 target, $7 after, $8 upto. One leaf by its name: a plan
+// over all segments would lock them all, and starve their truncation.
+constexpr std::string_view kRead = R"(SELECT f.*
+FROM guard
+CROSS JOIN unnest($4::int2[], $5::pg_snapshot[], $6::pg_snapshot[], $7::int8[], $8::int8[])
+    r (slot, done, target, after, upto)
+CROSS JOIN LATERAL (
+        SELECT {columns}
+        FROM @schema@.outbox_{leaf:02} o
+        WHERE o.slot = r.slot AND o.id > r.after AND o.id <= r.upto
+          AND pg_visible_in_snapshot(o.xid, r.target)
+          AND NOT pg_visible_in_snapshot(o.xid, r.done)
+        ORDER BY o.id FETCH FIRST $3::int8 ROWS WITH TIES) f)";
+
+// As kRead; $9 slots and $10 transactions, in pairs. Merged by id, since two late transactions
+// may have touched one key.
+constexpr std::string_view kReadLate = R"(SELECT f.*
+FROM guard
+CROSS JOIN unnest($4::int2[], $5::pg_snapshot[], $6::pg_snapshot[], $7::int8[], $8::int8[])
+    r (slot, done, target, after, upto)
+CROSS JOIN LATERAL (
+    SELECT m.*
+    FROM unnest($9::int2[], $10::xid8[]) l (slot, xid)
+    CROSS JOIN LATERAL (
+        SELECT {columns}
+        FROM @schema@.outbox o
+        WHERE o.slot = l.slot AND (o.xid, o.id) > (l.xid, r.after)
+          AND (o.xid, o.id) <= (l.xid, r.upto)
+          AND pg_visible_in_snapshot(o.xid, r.target)
+          AND NOT pg_visible_in_snapshot(o.xid, r.done)
+        ORDER BY o.xid, o.id FETCH FIRST $3::int8 ROWS WITH TIES) m
+    WHERE l.slot = r.slot
+    ORDER BY m.id FETCH FIRST $3::int8 ROWS WITH TIES) f)";
+
+// $2 slots, $3 after, $4 upto: the next row of each slot, whoever may see it.
+constexpr std::string_view kNextPosition = R"(WITH guard
+SELECT r.slot, (SELECT o.id FROM @schema@.outbox o
+                WHERE o.slot = r.slot AND o.id > r.after AND o.id <= r.upto
+                ORDER BY o.id LIMIT 1)
+FROM guard CROSS JOIN unnest($2::int2[], $3::int8[], $4::int8[]) r (slot, after, upto))";
+
+constexpr std::string_view kFlushed =
+    "WITH guard SELECT pg_current_wal_flush_lsn() - '0/0'::pg_lsn FROM guard";
+
+// Writes a record and waits for the disk with the commit, whatever the role's synchronous_commit.
+constexpr std::string_view kFlush =
+    "WITH guard SELECT set_config('synchronous_commit', 'local', true), "
+    "pg_logical_emit_message(true, 'sagaz', '') FROM guard";
+
+// --------------------------------------------------------------------------------------- storing
+
+// $2 relay, $3 destination, $4 slots, $5 epochs, $6 n, $7 done, $8 target, $9 position,
+// $10 last_id, $11 done_ceiling, $12 target_ceiling.
+//
+// FOR SHARE makes a takeover in progress wait for us, or us for it; without it a takeover that
+// commits meanwhile would go unnoticed. A statement that we gave up on may have been carried out
+// all the same, so n steps over what is there.
+constexpr std::string_view kStore = R"(WITH guard, owned AS (
+    SELECT s.slot, s.epoch
+    FROM guard
+    CROSS JOIN unnest($4::int2[], $5::int8[]) v (slot, epoch)
+    JOIN @schema@.slot s ON s.slot = v.slot
+    WHERE s.destination = $3::text AND s.owner = $2::uuid AND s.epoch = v.epoch
+    FOR SHARE OF s
+), stored AS (
+    INSERT INTO @schema@.cursor (destination, slot, n, epoch, done, target, position, last_id,
+                                 done_ceiling, target_ceiling, incarnation, system_identifier)
+    SELECT $3::text, o.slot,
+           greatest(m.n, 1 + (SELECT max(c.n) FROM @schema@.cursor c
+                              WHERE c.destination = $3::text AND c.slot = o.slot)),
+           o.epoch, m.done, m.target, m.position, m.last_id, nullif(m.done_ceiling, '0'),
+           nullif(m.target_ceiling, '0'), $1::uuid, k.system_identifier
+    FROM owned o
+    JOIN unnest($4::int2[], $6::int8[], $7::pg_snapshot[], $8::pg_snapshot[], $9::int8[],
+                $10::int8[], $11::xid8[], $12::xid8[])
+        m (slot, n, done, target, position, last_id, done_ceiling, target_ceiling)
+        ON m.slot = o.slot
+    CROSS JOIN pg_control_system() k
+    RETURNING slot
+){parked}
+SELECT s.slot FROM guard LEFT JOIN stored s ON true)";
+
+// $13 slots, $14 positions, $15 event ids, $16 reasons, $17 details. Only with the cursor that
+// passes the event, so a stale owner parks nothing, and nothing falls in between.
+constexpr std::string_view kPark = R"(, parked AS (
+    INSERT INTO @schema@.parked (direction, destination, position, event_id, slot, xid, reason,
+        detail, attempts, next_attempt_at, created_at, topic, key, event_type, content_type,
+        aggregate_type, aggregate_id, saga_id, headers, payload)
+    SELECT 'outbox', $3::text, o.id, o.event_id, o.slot, o.xid, p.reason, p.detail, 1,
+           clock_timestamp(), o.created_at, o.topic, o.key, o.event_type, o.content_type,
+           o.aggregate_type, o.aggregate_id, o.saga_id, o.headers, o.payload
+    FROM stored s
+    JOIN unnest($13::int2[], $14::int8[], $15::uuid[], $16::text[], $17::text[])
+        p (slot, position, event_id, reason, detail) ON p.slot = s.slot
+    CROSS JOIN LATERAL (SELECT * FROM @schema@.outbox o
+                        WHERE o.slot = p.slot AND o.id = p.position AND o.event_id = p.event_id
+                        LIMIT 1) o
+    ON CONFLICT DO NOTHING
+))";
+
+// $2 slots, $3 positions, $4 event ids
+constexpr std::string_view kLookAt = R"(WITH guard
+SELECT o.is_held
+FROM guard
+CROSS JOIN unnest($2::int2[], $3::int8[], $4::uuid[]) WITH ORDINALITY
+    r (slot, id, event_id, place)
+LEFT JOIN LATERAL (SELECT coalesce(o.held_until > clock_timestamp(), false) AS is_held
+                   FROM @schema@.outbox_{leaf:02} o
+                   WHERE o.slot = r.slot AND o.id = r.id AND o.event_id = r.event_id
+                   LIMIT 1) o ON true
+ORDER BY r.place)";
+
+// ---------------------------------------------------------------------------------------- tidying
+
+// $2 relay, $3 destination, $4 slots, $5 epochs
+constexpr std::string_view kTidyCursors = R"(WITH guard, removed AS (
+    DELETE FROM @schema@.cursor c
+    USING guard, unnest($4::int2[], $5::int8[]) v (slot, epoch), @schema@.slot s
+    WHERE s.destination = $3::text AND s.slot = v.slot AND s.owner = $2::uuid
+      AND s.epoch = v.epoch AND c.destination = s.destination AND c.slot = s.slot
+      AND c.n < (SELECT k.n FROM @schema@.cursor k
+                 WHERE k.destination = s.destination AND k.slot = s.slot
+                 ORDER BY k.n DESC OFFSET 2 LIMIT 1)
+)
+SELECT FROM guard)";
+
+constexpr std::string_view kTidyRelays = R"(WITH guard, removed AS (
+    DELETE FROM @schema@.relay r
+    USING guard
+    WHERE r.beat_at < clock_timestamp() - interval '1 day' AND r.id <> $2::uuid
+      AND NOT EXISTS (SELECT FROM @schema@.slot s WHERE s.owner = r.id)
+)
+SELECT FROM guard)";
+
+// ---------------------------------------------------------------------------------------- building
+
+std::string replaced(std::string text, std::string_view from, std::string_view to) {
+    const auto at = text.find(from);
+    if (at != std::string::npos) text.replace(at, from.size(), to);
+    return text;
+}
+
+// Puts the guard in, where a statement has "WITH guard" or "WITH RECURSIVE guard", and the schema.
+std::string finished(std::string_view text, std::string_view schema) {
+    std::string sql(text);
+    for (const std::string_view opening : {"WITH guard", "WITH RECURSIVE guard"}) {
+        const auto at = sql.find(opening);
+        if (at == std::string::npos) continue;
+        const auto name = opening.size() - std::string_view("guard").size();
+        sql.replace(at + name, std::string_view("guard").size(), kGuard);
+        break;
+    }
+    return with_schema(sql, schema);
+}
+
+std::string on_leaf(std::string_view text, int leaf) {
+    return replaced(std::string(text), "{leaf:02}", fmt::format("{:02}", leaf));
+}
+
+}  // namespace
+
+Statements::Statements(std::string_view schema)
+    : ready(finished(kReady, schema)),
+      versions(finished(kVersions, schema)),
+      attach(finished(kAttach, schema)),
+      introduce(finished(kIntroduce, schema)),
+      observe(finished(kObserve, schema)),
+      acquire(finished(kAcquire, schema)),
+      load_cursors(finished(kLoadCursors, schema)),
+      load_stopped(finished(kLoadStopped, schema)),
+      open_window(finished(kOpenWindow, schema)),
+      find_late(finished(kFindLate, schema)),
+      next_position(finished(kNextPosition, schema)),
+      flushed(finished(kFlushed, schema)),
+      flush(finished(kFlush, schema)),
+      store(finished(replaced(std::string(kStore), "{parked}", ""), schema)),
+      store_and_park(finished(replaced(std::string(kStore), "{parked}", kPark), schema)),
+      release(finished(kRelease, schema)),
+      tidy_cursors(finished(kTidyCursors, schema)),
+      tidy_relays(finished(kTidyRelays, schema)) {
+    const auto rows = [&](std::string_view text) {
+        return finished(std::string(kHead) + replaced(std::string(text), "{columns}", kColumns),
+                        schema);
+    };
+    for (int leaf = 0; leaf < kSegments; ++leaf) {
+        const auto place = static_cast<std::size_t>(leaf);
+        read[place] = rows(on_leaf(kRead, leaf));
+        look_at[place] = finished(on_leaf(kLookAt, leaf), schema);
+    }
+    read_late = rows(kReadLate);
+}
+
+}  // namespace sagaz::inline v0::postgres

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <array>
+#include <string>
+#include <string_view>
+
+namespace sagaz::inline v0::postgres {
+
+inline constexpr int kSegmentBits = 18;  ///< A segment of the log has 2^18 ids.
+inline constexpr int kSegments = 16;     ///< And the ring has sixteen: see migration 0001.
+
+/// Every statement of the store, on one page: statements.cpp. Each begins with the guard, whose
+/// only parameter is $1, the incarnation; a statement that returns no row at all found another
+/// incarnation, or a database in recovery. Only the checked schema name is ever put into a text.
+struct Statements {
+    explicit Statements(std::string_view schema);
+
+    std::string ready;
+    std::string versions;
+    std::string attach;
+    std::string introduce;
+    std::string observe;
+    std::string acquire;
+    std::string load_cursors;
+    std::string load_stopped;
+    std::string open_window;
+    std::string find_late;
+    std::array<std::string, kSegments> read;
+    std::string read_late;
+    std::string next_position;
+    std::string flushed;
+    std::string flush;
+    std::string store;
+    std::string store_and_park;
+    std::array<std::string, kSegments> look_at;
+    std::string release;
+    std::string tidy_cursors;
+    std::string tidy_relays;
+};
+
+/// The columns of a row as `read` and `read_late` return them, all binary.
+namespace column {
+enum : int {
+    slot, held, transaction, position, event_id, created_at, topic, key, event_type, content_type,
+    payload, headers, aggregate_id, count
+};
+}  // namespace column
+
+}  // namespace sagaz::inline v0::postgres

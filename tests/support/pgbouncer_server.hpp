@@ -1,0 +1,34 @@
+#pragma once
+
+#include "tests/support/postgres_server.hpp"
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include <sys/types.h>
+
+namespace sagaz::test {
+
+/// pgbouncer in transaction mode in front of a PostgresServer: any two transactions of a client
+/// may run on different server connections, and a restart of the server behind it goes unnoticed
+/// by the client. Ended by pid by the destructor.
+class PgbouncerServer {
+public:
+    /// `pool_size` server connections for all clients; 1 makes every client share one.
+    explicit PgbouncerServer(const PostgresServer& server, int pool_size = 4);
+    ~PgbouncerServer();
+    PgbouncerServer(const PgbouncerServer&) = delete;
+    PgbouncerServer& operator=(const PgbouncerServer&) = delete;
+
+    std::string url(std::string_view database = "postgres") const;
+    int port() const { return port_; }
+    pid_t pid() const { return pid_; }
+
+private:
+    std::filesystem::path folder_;
+    int port_{};
+    pid_t pid_{};
+};
+
+}  // namespace sagaz::test
