@@ -81,7 +81,7 @@ struct StatusOptions {
     StoreTarget store{};
     bool json{};
     bool exit_code{};  ///< Exit 3 when something is wrong.
-    std::chrono::milliseconds interval{1'000};  ///< Between the two looks that make the rate.
+    std::chrono::milliseconds interval{2'500};  ///< How long to wait for a report that gives a rate.
 };
 
 struct EventFilter {
