@@ -43,7 +43,7 @@ std::string ask_kafka(const kafka::Options& options, std::chrono::milliseconds d
         rd_kafka_conf_destroy(conf);
         return problem;
     }
-    const rd_kafka_metadata* metadata = nullptr;
+    const struct rd_kafka_metadata* metadata = nullptr;
     const auto answer = rd_kafka_metadata(client.get(), 0, nullptr, &metadata, static_cast<int>(deadline.count()));
     if (answer != RD_KAFKA_RESP_ERR_NO_ERROR) {
         return rd_kafka_err2str(answer);

@@ -19,7 +19,7 @@ constexpr auto kAbout =
     "sagaz (native): moves committed events from PostgreSQL to a broker, at least once, in order per key";
 constexpr auto kFooter =
     "Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 condition found, 130 interrupted.\n"
-    "Every key of the configuration has a variable: SAGAZ_<SECTION>_<KEY>. See sagaz config show.";
+    "Every key of the configuration has a variable: SAGAZ_<SECTION>_<KEY>. See sagaz config show.\n";
 
 std::chrono::milliseconds duration_of(const std::string& flag, const std::string& text) {
     const auto value = parse_duration(text);
@@ -188,7 +188,7 @@ private:
         command->footer(
             "JSON lines: {\"topic\", \"key\", \"event_type\", \"payload\" (any JSON value) or \"payload_text\" or\n"
             "\"payload_base64\", \"headers\", \"event_id\", \"content_type\", \"aggregate_type\", \"aggregate_id\",\n"
-            "\"saga_id\"}. Up to 1,000 lines are one transaction. The event ids come on standard output.");
+            "\"saga_id\"}. Up to 1,000 lines are one transaction. The event ids come on standard output.\n");
         command->callback([this] {
             run_ = [this] {
                 append_.json = json_;

@@ -26,7 +26,7 @@ const std::vector<std::string> kKeys{"topic",        "key",          "event_type
     throw Error{ErrorKind::invalid, "append_line", seen, what_to_do};
 }
 
-std::string quoted(const std::string& text) { return json(text).dump(); }
+std::string json_text(const std::string& text) { return json(text).dump(); }
 
 class LineReader final : public json::json_sax_t {
 public:
@@ -45,7 +45,7 @@ public:
     bool number_integer(number_integer_t v) override { return value(std::to_string(v), nullptr); }
     bool number_unsigned(number_unsigned_t v) override { return value(std::to_string(v), nullptr); }
     bool number_float(number_float_t /*v*/, const string_t& text) override { return value(text, nullptr); }
-    bool string(string_t& v) override { return in_payload() ? value(quoted(v), nullptr) : value({}, &v); }
+    bool string(string_t& v) override { return in_payload() ? value(json_text(v), nullptr) : value({}, &v); }
     bool binary(binary_t& /*v*/) override { return false; }
 
     bool start_object(std::size_t /*n*/) override { return open('{', '}'); }
@@ -58,7 +58,7 @@ public:
             take_field(name);
         } else if (in_payload()) {
             separate();
-            event_.payload += quoted(name) + ':';
+            event_.payload += json_text(name) + ':';
             after_key_ = true;
         } else {
             header_name_ = name;
@@ -83,7 +83,7 @@ private:
     void take_field(const std::string& name) {
         if (std::find(kKeys.begin(), kKeys.end(), name) == kKeys.end()) {
             const auto guess = nearest(name, kKeys);
-            refuse_line("unknown key " + quoted(name), guess.empty()
+            refuse_line("unknown key " + json_text(name), guess.empty()
                                                            ? std::string{"see sagaz append --help for the keys"}
                                                            : "did you mean \"" + guess + "\"?");
         }
