@@ -1,0 +1,144 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+/// Every command is a plain struct of what it was asked and one function. Nothing here knows how
+/// the words were parsed: `cli.cpp` fills the structs, tests fill them by hand.
+///
+/// A command writes data to `Console::out`, messages to `Console::err`, returns an exit code, and
+/// throws `sagaz::Error` for what failed as a whole; `main` prints that on three lines.
+namespace sagaz::inline v0::app {
+
+class Console;
+struct Config;
+
+enum ExitCode : int {
+    kOk = 0,
+    kFailed = 1,
+    kUsage = 2,      ///< Usage or configuration.
+    kCondition = 3,  ///< What was looked for was found: behind, damaged, not ready.
+    kInterrupted = 130,
+};
+
+/// Where the log lives.
+struct StoreTarget {
+    std::string url{};  ///< Any libpq connection string, secrets included: never print it as it is.
+    std::string schema{"sagaz"};
+};
+
+/// Where events go, or are read back from.
+struct BrokerTarget {
+    std::string url{};                             ///< As given: "kafka://h:p,h:p", "file:PATH", ...
+    std::map<std::string, std::string> options{};  ///< For the client library, allow-listed there.
+};
+
+struct MigrateOptions {
+    StoreTarget store{};
+    bool print{};   ///< Write plain SQL instead of running it; needs no database.
+    bool status{};  ///< Say which versions are there and which are not.
+    bool check{};   ///< Exit 3 when behind.
+    bool no_roles{};
+    std::optional<int> from{};  ///< With `print`: the version the database has.
+    std::optional<int> to{};
+    std::vector<std::pair<std::string, std::string>> set{};
+    bool json{};
+};
+
+struct WaitOptions {
+    std::vector<std::string> targets{};  ///< Of "store", "schema", "broker".
+    std::chrono::milliseconds timeout{60'000};
+    StoreTarget store{};
+    BrokerTarget broker{};
+    bool json{};
+};
+
+struct RelayRunOptions {
+    const Config* config{};  ///< Borrowed; outlives the run.
+    bool until_drained{};
+    std::optional<std::chrono::milliseconds> timeout{};  ///< For `until_drained`; none: for ever.
+};
+
+struct AppendOptions {
+    StoreTarget store{};
+    bool from_stdin{};  ///< JSON lines instead of the fields below.
+    std::string topic{};
+    std::optional<std::string> key{};
+    std::string event_type{};
+    std::string payload{};  ///< Text, "@FILE", or "-" for standard input.
+    std::string content_type{"application/json"};
+    std::vector<std::pair<std::string, std::string>> headers{};
+    std::string id{};
+    bool json{};
+};
+
+struct StatusOptions {
+    StoreTarget store{};
+    bool json{};
+    bool exit_code{};  ///< Exit 3 when something is wrong.
+    std::chrono::milliseconds interval{2'500};  ///< How long to wait for a report that gives a rate.
+};
+
+struct EventFilter {
+    std::string topic{};
+    std::optional<std::string> key{};
+    std::string event_type{};
+    std::int64_t after{};  ///< Position; only later ones.
+    std::size_t limit{50};
+};
+
+struct EventsListOptions {
+    StoreTarget store{};
+    EventFilter filter{};
+    bool follow{};  ///< `tail`: go on until interrupted.
+    bool payload{};
+    bool json{};
+};
+
+struct EventsShowOptions {
+    StoreTarget store{};
+    std::string id{};
+    bool payload{};
+    bool json{};
+};
+
+struct VerifyOptions {
+    StoreTarget store{};
+    BrokerTarget source{};              ///< kafka://... or file:PATH: what the destination holds.
+    std::vector<std::string> topics{};  ///< For Kafka: which topics to read.
+    std::string truth_sql{};            ///< Gives event_id, key, order (and more, see its help).
+    bool json{};
+    std::string report_path{};          ///< Empty: only to standard output.
+};
+
+struct HealthcheckOptions {
+    std::string probe{};    ///< "live" or "ready".
+    std::string address{};  ///< host:port of the admin server.
+    std::chrono::milliseconds timeout{3'000};
+};
+
+struct ConfigShowOptions {
+    const Config* config{};
+    bool json{};
+};
+
+int run_migrate(const MigrateOptions& options, Console& console);
+int run_wait(const WaitOptions& options, Console& console);
+int run_relay(const RelayRunOptions& options, Console& console);
+int run_append(const AppendOptions& options, Console& console);
+int run_status(const StatusOptions& options, Console& console);
+int run_events_list(const EventsListOptions& options, Console& console);
+int run_events_show(const EventsShowOptions& options, Console& console);
+int run_verify(const VerifyOptions& options, Console& console);  // in app/verify
+int run_healthcheck(const HealthcheckOptions& options, Console& console);
+int run_config_show(const ConfigShowOptions& options, Console& console);
+int run_config_validate(const ConfigShowOptions& options, Console& console);
+int run_config_schema(Console& console);
+int run_version(bool json, Console& console);
+
+}  // namespace sagaz::inline v0::app

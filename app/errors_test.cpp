@@ -1,0 +1,77 @@
+#include "app/errors.hpp"
+
+#include "app/console.hpp"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+namespace sagaz::app {
+namespace {
+
+Error error_of(const std::string& code, const std::string& seen, const std::string& hint) {
+    return {ErrorKind::invalid, code, seen, hint};
+}
+
+TEST(ErrorText, IsThreeLinesThatSayWhatWasSeenAndWhatToDo) {
+    EXPECT_EQ(three_lines(error_of("store_url_missing", "no --store", "give --store")),
+              "error[store_url_missing]: no database is configured\nseen: no --store\ndo: give --store");
+}
+
+TEST(ErrorText, StaysThreeLinesWhateverAServerPutsIntoItsMessage) {
+    const auto text = three_lines(error_of("made_up", "FATAL:\n\tgone \x1b[2J\r\n", "look\n"));
+    EXPECT_EQ(text, "error[made_up]: the input is wrong\nseen: FATAL: gone [2J\ndo: look");
+}
+
+TEST(ErrorText, HidesPasswords) {
+    const auto text = three_lines(error_of("store_unreachable", "postgresql://ann:s3cret@db:5432/x refused",
+                                           "try host=db password='s3 cret' user=ann"));
+    EXPECT_EQ(text.find("s3"), std::string::npos) << text;
+    EXPECT_NE(text.find("postgresql://ann:***@db:5432/x"), std::string::npos) << text;
+    EXPECT_NE(text.find("password=*** user=ann"), std::string::npos) << text;
+}
+
+TEST(HideSecrets, KnowsTheWaysToWriteAPassword) {
+    EXPECT_EQ(hide_secrets("postgresql://u:p@h/d"), "postgresql://u:***@h/d");
+    EXPECT_EQ(hide_secrets("postgresql://u:p@ss@h/d"), "postgresql://u:***@h/d");
+    EXPECT_EQ(hide_secrets("postgresql://u:p@h"), "postgresql://u:***@h");
+    EXPECT_EQ(hide_secrets("postgresql://u@h/d"), "postgresql://u@h/d");
+    EXPECT_EQ(hide_secrets("postgresql://h/d?user=u&password=p&sslmode=require"),
+              "postgresql://h/d?user=u&password=***&sslmode=require");
+    EXPECT_EQ(hide_secrets("host=h password = 'a\\'b' user=u"), "host=h password = *** user=u");
+    EXPECT_EQ(hide_secrets("sslpassword=p x"), "sslpassword=*** x");
+    EXPECT_EQ(hide_secrets("kafka://u:p@h:1,h:2"), "kafka://u:***@h:1,h:2");
+    EXPECT_EQ(hide_secrets("a postgresql://u:p@h/d and postgresql://v:q@h/d"),
+              "a postgresql://u:***@h/d and postgresql://v:***@h/d");
+    EXPECT_EQ(hide_secrets("file:/tmp/x"), "file:/tmp/x");
+}
+
+TEST(ErrorCodes, AreSortedOnceEachAndInTheReference) {
+    std::ifstream file{SAGAZ_SOURCE_DIR "/docs/reference/errors.md"};
+    std::stringstream page;
+    page << file.rdbuf();
+    std::string_view last;
+    for (const auto& info : codes()) {
+        EXPECT_LT(last, info.code);
+        last = info.code;
+        EXPECT_FALSE(info.what.empty()) << info.code;
+        EXPECT_EQ(info_of(info.code).what, info.what);
+        const auto row = "| `" + std::string{info.code} + "` | " + std::to_string(info.exit) + " |";
+        EXPECT_NE(page.str().find(row), std::string::npos) << "no row in errors.md: " << row;
+    }
+}
+
+TEST(Console, DrawsNoProgressWhereNobodyLooks) {
+    std::istringstream in;
+    std::ostringstream out;
+    std::ostringstream err;
+    Console console{in, out, err, {.err_is_terminal = false, .color = false}};
+    console.progress("half way");
+    console.say("done");
+    EXPECT_EQ(err.str(), "done\n");
+    EXPECT_EQ(out.str(), "");
+}
+
+}  // namespace
+}  // namespace sagaz::app

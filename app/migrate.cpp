@@ -1,0 +1,103 @@
+#include "app/commands.hpp"
+#include "app/console.hpp"
+#include "app/errors.hpp"
+#include "stores/postgres/migration.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <ostream>
+
+namespace sagaz::inline v0::app {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string name_of(int version) {
+    for (const auto& migration : postgres::migrations()) {
+        if (migration.version == version) {
+            return migration.name;
+        }
+    }
+    return "";
+}
+
+void print_status(const postgres::MigrationStatus& status, const MigrateOptions& options, Console& console) {
+    if (options.json) {
+        Json object{{"schema", 1}, {"version", status.version}, {"newest", status.newest},
+                    {"behind", status.is_behind()}, {"applied", Json::array()}};
+        for (const auto& applied : status.applied) {
+            object["applied"].push_back({{"version", applied.version},
+                                         {"name", applied.name},
+                                         {"compatible_from", applied.compatible_from},
+                                         {"applied_at", applied.applied_at}});
+        }
+        console.out() << object.dump() << '\n';
+        return;
+    }
+    for (const auto& applied : status.applied) {
+        console.out() << applied.version << "  " << applied.name << "  applied " << applied.applied_at << '\n';
+    }
+    for (int version = status.version + 1; version <= status.newest; ++version) {
+        console.out() << version << "  " << name_of(version) << "  missing\n";
+    }
+}
+
+int look(const MigrateOptions& options, Console& console) {
+    const auto status = postgres::migration_status(options.store.url, options.store.schema);
+    if (options.status || options.json) {
+        print_status(status, options, console);
+    }
+    if (!options.check) {
+        return kOk;
+    }
+    console.say("schema \"" + options.store.schema + "\" is at version " + std::to_string(status.version) +
+                ", this build knows " + std::to_string(status.newest) +
+                (status.is_behind() ? ": behind, run sagaz migrate" : ""));
+    return status.is_behind() ? kCondition : kOk;
+}
+
+void print_script(const MigrateOptions& options, Console& console) {
+    const int from = options.from.value_or(0);
+    const int to = options.to.value_or(postgres::newest_version());
+    console.out() << postgres::migration_script(options.store.schema, from, to, !options.no_roles);
+}
+
+}  // namespace
+
+int run_migrate(const MigrateOptions& options, Console& console) {
+    if (options.print + options.status + options.check > 1 && !(options.status && options.check)) {
+        refuse("usage", "--print together with --status or --check", "give one of them");
+    }
+    if ((options.from || options.to) && !options.print) {
+        refuse("usage", "--from or --to without --print", "add --print, or leave them out");
+    }
+    if (!options.set.empty() && (options.print || options.status || options.check)) {
+        refuse("usage", "--set together with --print, --status or --check", "set in a run of its own");
+    }
+    if (options.print) {
+        print_script(options, console);
+        return kOk;
+    }
+    if (options.status || options.check) {
+        return look(options, console);
+    }
+    const auto applied = postgres::migrate(options.store.url, options.store.schema, !options.no_roles);
+    for (const int version : applied) {
+        console.say("applied version " + std::to_string(version) + " (" + name_of(version) + ")");
+    }
+    if (applied.empty() && options.set.empty()) {
+        console.say("schema \"" + options.store.schema + "\" is up to date");
+    }
+    Json set = Json::object();
+    for (const auto& [key, value] : options.set) {
+        postgres::set_setting(options.store.url, options.store.schema, key, value);
+        console.say("set " + key + " to \"" + value + "\"");
+        set[key] = value;
+    }
+    if (options.json) {
+        console.out() << Json{{"schema", 1}, {"applied", applied}, {"set", set}}.dump() << '\n';
+    }
+    return kOk;
+}
+
+}  // namespace sagaz::inline v0::app

@@ -1,0 +1,253 @@
+// Four threads: the relay's own (the caller's, in `Relay::run`), one that takes signals, one that
+// watches the backlog on a connection of its own, and the admin server's. Only the first moves
+// events; each of the others may be slow or dead without an event lost or late. They share nothing
+// but `Relay::status`, the telemetry sink and a stop request, all of them thread-safe, and they end
+// before the relay is destroyed: they are declared after it.
+#include "app/admin_server.hpp"
+#include "app/brokers.hpp"
+#include "app/commands.hpp"
+#include "app/config.hpp"
+#include "app/console.hpp"
+#include "app/errors.hpp"
+#include "app/signals.hpp"
+#include "app/store_look.hpp"
+#include "app/table.hpp"
+#include "app/units.hpp"
+#include "telemetry/log.hpp"
+#include "telemetry/prometheus.hpp"
+
+#include <sagaz/postgres.hpp>
+#include <sagaz/relay.hpp>
+
+#include <array>
+#include <csignal>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+namespace sagaz::inline v0::app {
+namespace {
+
+using std::chrono::milliseconds;
+using telemetry::LogWriter;
+using telemetry::PrometheusTelemetry;
+
+constexpr auto kBacklogEvery = std::chrono::seconds{5};
+constexpr auto kStatusEvery = milliseconds{100};
+// A turn may wait for a connection and for a statement, each with its deadline; three times that
+// long without a turn is a loop that hangs.
+constexpr milliseconds kTurnMax{60'000};
+
+RelayOptions relay_options(const Config& config) {
+    RelayOptions options;
+    options.batch_max = config.count("relay.batch_max");
+    options.batch_max_bytes = config.size("relay.batch_max_bytes");
+    options.poll_interval = config.duration("relay.poll_interval");
+    options.idle_poll_interval = config.duration("relay.idle_poll_interval");
+    options.lease = config.duration("relay.lease");
+    options.store_interval = config.duration("relay.store_interval");
+    options.grace = config.duration("optimistic.grace");
+    options.drain_timeout = config.duration("relay.drain_timeout");
+    options.retry_initial = config.duration("relay.retry_initial");
+    options.retry_max = config.duration("relay.retry_max");
+    return options;
+}
+
+telemetry::LogFormat log_format(const Config& config) {
+    return config.text("log.format") == "json" ? telemetry::LogFormat::json : telemetry::LogFormat::text;
+}
+
+LogLevel log_level(const Config& config) {
+    const auto& word = config.text("log.level");
+    return word == "debug"     ? LogLevel::debug
+           : word == "warning" ? LogLevel::warning
+           : word == "error"   ? LogLevel::error
+                               : LogLevel::info;
+}
+
+/// Measures what only the database knows, until it is destroyed.
+class BacklogWatch {
+public:
+    BacklogWatch(StoreTarget store, Telemetry& telemetry)
+        : store_{std::move(store)}, telemetry_{telemetry}, thread_{[this](const std::stop_token& end) { run(end); }} {}
+
+private:
+    void run(const std::stop_token& end) {
+        StoreWindow window{store_};
+        std::unique_lock lock{mutex_};
+        while (!end.stop_requested()) {
+            try {
+                measure(window);
+                failing_ = false;
+            } catch (const Error& error) {
+                say(error);
+            }
+            wake_.wait_for(lock, end, kBacklogEvery, [] { return false; });
+        }
+    }
+
+    void measure(StoreWindow& window) {
+        const auto backlog = window.backlog();
+        telemetry_.gauge("outbox_pending_events", static_cast<double>(backlog.pending), {});
+        telemetry_.gauge("outbox_oldest_pending_age_seconds", backlog.oldest_age_seconds, {});
+        double waiting = 0;
+        double dead = 0;
+        for (const auto& count : window.parked()) {
+            (count.state == "dead" ? dead : waiting) += static_cast<double>(count.events);
+        }
+        const Field is_waiting{"state", "waiting"};
+        const Field is_dead{"state", "dead"};
+        telemetry_.gauge("outbox_parked_events", waiting, {&is_waiting, 1});
+        telemetry_.gauge("outbox_parked_events", dead, {&is_dead, 1});
+    }
+
+    // Once a failure: the relay itself reports what is wrong with the store.
+    void say(const Error& error) {
+        if (!failing_) {
+            const auto seen = hide_secrets(error.what());
+            const std::array fields{Field{"code", error.code()}, Field{"seen", seen}};
+            telemetry_.log(LogLevel::warning, "backlog_unknown", fields);
+        }
+        failing_ = true;
+    }
+
+    StoreTarget store_;
+    Telemetry& telemetry_;
+    bool failing_{};
+    std::mutex mutex_;
+    std::condition_variable_any wake_;
+    std::jthread thread_;
+};
+
+/// For `--until-drained`: asks for the stop when nothing is left, and draws the progress meanwhile.
+class DrainWatch {
+public:
+    DrainWatch(const Relay& relay, StopOnSignal& stop, std::optional<milliseconds> timeout, Console& console)
+        : relay_{relay}, stop_{stop}, timeout_{timeout}, console_{console},
+          thread_{[this](const std::stop_token& end) { run(end); }} {}
+
+private:
+    void run(const std::stop_token& end) {
+        const auto started = std::chrono::steady_clock::now();
+        std::unique_lock lock{mutex_};
+        while (!end.stop_requested()) {
+            const auto status = relay_.status();
+            const auto passed = std::chrono::steady_clock::now() - started;
+            if (status.drained || (timeout_ && passed >= *timeout_)) {
+                stop_.request_stop();
+                return;
+            }
+            console_.progress("published " + grouped(static_cast<std::int64_t>(status.published)) + " events" +
+                              (status.destination_down.empty() ? "" : ", destination down: " + plain(status.destination_down)));
+            wake_.wait_for(lock, end, kStatusEvery, [] { return false; });
+        }
+    }
+
+    const Relay& relay_;
+    StopOnSignal& stop_;
+    std::optional<milliseconds> timeout_;
+    Console& console_;
+    std::mutex mutex_;
+    std::condition_variable_any wake_;
+    std::jthread thread_;
+};
+
+std::string why_not_live(const Relay& relay) {
+    const auto status = relay.status();
+    const milliseconds silent{status.turned_ms_ago};
+    return silent < kTurnMax ? "" : "the relay's loop has not turned for " + duration_text(silent);
+}
+
+// Attaching checks the schema's version, so a store that is up has one that fits.
+std::string why_not_ready(const Relay& relay) {
+    const auto status = relay.status();
+    if (status.store_up) {
+        return why_not_live(relay);
+    }
+    return status.store_error.empty() ? "not attached to the store yet" : "store: " + status.store_error;
+}
+
+void log_start(const Config& config, const StoreTarget& store, const BrokerTarget& broker,
+               const std::string& address, Telemetry& telemetry) {
+    for (const auto& warning : config.warnings) {
+        const Field field{"seen", warning};
+        telemetry.log(LogLevel::warning, "config_warning", {&field, 1});
+    }
+    const auto store_url = hide_secrets(store.url);
+    const auto broker_url = hide_secrets(broker.url);
+    const std::array fields{Field{"version", SAGAZ_VERSION}, Field{"store", store_url}, Field{"schema", store.schema},
+                            Field{"broker", broker_url},     Field{"config", config.file_name}};
+    telemetry.log(LogLevel::info, "relay_starting", fields);
+    const Field listening{"address", address};
+    telemetry.log(LogLevel::info, "admin_listening", {&listening, 1});
+}
+
+void log_end(const RelayStatus& status, int signal, Telemetry& telemetry) {
+    const auto published = std::to_string(status.published);
+    const auto parked = std::to_string(status.parked);
+    const std::string_view cause = signal == SIGTERM ? "SIGTERM" : signal == SIGINT ? "SIGINT" : "drained";
+    const std::array fields{Field{"cause", cause}, Field{"published", published}, Field{"parked", parked}};
+    telemetry.log(LogLevel::info, "relay_stopped", fields);
+}
+
+int exit_of_run(const RelayRunOptions& options, const RelayStatus& status, int signal, Console& console) {
+    if (!options.until_drained) {
+        return kOk;
+    }
+    if (status.drained) {
+        console.say("drained: " + grouped(static_cast<std::int64_t>(status.published)) + " events published");
+        return kOk;
+    }
+    console.say("not drained: " + grouped(static_cast<std::int64_t>(status.published)) + " events published" +
+                (status.destination_down.empty() ? "" : ", destination down: " + plain(status.destination_down)));
+    return signal != 0 ? kInterrupted : kCondition;
+}
+
+}  // namespace
+
+int run_relay(const RelayRunOptions& options, Console& console) {
+    const auto& config = *options.config;
+    const auto store = store_target(config);
+    const auto broker = broker_target(config);
+    std::signal(SIGPIPE, SIG_IGN);  // a reader that goes away must not end the relay
+    std::mutex telemetry_mutex;     // of `sink`: a signal may come before there is one
+    Telemetry* sink = nullptr;
+    StopOnSignal stop{[&](int number) {
+        const std::lock_guard lock{telemetry_mutex};
+        const Field field{"signal", number == SIGTERM ? "SIGTERM" : "SIGINT"};
+        if (sink != nullptr) {
+            sink->log(LogLevel::info, "relay_stopping", {&field, 1});
+        }
+    }};
+    LogWriter log{log_format(config), log_level(config)};
+    PrometheusTelemetry metrics{{.version = SAGAZ_VERSION}, log};
+    {
+        const std::lock_guard lock{telemetry_mutex};
+        sink = &metrics;
+    }
+    Relay relay{postgres::open(store.url, {.schema = store.schema}), open_broker(broker), relay_options(config), &metrics};
+    const AdminServer admin{config.text("admin.listen"),
+                            {.live = [&] { return why_not_live(relay); },
+                             .ready = [&] { return why_not_ready(relay); },
+                             .metrics = [&] { return metrics.page(); }}};
+    log_start(config, store, broker, admin.address(), metrics);
+    const BacklogWatch backlog{store, metrics};
+    std::optional<DrainWatch> drain;
+    if (options.until_drained) {
+        drain.emplace(relay, stop, options.timeout, console);
+    }
+    try {
+        relay.run(stop.token());
+    } catch (const Error& error) {
+        const auto seen = hide_secrets(error.what());
+        const std::array fields{Field{"code", error.code()}, Field{"seen", seen}, Field{"do", error.hint()}};
+        metrics.log(LogLevel::error, "relay_failed", fields);
+        throw;
+    }
+    drain.reset();
+    log_end(relay.status(), stop.signal(), metrics);
+    return exit_of_run(options, relay.status(), stop.signal(), console);
+}
+
+}  // namespace sagaz::inline v0::app

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+/// What `status`, the metrics and the probes want to know of a database, read in a few cheap
+/// statements on a connection of their own.
+namespace sagaz::inline v0::app {
+
+struct StoreTarget;
+
+struct Backlog {
+    std::int64_t pending{};
+    double oldest_age_seconds{};
+    bool is_estimate{};
+};
+
+struct ParkedCount {
+    std::string state{};
+    std::string reason{};
+    std::int64_t events{};
+};
+
+struct RelayLook {
+    std::string id{};
+    std::string version{};
+    double up_seconds{};
+    double beat_age_seconds{};  ///< By the database's clock.
+    std::int64_t beat{};
+    std::int64_t published{};
+    std::string down_reason{};  ///< Of the destination as this relay sees it; empty: up.
+    std::int64_t down_for_ms{};
+
+    /// Some beats may be lost to a busy machine; a relay beats at least every two seconds.
+    bool is_alive() const { return beat_age_seconds < 15; }
+};
+
+struct SlotLook {
+    std::int16_t slot{};
+    std::string owner{};  ///< A relay's id; empty: none.
+    std::int64_t epoch{};
+};
+
+struct StoreLook {
+    int version{};
+    Backlog backlog{};
+    std::vector<ParkedCount> parked{};
+    std::vector<RelayLook> relays{};
+    std::vector<SlotLook> slots{};
+};
+
+/// Belongs to one thread; every call ends within `deadline_ms` and throws `sagaz::Error`.
+class StoreWindow {
+public:
+    explicit StoreWindow(const StoreTarget& target, int deadline_ms = 10'000);
+    ~StoreWindow();
+    StoreWindow(const StoreWindow&) = delete;
+    StoreWindow& operator=(const StoreWindow&) = delete;
+
+    Backlog backlog();
+    std::vector<ParkedCount> parked();
+    std::vector<RelayLook> relays();
+    StoreLook look();
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+/// Events a second, from what each relay reported at two looks; negative: not known.
+double rate_between(const std::vector<RelayLook>& before, const std::vector<RelayLook>& after);
+
+/// One sentence on what is wrong, the worst first; empty when nothing is. `newest` is the schema
+/// version of this build.
+std::string diagnosis(const StoreLook& look, int newest);
+
+}  // namespace sagaz::inline v0::app
