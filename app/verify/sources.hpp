@@ -1,0 +1,43 @@
+#pragma once
+
+#include "app/verify/account.hpp"
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+/// Where `Account` is fed from. Each reads to an end that was fixed when it began, so what is
+/// written meanwhile is neither read nor missed.
+namespace sagaz::verify {
+
+/// Runs `sql` in a read-only transaction and feeds each row to the account, one row in memory at
+/// a time. Columns are found by name: event_id, key, order_number (or "order"); and when they are
+/// there: topic, payload (bytea) or payload_md5 (hex text), event_type, content_type. `progress`
+/// is called now and then. Throws `invalid` (`truth_query`) for a query that fails or lacks a
+/// column, `unavailable` when the database cannot be reached.
+void read_truth(const std::string& url, const std::string& sql, Account& account,
+                const std::function<void()>& progress);
+
+struct KafkaSource {
+    std::string bootstrap_servers{};
+    std::vector<std::string> topics{};
+    std::map<std::string, std::string> client{};  ///< Transport, TLS and SASL options as given.
+    std::chrono::milliseconds silence_max{30'000};  ///< Without a message, and not at the end.
+};
+
+/// Reads every partition of the topics from its first message to where it ended at the call.
+/// Without a consumer group: nothing is committed. Throws `unavailable` (`broker_unreachable`,
+/// `topic_unreadable`) when the cluster stays silent, `invalid` (`broker_option`) for an option
+/// the client library does not take.
+void read_kafka(const KafkaSource& source, Account& account, const std::function<void()>& progress);
+
+/// Reads the JSON lines that a `file:` destination writes. The file is one partition a topic.
+/// An unfinished last line is not a message yet. Throws `invalid` (`file_open`, `file_line`).
+void read_file(const std::string& path, Account& account, const std::function<void()>& progress);
+
+/// The bytes of padded base64; throws `invalid` (`file_line`).
+std::string decode_base64(std::string_view text);
+
+}  // namespace sagaz::verify

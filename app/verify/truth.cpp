@@ -1,0 +1,168 @@
+#include "app/verify/sources.hpp"
+
+#include <sagaz/error.hpp>
+
+#include <libpq-fe.h>
+
+#include <charconv>
+#include <memory>
+#include <utility>
+
+namespace sagaz::verify {
+
+namespace {
+
+struct Finish {
+    void operator()(PGconn* connection) const noexcept { PQfinish(connection); }
+};
+struct Clear {
+    void operator()(PGresult* result) const noexcept { PQclear(result); }
+};
+using Connection = std::unique_ptr<PGconn, Finish>;
+using Result = std::unique_ptr<PGresult, Clear>;
+
+constexpr const char* kHint =
+    "Give a SELECT with the columns event_id, key, order_number; optional: topic, payload or "
+    "payload_md5, event_type, content_type.";
+
+std::string trimmed(const char* text) {
+    std::string line = text == nullptr ? "" : text;
+    while (!line.empty() && (line.back() == '\n' || line.back() == ' ')) line.pop_back();
+    return line;
+}
+
+[[noreturn]] void refuse(const std::string& seen) {
+    throw Error(ErrorKind::invalid, "truth_query", seen, kHint);
+}
+
+Connection connect(const std::string& url) {
+    Connection connection(PQconnectdb(url.c_str()));
+    if (PQstatus(connection.get()) != CONNECTION_OK) {
+        throw Error(ErrorKind::unavailable, "store_unreachable",
+                    trimmed(PQerrorMessage(connection.get())),
+                    "Check --store, and that the database accepts connections.");
+    }
+    PQsetClientEncoding(connection.get(), "UTF8");
+    return connection;
+}
+
+void run(PGconn* connection, const char* sql) {
+    const Result result(PQexec(connection, sql));
+    if (PQresultStatus(result.get()) != PGRES_COMMAND_OK) refuse(trimmed(PQerrorMessage(connection)));
+}
+
+struct Columns {
+    int event_id{-1}, key{-1}, order{-1}, topic{-1}, payload{-1}, payload_md5{-1}, event_type{-1},
+        content_type{-1};
+};
+
+Columns columns_of(const PGresult* result) {
+    Columns columns;
+    columns.event_id = PQfnumber(result, "event_id");
+    columns.key = PQfnumber(result, "key");
+    columns.order = PQfnumber(result, "order_number");
+    if (columns.order < 0) columns.order = PQfnumber(result, "\"order\"");
+    columns.topic = PQfnumber(result, "topic");
+    columns.payload = PQfnumber(result, "payload");
+    columns.payload_md5 = PQfnumber(result, "payload_md5");
+    columns.event_type = PQfnumber(result, "event_type");
+    columns.content_type = PQfnumber(result, "content_type");
+    const std::pair<int, const char*> required[] = {
+        {columns.event_id, "event_id"}, {columns.key, "key"}, {columns.order, "order_number"}};
+    for (const auto& [index, name] : required) {
+        if (index < 0) refuse(std::string("the truth has no column ") + name);
+    }
+    return columns;
+}
+
+std::optional<std::string_view> text_of(const PGresult* result, int column) {
+    if (column < 0 || PQgetisnull(result, 0, column)) return std::nullopt;
+    return std::string_view(PQgetvalue(result, 0, column),
+                            static_cast<std::size_t>(PQgetlength(result, 0, column)));
+}
+
+int nibble(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return -1;
+}
+
+Digest digest_in(std::string_view hex) {
+    if (hex.starts_with("\\x")) hex.remove_prefix(2);  // a bytea column, as text
+    Digest digest{};
+    if (hex.size() != 2 * digest.size()) refuse("payload_md5 is not 32 hexadecimal digits");
+    for (std::size_t n = 0; n < digest.size(); ++n) {
+        const int high = nibble(hex[2 * n]);
+        const int low = nibble(hex[2 * n + 1]);
+        if (high < 0 || low < 0) refuse("payload_md5 is not 32 hexadecimal digits");
+        digest[n] = static_cast<char>(high * 16 + low);
+    }
+    return digest;
+}
+
+std::optional<Digest> digest_in(const PGresult* result, const Columns& columns) {
+    if (const auto md5 = text_of(result, columns.payload_md5)) return digest_in(*md5);
+    const auto payload = text_of(result, columns.payload);
+    if (!payload) return std::nullopt;
+    constexpr Oid kBytea = 17;
+    if (PQftype(result, columns.payload) != kBytea) return digest_of(*payload);
+    std::size_t size = 0;
+    const std::unique_ptr<unsigned char, decltype(&PQfreemem)> bytes(
+        PQunescapeBytea(reinterpret_cast<const unsigned char*>(payload->data()), &size), PQfreemem);
+    if (!bytes) throw std::bad_alloc();
+    return digest_of({reinterpret_cast<const char*>(bytes.get()), size});
+}
+
+void feed(const PGresult* result, const Columns& columns, Account& account) {
+    Expected event;
+    const auto id = text_of(result, columns.event_id);
+    if (!id) refuse("an event_id is null");
+    event.id = Id::parse(*id);
+    event.key = text_of(result, columns.key);
+    const auto order = text_of(result, columns.order);
+    if (!order) refuse("an order_number is null");
+    const auto [end, error] =
+        std::from_chars(order->data(), order->data() + order->size(), event.order);
+    if (error != std::errc{} || end != order->data() + order->size()) {
+        refuse("order_number is not a 64-bit integer");
+    }
+    event.topic = text_of(result, columns.topic);
+    event.payload = digest_in(result, columns);
+    event.event_type = text_of(result, columns.event_type);
+    event.content_type = text_of(result, columns.content_type);
+    account.expect(event);
+}
+
+}  // namespace
+
+void read_truth(const std::string& url, const std::string& sql, Account& account,
+                const std::function<void()>& progress) {
+    const Connection connection = connect(url);
+    PGconn* raw = connection.get();
+    run(raw, "BEGIN READ ONLY");
+    // With parameters, though there are none: that form takes one statement only.
+    if (PQsendQueryParams(raw, sql.c_str(), 0, nullptr, nullptr, nullptr, nullptr, 0) != 1 ||
+        PQsetSingleRowMode(raw) != 1) {
+        refuse(trimmed(PQerrorMessage(raw)));
+    }
+    std::optional<Columns> columns;
+    while (const Result result{PQgetResult(raw)}) {
+        const ExecStatusType status = PQresultStatus(result.get());
+        if (status != PGRES_SINGLE_TUPLE && status != PGRES_TUPLES_OK) {
+            const std::string seen = trimmed(PQresultErrorMessage(result.get()));
+            if (PQstatus(raw) != CONNECTION_OK) {
+                throw Error(ErrorKind::unavailable, "store_unreachable", seen,
+                            "Run verify again when the database is back.");
+            }
+            refuse(seen.empty() ? "the statement returns no rows" : seen);
+        }
+        if (!columns) columns = columns_of(result.get());
+        if (status != PGRES_SINGLE_TUPLE) continue;
+        feed(result.get(), *columns, account);
+        if (account.expected() % 4'096 == 0) progress();
+    }
+    run(raw, "ROLLBACK");
+}
+
+}  // namespace sagaz::verify

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Business transactions of pgbench travel to Kafka while a relay runs; what arrived is compared
+# with a truth written in the same transactions.
+#
+#   realrun.sh             nothing is broken meanwhile
+#   realrun.sh --faults    relays are killed and frozen past their lease, Kafka is killed
+#
+# EVENTS (200000), CLIENTS (16), LEASE (2s), SEED; FAULTS=1 is the same as --faults, which takes
+# KILLS (20), FREEZES (3), KAFKA_KILLS (3). SAGAZ names the executable, KEEP=1 keeps the folder.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+EVENTS=${EVENTS:-200000}
+CLIENTS=${CLIENTS:-16}
+FAULTS=${FAULTS:-0}
+[ "${1:-}" != --faults ] || FAULTS=1
+KILLS=${KILLS:-20} FREEZES=${FREEZES:-3} KAFKA_KILLS=${KAFKA_KILLS:-3}
+
+# Of 100 transactions 70 commit five events, 15 three, 10 three; so 425 a hundred, less 3 % care.
+transactions=$((EVENTS * 100 / 412 / CLIENTS + 1))
+
+# The faults in an order of the seed's, each named once for each time it happens.
+fault_list() {
+    {
+        for ((n = 0; n < KILLS; ++n)); do echo kill; done
+        for ((n = 0; n < FREEZES; ++n)); do echo freeze; done
+        for ((n = 0; n < KAFKA_KILLS; ++n)); do echo kafka; done
+    } | shuf --random-source=<(yes "$SEED")
+}
+
+fault_kill() {
+    relay_lives main || die "the relay had ended by itself, see its log"
+    relay_kill main
+    relay_start main
+}
+
+# Frozen until another relay has every slot, then woken: it must notice that it is the stale one.
+fault_freeze() {
+    local frozen=${relay_pids[main]} before
+    before=$(sql "SELECT max(epoch) FROM sagaz.slot")
+    kill -STOP "$frozen"
+    relay_start other
+    taken_over() {
+        [ "$(sql "SELECT count(*) FROM sagaz.slot WHERE owner IS NOT NULL AND epoch > $before")" = \
+            "$(sql 'SELECT count(*) FROM sagaz.slot')" ]
+    }
+    wait_for 30 "another relay has the frozen one's slots" taken_over
+    kill -CONT "$frozen"
+    sleep 1  # the woken one sends whatever it had in hand
+    relay_lives main || die "the woken relay ended, see its log"
+    relay_stop other
+}
+
+fault_kafka() {
+    kafka_kill
+    sleep 1  # the relay must notice and wait, not give up
+    kafka_restart
+}
+
+# A fault falls due each time the producers have come one step further, so that all of them fall
+# into the load, however fast the machine is.
+run_faults() {
+    local pgbench=$1 faults step=0 fault total
+    mapfile -t faults < <(fault_list)
+    total=$((${#faults[@]} + 2))
+    for fault in "${faults[@]}"; do
+        step=$((step + 1))
+        while is_child "$pgbench" && [ "$(events_tried)" -lt $((EVENTS * step / total)) ]; do
+            sleep 0.1
+        done
+        is_child "$pgbench" || break
+        say "   fault $step of ${#faults[@]}: $fault"
+        "fault_$fault"
+        done_faults=$((done_faults + 1))
+    done
+}
+
+chaos_begin "realrun$([ "$FAULTS" = 0 ] || echo -faults)"
+done_faults=0
+pg_start
+kafka_start $TOPICS
+bank_create
+relay_start main
+wait_for 30 "the relay owns every slot" all_slots_owned
+say "== $CLIENTS clients, $transactions transactions each"
+from=$(now_ms)
+bank_run "$pg_url" -c "$CLIENTS" -j 2 -t "$transactions" >"$work/pgbench.log" 2>&1 &
+pgbench=$!
+chaos_children+=("$pgbench")
+[ "$FAULTS" = 0 ] || run_faults "$pgbench"
+code=0
+wait "$pgbench" || code=$?
+[ "$code" = 0 ] || die "pgbench exited with $code: $(tail -3 "$work/pgbench.log")"
+produced=$(now_ms)
+wait_for $((120 + EVENTS / 2000)) "everything is delivered" is_drained
+drained=$(now_ms)
+relay_stop main
+
+committed=$(events_committed)
+note "seed" "$SEED"
+require_variety
+note "produced in" "$(((produced - from) / 1000)) s, $((committed * 1000 / (produced - from + 1))) events/s"
+note "delivered in" "$(((drained - from) / 1000)) s, $((committed * 1000 / (drained - from + 1))) events/s"
+relay_costs "$committed"
+if [ "$FAULTS" != 0 ]; then
+    note "faults" "$done_faults of $((KILLS + FREEZES + KAFKA_KILLS)): $KILLS kill -9, $FREEZES freezes, $KAFKA_KILLS Kafka kills"
+    [ "$done_faults" = $((KILLS + FREEZES + KAFKA_KILLS)) ] || die "the load ended before the faults: raise EVENTS"
+fi
+[ "$committed" -ge "$EVENTS" ] || die "only $committed events of $EVENTS: the workload is too short"
+[ "$(sql 'SELECT count(*) FROM sagaz.parked')" = 0 ] || die "events were parked"
+judge
+chaos_end
