@@ -326,7 +326,7 @@ void RelayStep::on_read(ReadResult result, Instant now) {
     if (stopping_) return;
     last_read_rows_ = result.batch ? result.batch->rows.size() : 0;
     if (last_read_rows_ > 0) active_at_ = now;
-    if (last_read_rows_ >= options_.batch_max / 2) big_window_ = true;
+    if (last_read_rows_ > options_.batch_max / 2) big_window_ = true;
     std::vector<std::int64_t> highest(result.progress.size());
     if (result.batch) {
         std::size_t n = 0;

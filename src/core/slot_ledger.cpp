@@ -97,40 +97,54 @@ void SlotLedger::pass(const Mark& mark, Cursor& cursor) {
     }
 }
 
+std::uint64_t SlotLedger::whole_position(std::uint64_t from, std::uint64_t limit) const {
+    std::uint64_t n = from + 1;
+    while (n < limit && entries_[n - front_].position == entries_[from - front_].position) ++n;
+    return n;
+}
+
 void SlotLedger::settle_front() {
     for (;;) {
         while (!marks_.empty() && marks_.front().before <= front_) {
             pass(marks_.front(), settled_);
             marks_.pop_front();
         }
-        if (entries_.empty() || entries_.front().state != EntryState::finished) return;
+        if (entries_.empty()) return;
+        const std::uint64_t limit = marks_.empty() ? end() : marks_.front().before;
+        const std::uint64_t through = whole_position(front_, limit);
+        for (std::uint64_t n = front_; n < through; ++n) {
+            if (entry(n).state != EntryState::finished) return;
+        }
         settled_.position = entries_.front().position;
         moved_ = true;
-        entries_.pop_front();
-        ++front_;
+        entries_.erase(entries_.begin(),
+                       entries_.begin() + static_cast<std::ptrdiff_t>(through - front_));
+        front_ = through;
     }
 }
 
 bool SlotLedger::has_parking_in_front() const {
-    return !entries_.empty() && entries_.front().state == EntryState::parking;
+    if (entries_.empty()) return false;
+    const std::uint64_t limit = marks_.empty() ? end() : std::max(marks_.front().before, front_ + 1);
+    const std::uint64_t through = whole_position(front_, limit);
+    bool has_parking = false;
+    for (std::uint64_t n = front_; n < through; ++n) {
+        const EntryState state = entries_[n - front_].state;
+        if (state != EntryState::parking && state != EntryState::finished) return false;
+        has_parking = has_parking || state == EntryState::parking;
+    }
+    return has_parking;
 }
 
 SlotLedger::Settling SlotLedger::settling(std::size_t parked_max) {
     Settling settling{settled_, front_, {}};
     auto mark = marks_.begin();
-    for (const Entry& entry : entries_) {
+    while (settling.through < end()) {
         while (mark != marks_.end() && mark->before <= settling.through) {
             pass(*mark++, settling.cursor);
         }
-        if (entry.state == EntryState::parking) {
-            if (settling.parked.size() == parked_max) break;
-            const auto& [reason, detail] = reasons_.at(settling.through);
-            settling.parked.push_back({slot_, entry.position, entry.event_id, reason, detail});
-        } else if (entry.state != EntryState::finished) {
-            break;
-        }
-        settling.cursor.position = entry.position;
-        ++settling.through;
+        const std::uint64_t limit = mark == marks_.end() ? end() : mark->before;
+        if (!settle_position(whole_position(settling.through, limit), parked_max, settling)) break;
     }
     if constexpr (kPlant == Plant::store_before_ack || kPlant == Plant::stored_passes_held) {
         run_ahead(settling);
@@ -139,6 +153,25 @@ SlotLedger::Settling SlotLedger::settling(std::size_t parked_max) {
     // twice.
     settling.cursor.n = ++n_;
     return settling;
+}
+
+bool SlotLedger::settle_position(std::uint64_t through, std::size_t parked_max,
+                                 Settling& settling) const {
+    std::vector<Parking> parked;
+    for (std::uint64_t n = settling.through; n < through; ++n) {
+        const Entry& entry = entries_[n - front_];
+        if (entry.state == EntryState::parking) {
+            const auto& [reason, detail] = reasons_.at(n);
+            parked.push_back({slot_, entry.position, entry.event_id, reason, detail});
+        } else if (entry.state != EntryState::finished) {
+            return false;
+        }
+    }
+    if (!settling.parked.empty() && settling.parked.size() + parked.size() > parked_max) return false;
+    settling.parked.insert(settling.parked.end(), parked.begin(), parked.end());
+    settling.cursor.position = entries_[settling.through - front_].position;
+    settling.through = through;
+    return true;
 }
 
 void SlotLedger::run_ahead(Settling& settling) const {
@@ -154,16 +187,16 @@ void SlotLedger::run_ahead(Settling& settling) const {
 }
 
 void SlotLedger::stored(const Settling& settling, BatchPool& pool) {
-    while (front_ < settling.through) {
-        Entry& front = entries_.front();
-        SAGAZ_ASSERT(front.state == EntryState::finished || front.state == EntryState::parking);
-        if (front.state == EntryState::parking) {
-            reasons_.erase(front_);
-            front.state = EntryState::finished;
-            forget_bytes(front, pool);
-        }
-        settle_front();
+    for (std::uint64_t n = front_; n < settling.through; ++n) {
+        Entry& passed = entry(n);
+        SAGAZ_ASSERT(passed.state == EntryState::finished || passed.state == EntryState::parking);
+        if (passed.state == EntryState::finished) continue;
+        reasons_.erase(n);
+        passed.state = EntryState::finished;
+        forget_bytes(passed, pool);
     }
+    settle_front();
+    SAGAZ_ASSERT(front_ >= settling.through);
     stored_ = settling.cursor;
     settled_.n = stored_.n;
     moved_ = false;

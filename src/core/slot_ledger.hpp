@@ -119,6 +119,11 @@ private:
 
     static void pass(const Mark& mark, Cursor& cursor);
     void settle_front();
+    /// The end of the entries that share the position of `from`, in its window. A cursor passes
+    /// all of them or none: it knows positions, not rows, and after a logical copy or a bad setval
+    /// two rows can have one.
+    std::uint64_t whole_position(std::uint64_t from, std::uint64_t limit) const;
+    bool settle_position(std::uint64_t through, std::size_t parked_max, Settling& settling) const;
     void run_ahead(Settling& settling) const;  ///< Only in planted builds.
 
     std::int16_t slot_;
