@@ -143,17 +143,29 @@ private:
 
     bool is_drained() {
         if (!producers_.are_done() || !database_.is_up()) return false;
-        return std::all_of(database_.rows().begin(), database_.rows().end(), [&](const LogRow& row) {
-            if (row.fate != Fate::committed || row.deleted) return true;
-            return history_.is_settled(row) && covers(database_.newest_cursor(row.slot), row);
-        });
+        return std::all_of(database_.rows().begin(), database_.rows().end(),
+                           [&](const LogRow& row) { return is_row_done(row); });
+    }
+
+    bool is_row_done(const LogRow& row) {
+        if (row.fate != Fate::committed || row.deleted) return true;
+        return history_.is_settled(row) && covers(database_.newest_cursor(row.slot), row);
+    }
+
+    std::string what_is_left() {
+        if (!producers_.are_done()) return "the producers never ended";
+        for (const LogRow& row : database_.rows()) {
+            if (is_row_done(row)) continue;
+            return fmt::format("event {} of slot {} at position {}, {}", row.index, row.slot,
+                               row.position,
+                               history_.is_settled(row) ? "settled but not passed" : "not settled");
+        }
+        return "the database is down";
     }
 
     void finish() {
         if (!is_drained()) {
-            history_.violation(fmt::format(
-                "not drained within {} s of healing",
-                std::chrono::duration_cast<seconds>(kDrainWithin).count()));
+            history_.violation(fmt::format("not drained in time after healing: {}", what_is_left()));
         }
         for (const auto& relay : relays_) {
             if (!relay->error().empty()) history_.violation(relay->error());
