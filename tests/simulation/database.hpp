@@ -116,6 +116,7 @@ public:
     const Tables& tables() const { return tables_; }
     const Settings& settings() const { return settings_; }
     std::optional<Id> token() const { return token_; }
+    Instant now() const { return scheduler_.now(); }
     std::uint64_t generation() const { return generation_; }  ///< Grows with every crash.
     bool is_up() const { return up_; }
     const std::deque<LogRow>& rows() const { return rows_; }

@@ -44,14 +44,21 @@ bool History::is_settled(const LogRow& row) const {
     return accepted || database_.is_parked(row.index);
 }
 
-void History::on_taken(const Id& event_id, const std::string& who) {
+void History::on_taken_by_relay(const Id& event_id, const std::string& who) {
     const auto index = database_.find_event(event_id);
     if (!index) return violation(who + " published an event that nobody appended");
     const LogRow& row = database_.row(*index);
-    if (!database_.is_durable(row)) {
-        violation(fmt::format("{} published before it was safe: {}, commit at {}, flushed to {}",
-                              who, name(row), row.commit_lsn, database_.flushed_lsn()));
-    }
+    check_durable(row, who);
+    // No hold is longer than the relays' grace, which begins when the row is seen.
+    if (row.held_until > database_.now()) violation(who + " sent a held one: " + name(row));
+}
+
+void History::on_taken_by_publisher(const LogRow& row) { check_durable(row, "publisher"); }
+
+void History::check_durable(const LogRow& row, const std::string& who) {
+    if (database_.is_durable(row)) return;
+    violation(fmt::format("{} published before it was safe: {}, commit at {}, flushed to {}", who,
+                          name(row), row.commit_lsn, database_.flushed_lsn()));
 }
 
 void History::on_arrived(EventIndex event, std::uint64_t bytes, const std::string& who) {

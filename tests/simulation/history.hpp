@@ -12,7 +12,7 @@
 namespace sagaz::simulation {
 
 /// What the destination and the cursors were told, checked against the truth in the database while
-/// it happens and once more at the end. The promises, by their numbers in docs (design section 3):
+/// it happens and once more at the end. The promises, by their numbers in design section 3 (5 is its section 5):
 ///
 /// 1. Nothing is lost: every event of a surviving transaction arrived or is parked with a reason,
 ///    and no stored cursor ever counts one that the broker has not accepted.
@@ -20,6 +20,7 @@ namespace sagaz::simulation {
 /// 3. First arrivals of a (topic, key) are in the order of appending under the key's lock.
 /// 4. A repeat has the same bytes.
 /// 6. Only what the destination refuses is parked, or what stands behind it by policy.
+/// 5. A relay leaves a held event to its publisher until the hold is over.
 /// 7. Nothing of a stopped key arrives after the event that stopped it.
 class History {
 public:
@@ -30,7 +31,8 @@ public:
         is_refused_ = std::move(is_refused);
     }
 
-    void on_taken(const Id& event_id, const std::string& who);
+    void on_taken_by_relay(const Id& event_id, const std::string& who);
+    void on_taken_by_publisher(const LogRow& row);
     void on_arrived(EventIndex event, std::uint64_t bytes, const std::string& who);
     void on_accepted(EventIndex event);
     /// Before the statement that stores `cursor` and parks `parked` takes effect.
@@ -54,6 +56,7 @@ private:
     };
 
     Seen& seen(EventIndex event);
+    void check_durable(const LogRow& row, const std::string& who);
     void check_order(const LogRow& row);
     void check_parking(const LogRow& row, const ParkedEvent& parked);
     bool is_behind_a_refused_one(const LogRow& row) const;

@@ -66,6 +66,23 @@ void plan_options(Random& random, RelayOptions& options) {
     options.retry_max = milliseconds{500};
 }
 
+/// Transactions that take their xid long before their positions, and relays that rarely write, so
+/// that snapshots are taken while transactions at or above their xmax run.
+void make_late_commits(Random& random, Plan& plan) {
+    plan.business.producers = 6;
+    plan.business.early_xids = 800;
+    plan.business.long_transactions = 700;
+    plan.business.long_max = milliseconds{one_of(random, {20, 60, 150})};
+    plan.business.pause_max = milliseconds{one_of(random, {5, 20})};
+    plan.business.held = 0;
+    plan.options.poll_interval = milliseconds{5};
+    plan.options.lease = milliseconds{3'000};
+    plan.options.store_interval = milliseconds{500};
+    plan.broker.delay_max = microseconds{100};
+    plan.broker.capacity = 1'000;
+    plan.store.takes_xids = false;
+}
+
 }  // namespace
 
 Plan plan_of(std::uint64_t seed) {
@@ -89,6 +106,7 @@ Plan plan_of(std::uint64_t seed) {
     plan.freezes = sometimes(random, 300, 3);
     plan.stops = sometimes(random, 300, 2);
     plan.busy = milliseconds{random.between(500, 2'500)};
+    if (random.chance(200)) make_late_commits(random, plan);
     return plan;
 }
 

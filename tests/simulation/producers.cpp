@@ -160,7 +160,7 @@ Script Producers::publish(std::vector<EventIndex> events, Random random) {
             database_.release_hold(index);
             continue;
         }
-        destination_.history().on_taken(row.event_id, "publisher");
+        destination_.history().on_taken_by_publisher(row);
         destination_.arrive(row, "publisher");
         if (random.chance(100)) co_return;  // sent, and the answer lost: left to the relay
         destination_.history().on_accepted(index);

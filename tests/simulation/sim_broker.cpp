@@ -195,6 +195,7 @@ struct SimBroker::Client : std::enable_shared_from_this<SimBroker::Client> {
             ready.push_back({std::move(receipt), flight.event});
         }
         destination.trace().line(who, fmt::format(R"("what":"break","messages":{})", flights.size()));
+        destination.note_break();
         flights.clear();
         settled_a_break = true;
         wake();
@@ -247,7 +248,7 @@ std::size_t SimBroker::publish(std::span<const Envelope> envelopes) {
     const std::size_t count = std::min(room, envelopes.size());
     for (const Envelope& envelope : envelopes.first(count)) {
         Read read = read_envelope(envelope);
-        destination.history().on_taken(read.event_id, client.who);
+        destination.history().on_taken_by_relay(read.event_id, client.who);
         const auto event = destination.database().find_event(read.event_id);
         SAGAZ_ASSERT(event.has_value());
         if (after_break) {

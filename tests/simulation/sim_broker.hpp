@@ -41,6 +41,8 @@ public:
     bool is_refused(const LogRow& row) const;
     void set_down(bool down);
     bool is_down() const { return down_; }
+    void note_break() { ++breaks_; }
+    std::uint64_t breaks() const { return breaks_; }
 
     void arrive(EventIndex event, std::uint64_t bytes, const std::string& who) {
         history_.on_arrived(event, bytes, who);
@@ -61,6 +63,7 @@ private:
     BrokerFaults faults_;
     std::uint64_t refusal_seed_{};
     bool down_{};
+    std::uint64_t breaks_{};
 };
 
 /// A broker client that keeps the three promises of sagaz/broker.hpp and nothing beyond them.

@@ -60,18 +60,20 @@ TEST(Simulation, KeepsEveryPromiseUnderEverySeed) {
     const auto only = number_from("SAGAZ_SEED");
     const std::uint64_t first = only.value_or(1);
     const std::uint64_t last = only ? first : number_from("SAGAZ_SEEDS").value_or(kSeeds);
-    Result sum;
+    Tally sum;
+    std::uint64_t idle_turns = 0;
     for (std::uint64_t seed = first; seed <= last; ++seed) {
         const Result result = run_seed(seed);
         ASSERT_TRUE(result.violations.empty()) << report(seed, result);
-        sum.events += result.events;
-        sum.arrived += result.arrived;
-        sum.repeats += result.repeats;
-        sum.parked += result.parked;
-        sum.turns += result.turns;
+        sum.add(result.tally);
+        if (idle_turns < result.idle_turns) fmt::print("idle {} {}\n", seed, result.idle_turns);
+        idle_turns = std::max(idle_turns, result.idle_turns);
     }
-    fmt::print("{} seeds: {} events, {} arrived, {} repeats, {} parked, {} turns\n",
-               last - first + 1, sum.events, sum.arrived, sum.repeats, sum.parked, sum.turns);
+    fmt::print("{} seeds: {} events ({} rolled back, {} lost in {} crashes), {} arrived, {} of them "
+               "by publishers, {} repeats, {} breaks, {} parked, {} take-overs, {} turns\n",
+               last - first + 1, sum.events, sum.rolled_back, sum.lost_in_crashes, sum.crashes,
+               sum.arrived, sum.sent_by_publishers, sum.repeats, sum.breaks, sum.parked,
+               sum.takeovers, sum.turns);
 }
 
 TEST(Simulation, GivesTheSameTraceForTheSameSeed) {

@@ -171,6 +171,35 @@ private:
             if (!relay->error().empty()) history_.violation(relay->error());
         }
         history_.finish();
+        const std::uint64_t before = turns();
+        run_while_clean(seconds{1});
+        idle_turns_ = turns() - before;
+    }
+
+    std::uint64_t turns() const {
+        std::uint64_t turns = 0;
+        for (const auto& relay : relays_) turns += relay->turns();
+        return turns;
+    }
+
+    Tally tally() const {
+        Tally tally;
+        tally.events = database_.rows().size();
+        for (const LogRow& row : database_.rows()) {
+            tally.rolled_back += row.fate == Fate::rolled_back ? 1 : 0;
+            tally.lost_in_crashes += row.fate == Fate::lost ? 1 : 0;
+            tally.sent_by_publishers += row.deleted ? 1 : 0;
+        }
+        for (const auto& slot : database_.tables().slots) {
+            tally.takeovers += static_cast<std::uint64_t>(slot.epoch);
+        }
+        tally.arrived = history_.first_arrivals();
+        tally.repeats = history_.repeats();
+        tally.parked = database_.tables().parked.size();
+        tally.breaks = destination_.breaks();
+        tally.crashes = database_.generation() - 1;
+        tally.turns = turns();
+        return tally;
     }
 
     Result result() {
@@ -179,11 +208,8 @@ private:
         result.trace_hash = trace_.hash();
         result.trace_lines = trace_.size();
         result.last_lines.assign(trace_.last_lines().begin(), trace_.last_lines().end());
-        result.events = database_.rows().size();
-        result.arrived = history_.first_arrivals();
-        result.repeats = history_.repeats();
-        result.parked = database_.tables().parked.size();
-        for (const auto& relay : relays_) result.turns += relay->turns();
+        result.tally = tally();
+        result.idle_turns = idle_turns_;
         return result;
     }
 
@@ -197,10 +223,25 @@ private:
     Producers producers_;
     std::vector<std::shared_ptr<RelayProcess>> relays_;
     int relays_started_{};
+    std::uint64_t idle_turns_{};
     bool healed_{};
 };
 
 }  // namespace
+
+void Tally::add(const Tally& other) {
+    events += other.events;
+    arrived += other.arrived;
+    repeats += other.repeats;
+    parked += other.parked;
+    rolled_back += other.rolled_back;
+    lost_in_crashes += other.lost_in_crashes;
+    sent_by_publishers += other.sent_by_publishers;
+    takeovers += other.takeovers;
+    breaks += other.breaks;
+    crashes += other.crashes;
+    turns += other.turns;
+}
 
 Result run(const Plan& plan) { return World(plan).run(); }
 

@@ -35,16 +35,30 @@ struct Plan {
 
 Plan plan_of(std::uint64_t seed);
 
+/// How much really happened, so that a run which meets nothing is seen.
+struct Tally {
+    std::uint64_t events{};
+    std::uint64_t arrived{};
+    std::uint64_t repeats{};
+    std::uint64_t parked{};
+    std::uint64_t rolled_back{};
+    std::uint64_t lost_in_crashes{};  ///< Events whose transactions did not survive.
+    std::uint64_t sent_by_publishers{};
+    std::uint64_t takeovers{};
+    std::uint64_t breaks{};
+    std::uint64_t crashes{};
+    std::uint64_t turns{};
+
+    void add(const Tally& other);
+};
+
 struct Result {
     std::vector<std::string> violations{};
     std::uint64_t trace_hash{};
     std::uint64_t trace_lines{};
     std::vector<std::string> last_lines{};
-    std::uint64_t events{};
-    std::uint64_t arrived{};
-    std::uint64_t repeats{};
-    std::uint64_t parked{};
-    std::uint64_t turns{};
+    Tally tally{};
+    std::uint64_t idle_turns{};  ///< Of all relays in the second after the end, with nothing to do.
 };
 
 /// Runs one plan to its end: a busy time with faults, then healing, then draining.
