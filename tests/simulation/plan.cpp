@@ -1,0 +1,113 @@
+#include "world.hpp"
+
+namespace sagaz::simulation {
+namespace {
+
+/// One of the given values.
+template <class T>
+T one_of(Random& random, std::initializer_list<T> values) {
+    return values.begin()[random.below(values.size())];
+}
+
+/// `high` in some of the seeds, nothing in the others.
+int sometimes(Random& random, int parts_of_seeds, int high) {
+    return random.chance(parts_of_seeds) ? static_cast<int>(random.between(1, high)) : 0;
+}
+
+void plan_business(Random& random, Business& business) {
+    business.producers = static_cast<int>(random.between(2, 6));
+    business.transactions = static_cast<int>(random.between(4, 18));
+    business.hot_keys = static_cast<int>(random.between(1, 4));
+    business.cold_keys = one_of(random, {5, 40, 200});
+    business.null_keys = one_of(random, {0, 100, 300});
+    business.early_xids = one_of(random, {0, 300, 800});
+    business.long_transactions = one_of(random, {0, 100, 300});
+    business.long_max = milliseconds{random.between(50, 1500)};
+    business.pause_max = milliseconds{one_of(random, {5, 40, 200})};
+    business.savepoints = one_of(random, {0, 200, 500});
+    business.rollbacks = one_of(random, {0, 80, 300});
+    business.async_commits = one_of(random, {0, 300, 1000});
+    business.held = one_of(random, {0, 0, 300, 800});
+    business.copied = random.chance(100) ? static_cast<int>(random.between(2, 20)) : 0;
+}
+
+void plan_broker(Random& random, BrokerFaults& broker) {
+    broker.refused_events = sometimes(random, 300, 100);
+    broker.refused_keys = sometimes(random, 200, 200);
+    broker.lost_acknowledgements = sometimes(random, 400, 60);
+    broker.breaks = sometimes(random, 400, 60);
+    broker.partial_takes = sometimes(random, 400, 500);
+    broker.capacity = one_of<std::size_t>(random, {1, 5, 50, 1000});
+    broker.delay_max = microseconds{one_of(random, {100, 1'000, 8'000})};
+    broker.outage_takes_nothing = random.chance(500);
+}
+
+void plan_store(Random& random, StoreFaults& store) {
+    store.fails_before = sometimes(random, 400, 30);
+    store.fails_after = sometimes(random, 400, 30);
+    store.slow = sometimes(random, 500, 60);
+    store.slow_max = milliseconds{one_of(random, {5, 100, 1'500})};
+    store.short_reads = sometimes(random, 500, 500);
+    store.pooler = random.chance(400);
+    store.writes_wait_for_disk = random.chance(600);
+    store.takes_xids = random.chance(300);
+}
+
+void plan_options(Random& random, RelayOptions& options) {
+    options.batch_max = one_of<std::size_t>(random, {1, 3, 20, 500});
+    options.batch_max_bytes = one_of<std::size_t>(random, {1'024, 8'192, 1U << 20});
+    options.poll_interval = milliseconds{one_of(random, {5, 10, 20})};
+    options.idle_poll_interval = milliseconds{one_of(random, {100, 500})};
+    options.lease = milliseconds{random.between(300, 1'500)};
+    options.store_interval = milliseconds{one_of(random, {5, 50, 100})};
+    options.grace = milliseconds{300};
+    options.drain_timeout = milliseconds{one_of(random, {0, 200, 2'000})};
+    options.retry_initial = milliseconds{20};
+    options.retry_max = milliseconds{500};
+}
+
+/// Transactions that take their xid long before their positions, and relays that rarely write, so
+/// that snapshots are taken while transactions at or above their xmax run.
+void make_late_commits(Random& random, Plan& plan) {
+    plan.business.producers = 6;
+    plan.business.early_xids = 800;
+    plan.business.long_transactions = 700;
+    plan.business.long_max = milliseconds{one_of(random, {20, 60, 150})};
+    plan.business.pause_max = milliseconds{one_of(random, {5, 20})};
+    plan.business.held = 0;
+    plan.options.poll_interval = milliseconds{5};
+    plan.options.lease = milliseconds{3'000};
+    plan.options.store_interval = milliseconds{500};
+    plan.broker.delay_max = microseconds{100};
+    plan.broker.capacity = 1'000;
+    plan.store.takes_xids = false;
+}
+
+}  // namespace
+
+Plan plan_of(std::uint64_t seed) {
+    Random random(Random::mix(seed));
+    Plan plan;
+    plan.seed = seed;
+    plan.settings.slot_count = one_of<std::int16_t>(random, {1, 2, 4, 16});
+    plan.settings.source = "/sagaz/simulated";
+    plan.settings.on_refused =
+        random.chance(500) ? OnRefused::park_key : OnRefused::park_event;
+    plan_options(random, plan.options);
+    plan_business(random, plan.business);
+    plan_store(random, plan.store);
+    plan_broker(random, plan.broker);
+    plan.business.hold = plan.options.grace;
+    plan.relays = static_cast<int>(random.between(1, 3));
+    plan.wal_writer = milliseconds{one_of(random, {20, 200, 10'000})};
+    plan.crashes = sometimes(random, 500, 3);
+    plan.outages = sometimes(random, 300, 2);
+    plan.kills = sometimes(random, 400, 4);
+    plan.freezes = sometimes(random, 300, 3);
+    plan.stops = sometimes(random, 300, 2);
+    plan.busy = milliseconds{random.between(500, 2'500)};
+    if (random.chance(200)) make_late_commits(random, plan);
+    return plan;
+}
+
+}  // namespace sagaz::simulation

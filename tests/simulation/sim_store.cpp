@@ -1,0 +1,384 @@
+#include "sim_store.hpp"
+
+#include "core/assert.hpp"
+
+#include <sagaz/error.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <type_traits>
+#include <utility>
+
+namespace sagaz::simulation {
+namespace {
+
+/// A batch that owns copies, so that the sanitizers see a view that outlives it.
+class SimBatch final : public Batch {
+public:
+    void add(const LogRow& row, bool held) {
+        rows.push_back(view_of(rows_.emplace_back(row), held));
+        bytes += row.payload.size() + 200;
+    }
+
+private:
+    std::deque<LogRow> rows_;
+};
+
+}  // namespace
+
+Row view_of(const LogRow& row, bool held) {
+    Row view;
+    view.slot = row.slot;
+    view.held = held;
+    view.transaction = row.xid;
+    view.position = row.position;
+    view.event_id = row.event_id;
+    view.created_at = row.created_at;
+    view.topic = row.topic;
+    if (row.key) view.key = *row.key;
+    view.event_type = kEventType;
+    view.content_type = "application/json";
+    view.payload = row.payload;
+    view.headers = row.headers;
+    return view;
+}
+
+void SimStore::lose_connection() {
+    connected_to_ = 0;
+    throw Error(ErrorKind::unavailable, "store_unavailable", "the simulated connection is lost",
+                "wait");
+}
+
+void SimStore::pass_time() {
+    if (!random_.chance(faults_.slow)) return;
+    const auto max = static_cast<std::uint64_t>(faults_.slow_max.count());
+    world_.scheduler.run_for(Duration{static_cast<Duration::rep>(random_.below(max))});
+}
+
+void SimStore::check_connection() {
+    if (!world_.database.is_up()) lose_connection();
+    const std::uint64_t generation = world_.database.generation();
+    if (connected_to_ != generation && connected_to_ != 0 && !faults_.pooler) lose_connection();
+    connected_to_ = generation;
+}
+
+void SimStore::check_token() const {
+    if (token_ && token_ == world_.database.token()) return;
+    throw Error(ErrorKind::unavailable, "incarnation_changed", "the database lost its memory",
+                "attach again");
+}
+
+template <class Effect>
+auto SimStore::call(std::string_view name, bool is_attach, Effect effect) {
+    pass_time();
+    check_connection();
+    if (random_.chance(faults_.fails_before)) lose_connection();
+    if (!is_attach) check_token();
+    world_.trace.line(who_, fmt::format(R"("what":"{}")", name));
+    const auto bring_answer = [&] {
+        pass_time();
+        check_connection();  // it may have crashed while the answer was under way
+        if (!random_.chance(faults_.fails_after)) return;
+        world_.trace.line(who_, R"("what":"answer lost")");
+        lose_connection();
+    };
+    if constexpr (std::is_void_v<decltype(effect())>) {
+        effect();
+        bring_answer();
+    } else {
+        auto result = effect();
+        bring_answer();
+        return result;
+    }
+}
+
+void SimStore::commit() {
+    if (faults_.writes_wait_for_disk) world_.database.flush(world_.database.insert_lsn());
+}
+
+bool SimStore::owns(std::int16_t slot, std::int64_t epoch) const {
+    const auto& state = world_.database.tables().slots.at(static_cast<std::size_t>(slot));
+    return state.owner == relay_ && state.epoch == epoch;
+}
+
+bool SimStore::is_held(const LogRow& row) const { return row.held_until > world_.scheduler.now(); }
+
+Attached SimStore::attach(const Id& relay) {
+    relay_ = relay;
+    return call("attach", true, [&] {
+        if (!world_.database.token()) world_.database.make_token(random_.id());
+        token_ = world_.database.token();
+        world_.database.write([relay](Tables& tables) { tables.beats.try_emplace(relay, 0); });
+        commit();
+        return Attached{*token_, world_.database.settings()};
+    });
+}
+
+std::vector<SlotView> SimStore::observe(const Report&) {
+    return call("observe", false, [&] {
+        world_.database.write([relay = relay_](Tables& tables) { ++tables.beats[relay]; });
+        std::vector<SlotView> views;
+        const Tables& tables = world_.database.tables();
+        for (std::size_t n = 0; n < tables.slots.size(); ++n) {
+            SlotView view{static_cast<std::int16_t>(n), tables.slots[n].epoch,
+                          tables.slots[n].owner, -1};
+            if (view.owner) {
+                const auto beat = tables.beats.find(*view.owner);
+                if (beat != tables.beats.end()) view.owner_beat = beat->second;
+            }
+            views.push_back(view);
+        }
+        return views;
+    });
+}
+
+std::vector<OwnedSlot> SimStore::acquire(std::span<const SlotView> slots) {
+    return call("acquire", false, [&] {
+        std::vector<OwnedSlot> taken;
+        for (const SlotView& view : slots) {
+            const Tables& tables = world_.database.tables();
+            const auto& slot = tables.slots.at(static_cast<std::size_t>(view.slot));
+            std::int64_t beat = -1;
+            if (slot.owner) {
+                const auto at = tables.beats.find(*slot.owner);
+                if (at != tables.beats.end()) beat = at->second;
+            }
+            const bool is_as_seen = slot.owner == view.owner && slot.epoch == view.epoch &&
+                                    (!slot.owner || beat == view.owner_beat);
+            if (!is_as_seen || random_.chance(faults_.short_reads)) continue;  // SKIP LOCKED
+            taken.push_back({view.slot, view.epoch + 1});
+        }
+        if (taken.empty()) return taken;
+        world_.database.write([taken, relay = relay_](Tables& tables) {
+            for (const OwnedSlot& one : taken) {
+                tables.slots[static_cast<std::size_t>(one.slot)] = {relay, one.epoch};
+            }
+        });
+        commit();
+        for (const OwnedSlot& one : taken) {
+            world_.trace.line(who_, fmt::format(R"("what":"took","slot":{},"epoch":{})", one.slot,
+                                                one.epoch));
+        }
+        return taken;
+    });
+}
+
+Loaded SimStore::load(std::span<const OwnedSlot> slots) {
+    return call("load", false, [&] {
+        Loaded loaded;
+        const SimDatabase& database = world_.database;
+        for (const OwnedSlot& owned : slots) {
+            loaded.cursors.push_back({owned.slot, database.newest_cursor(owned.slot)});
+            if (database.settings().on_refused != OnRefused::park_key) continue;
+            for (const ParkedEvent& parked : database.tables().parked) {
+                const LogRow& row = database.row(parked.event);
+                if (parked.slot != owned.slot || !row.key) continue;
+                loaded.stopped.push_back({row.slot, row.topic, *row.key, std::string(kEventType)});
+            }
+        }
+        loaded.gate = database.insert_lsn();
+        return loaded;
+    });
+}
+
+Opening SimStore::open_window() {
+    return call("open_window", false, [&] {
+        // One statement, but not one moment: its parts are read in the order that makes each
+        // true, and others act between them.
+        Opening opening;
+        opening.target = world_.database.snapshot();
+        const std::uint64_t generation = world_.database.generation();
+        pass_time();
+        opening.last_position = world_.database.last_position();
+        pass_time();
+        if (generation != world_.database.generation()) lose_connection();
+        opening.ceiling =
+            faults_.takes_xids ? world_.database.burn_xid() : world_.database.next_xid();
+        opening.gate = world_.database.insert_lsn();
+        opening.flushed = world_.database.flushed_lsn();
+        world_.trace.line(who_, fmt::format(R"("target":"{}","last":{},"ceiling":{},"gate":{})",
+                                            opening.target.text(), opening.last_position,
+                                            opening.ceiling, opening.gate));
+        return opening;
+    });
+}
+
+std::vector<LateTransaction> SimStore::find_late(std::span<const LateQuery> queries) {
+    return call("find_late", false, [&] {
+        std::vector<LateTransaction> found;
+        for (const LateQuery& query : queries) {
+            std::set<std::uint64_t> late;
+            const auto& rows = world_.database.live(query.slot);
+            for (auto at = rows.lower_bound({query.after + 1, 0});
+                 at != rows.end() && at->first <= query.upto; ++at) {
+                const std::uint64_t xid = world_.database.row(at->second).xid;
+                const bool is_listed = std::find(query.transactions.begin(),
+                                                 query.transactions.end(),
+                                                 xid) != query.transactions.end();
+                if (is_listed || (xid >= query.range_min && xid < query.range_end)) {
+                    late.insert(xid);
+                }
+            }
+            for (const std::uint64_t xid : late) found.push_back({query.slot, xid});
+        }
+        return found;
+    });
+}
+
+void SimStore::start_read(const ReadRequest& request) {
+    SAGAZ_ASSERT(!reading_);
+    // Executed now or when the answer is fetched: nobody can tell which.
+    if (random_.chance(500)) {
+        read_ = call("read", false, [&] { return execute_read(request); });
+    } else {
+        check_connection();
+    }
+    reading_ = request;
+}
+
+ReadResult SimStore::finish_read() {
+    SAGAZ_ASSERT(reading_.has_value());
+    const ReadRequest request = *std::exchange(reading_, std::nullopt);
+    if (read_) {
+        ReadResult result = std::move(*read_);
+        read_.reset();
+        check_connection();
+        return result;
+    }
+    return call("read", false, [&] { return execute_read(request); });
+}
+
+ReadResult SimStore::execute_read(const ReadRequest& request) {
+    ReadResult result;
+    auto batch = std::make_unique<SimBatch>();
+    std::size_t rows_max = std::max<std::size_t>(1, request.rows_max / request.ranges.size());
+    if (random_.chance(faults_.short_reads)) rows_max = 1 + random_.below(rows_max);
+    const std::size_t bytes_max = request.bytes_max / request.ranges.size();
+    for (const SlotRange& range : request.ranges) {
+        const auto& rows = world_.database.live(range.slot);
+        ReadResult::Progress progress{range.slot, range.upto};
+        std::size_t count = 0;
+        std::size_t bytes = 0;
+        std::int64_t last = range.after;
+        for (auto at = rows.lower_bound({range.after + 1, 0});
+             at != rows.end() && at->first <= range.upto; ++at) {
+            const LogRow& row = world_.database.row(at->second);
+            const bool is_late_one =
+                range.late.empty() ||
+                std::find(range.late.begin(), range.late.end(), row.xid) != range.late.end();
+            if (!is_late_one || !range.target->sees(row.xid) || range.done->sees(row.xid)) continue;
+            const bool is_full = count >= rows_max || (count > 0 && bytes >= bytes_max);
+            if (is_full && row.position != last) {  // equal positions are never split
+                progress.read_to = last;
+                break;
+            }
+            batch->add(row, is_held(row));
+            ++count;
+            bytes += row.payload.size();
+            last = row.position;
+        }
+        world_.trace.line(who_, fmt::format(R"("read":{},"after":{},"to":{},"rows":{})", range.slot,
+                                            range.after, progress.read_to, count));
+        result.progress.push_back(progress);
+    }
+    result.batch = std::move(batch);
+    result.flushed = world_.database.flushed_lsn();
+    return result;
+}
+
+std::uint64_t SimStore::flushed(bool force) {
+    return call(force ? "flush" : "flushed", false, [&] {
+        if (force) world_.database.flush(world_.database.insert_lsn());
+        return world_.database.flushed_lsn();
+    });
+}
+
+std::vector<std::int16_t> SimStore::store(std::span<const CursorMove> moves,
+                                          std::span<const Parking> parked) {
+    return call("store", false, [&] {
+        std::vector<std::int16_t> owned;
+        std::vector<CursorMove> kept;
+        std::vector<ParkedEvent> taken_off;
+        for (const CursorMove& move : moves) {
+            if (!owns(move.slot, move.epoch)) continue;
+            owned.push_back(move.slot);
+            kept.push_back(move);
+            std::vector<ParkedEvent> of_slot;
+            for (const Parking& parking : parked) {
+                if (parking.slot != move.slot) continue;
+                const auto event = world_.database.find_live(parking.slot, parking.position,
+                                                             parking.event_id);
+                if (!event || world_.database.is_parked(*event)) continue;
+                of_slot.push_back({*event, parking.slot, parking.reason});
+            }
+            world_.history.on_cursor(move.slot, move.cursor, of_slot);
+            taken_off.insert(taken_off.end(), of_slot.begin(), of_slot.end());
+            if (move.cursor.n <= world_.database.newest_cursor(move.slot).n) {
+                world_.history.violation(fmt::format("a cursor of slot {} is numbered {}, not above "
+                                                     "the newest", move.slot, move.cursor.n));
+            }
+            world_.trace.line(
+                who_, fmt::format(R"("store":{},"n":{},"done":"{}","target":"{}","position":{},"parked":{})",
+                                  move.slot, move.cursor.n, move.cursor.done.text(),
+                                  move.cursor.target.text(), move.cursor.position, of_slot.size()));
+        }
+        if (kept.empty()) return owned;
+        world_.database.write([kept, taken_off](Tables& tables) {
+            for (const CursorMove& move : kept) {
+                tables.cursors[static_cast<std::size_t>(move.slot)][move.cursor.n] = move.cursor;
+            }
+            tables.parked.insert(tables.parked.end(), taken_off.begin(), taken_off.end());
+        });
+        commit();
+        return owned;
+    });
+}
+
+std::vector<HoldState> SimStore::look_at(std::span<const RowRef> rows) {
+    return call("look_at", false, [&] {
+        std::vector<HoldState> states;
+        for (const RowRef& ref : rows) {
+            const auto event = world_.database.find_live(ref.slot, ref.position, ref.event_id);
+            if (!event) {
+                states.push_back(HoldState::gone);
+            } else {
+                states.push_back(is_held(world_.database.row(*event)) ? HoldState::held
+                                                                      : HoldState::released);
+            }
+        }
+        return states;
+    });
+}
+
+void SimStore::release(std::span<const OwnedSlot> slots) {
+    call("release", false, [&] {
+        std::vector<OwnedSlot> ours;
+        for (const OwnedSlot& one : slots) {
+            if (owns(one.slot, one.epoch)) ours.push_back(one);
+        }
+        world_.database.write([ours](Tables& tables) {
+            for (const OwnedSlot& one : ours) {
+                tables.slots[static_cast<std::size_t>(one.slot)].owner.reset();
+            }
+        });
+        commit();
+    });
+}
+
+void SimStore::tidy(std::span<const OwnedSlot> slots) {
+    call("tidy", false, [&] {
+        std::vector<std::int16_t> ours;
+        for (const OwnedSlot& one : slots) {
+            if (owns(one.slot, one.epoch)) ours.push_back(one.slot);
+        }
+        world_.database.write([ours](Tables& tables) {
+            for (const std::int16_t slot : ours) {
+                auto& cursors = tables.cursors[static_cast<std::size_t>(slot)];
+                cursors.erase(cursors.begin(), std::prev(cursors.end()));
+            }
+        });
+    });
+}
+
+}  // namespace sagaz::simulation

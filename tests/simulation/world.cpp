@@ -1,0 +1,250 @@
+#include "world.hpp"
+
+#include "relay_process.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace sagaz::simulation {
+namespace {
+
+const std::deque<std::string>* g_current_lines = nullptr;
+
+/// After the last heal the backlog must be gone within this time (invariant I20).
+constexpr Duration kDrainWithin = seconds{30};
+constexpr Duration kDownMax = milliseconds{600};
+
+class World {
+public:
+    explicit World(const Plan& plan)
+        : plan_(plan),
+          random_(plan.seed),
+          scheduler_(random_.next()),
+          trace_(scheduler_),
+          database_(scheduler_, random_.next(), plan.settings),
+          history_(database_, trace_),
+          destination_(scheduler_, database_, history_, trace_),
+          producers_(scheduler_, database_, destination_, plan.business, random_.next()) {
+        destination_.set_faults(plan.broker, random_.next());
+        g_current_lines = &trace_.last_lines();
+    }
+    ~World() { g_current_lines = nullptr; }
+    World(const World&) = delete;
+    World& operator=(const World&) = delete;
+
+    Result run() {
+        producers_.start();
+        for (int n = 0; n < plan_.relays; ++n) start_relay();
+        schedule_wal_writer();
+        schedule_faults();
+        run_while_clean(plan_.busy);
+        heal();
+        const Instant limit = scheduler_.now() + kDrainWithin + plan_.business.long_max * 20;
+        while (!is_drained() && scheduler_.now() < limit && history_.violations().empty()) {
+            run_while_clean(milliseconds{100});
+        }
+        if (history_.violations().empty()) finish();
+        return result();
+    }
+
+private:
+    void run_while_clean(Duration time) {
+        const Instant end = scheduler_.now() + time;
+        while (scheduler_.now() < end && history_.violations().empty()) {
+            scheduler_.run_until(std::min(end, scheduler_.now() + milliseconds{10}));
+        }
+    }
+
+    void start_relay() {
+        const RelayProcess::Setup setup{{scheduler_, database_, history_, trace_},
+                                        destination_,
+                                        plan_.options,
+                                        healed_ ? StoreFaults{.pooler = plan_.store.pooler}
+                                                : plan_.store,
+                                        fmt::format("relay{}", ++relays_started_),
+                                        random_.next()};
+        auto relay = std::make_shared<RelayProcess>(setup);
+        relay->start();
+        relays_.push_back(std::move(relay));
+    }
+
+    RelayProcess* any_relay() {
+        std::vector<RelayProcess*> living;
+        for (const auto& relay : relays_) {
+            if (!relay->is_over()) living.push_back(relay.get());
+        }
+        return living.empty() ? nullptr : living[random_.below(living.size())];
+    }
+
+    Duration some(Duration max) {
+        return Duration{static_cast<Duration::rep>(
+            random_.below(static_cast<std::uint64_t>(max.count()) + 1))};
+    }
+
+    void schedule_wal_writer() {
+        scheduler_.after(some(2 * plan_.wal_writer), [this] {
+            const Lsn ahead = database_.insert_lsn() - database_.flushed_lsn();
+            if (database_.is_up()) database_.flush(database_.flushed_lsn() + random_.below(ahead + 1));
+            schedule_wal_writer();
+        });
+    }
+
+    template <class Fault>
+    void schedule_some(int count, Fault fault) {
+        for (int n = 0; n < count; ++n) {
+            scheduler_.after(some(plan_.busy), [this, fault] {
+                if (!healed_) fault();
+            });
+        }
+    }
+
+    void schedule_faults() {
+        schedule_some(plan_.crashes, [this] { crash(); });
+        schedule_some(plan_.outages, [this] {
+            destination_.set_down(true);
+            scheduler_.after(some(plan_.busy), [this] {
+                if (destination_.is_down()) destination_.set_down(false);
+            });
+        });
+        schedule_some(plan_.kills, [this] {
+            if (RelayProcess* relay = any_relay()) relay->kill();
+            scheduler_.after(some(kDownMax), [this] { start_relay(); });
+        });
+        schedule_some(plan_.freezes, [this] {
+            if (RelayProcess* relay = any_relay()) relay->freeze(some(3 * plan_.options.lease));
+        });
+        schedule_some(plan_.stops, [this] {
+            if (RelayProcess* relay = any_relay()) relay->stop();
+            scheduler_.after(some(kDownMax), [this] { start_relay(); });
+        });
+    }
+
+    void crash() {
+        if (!database_.is_up()) return;
+        const Lsn ahead = database_.insert_lsn() - database_.flushed_lsn();
+        const Lsn survives =
+            database_.flushed_lsn() + (random_.chance(500) ? 0 : random_.below(ahead + 1));
+        database_.crash(survives);
+        trace_.line("database", fmt::format(R"("what":"crash","left":{})", survives));
+        scheduler_.after(some(kDownMax), [this] {
+            database_.start();
+            trace_.line("database", R"("what":"start")");
+        });
+    }
+
+    void heal() {
+        healed_ = true;
+        trace_.line("world", R"("what":"heal")");
+        destination_.heal();
+        for (const auto& relay : relays_) relay->heal();
+        if (any_relay() == nullptr) start_relay();
+    }
+
+    bool is_drained() {
+        if (!producers_.are_done() || !database_.is_up()) return false;
+        return std::all_of(database_.rows().begin(), database_.rows().end(),
+                           [&](const LogRow& row) { return is_row_done(row); });
+    }
+
+    bool is_row_done(const LogRow& row) {
+        if (row.fate != Fate::committed || row.deleted) return true;
+        return history_.is_settled(row) && covers(database_.newest_cursor(row.slot), row);
+    }
+
+    std::string what_is_left() {
+        if (!producers_.are_done()) return "the producers never ended";
+        for (const LogRow& row : database_.rows()) {
+            if (is_row_done(row)) continue;
+            return fmt::format("event {} of slot {} at position {}, {}", row.index, row.slot,
+                               row.position,
+                               history_.is_settled(row) ? "settled but not passed" : "not settled");
+        }
+        return "the database is down";
+    }
+
+    void finish() {
+        if (!is_drained()) {
+            history_.violation(fmt::format("not drained in time after healing: {}", what_is_left()));
+        }
+        for (const auto& relay : relays_) {
+            if (!relay->error().empty()) history_.violation(relay->error());
+        }
+        history_.finish();
+        const std::uint64_t before = turns();
+        run_while_clean(seconds{1});
+        idle_turns_ = turns() - before;
+    }
+
+    std::uint64_t turns() const {
+        std::uint64_t turns = 0;
+        for (const auto& relay : relays_) turns += relay->turns();
+        return turns;
+    }
+
+    Tally tally() const {
+        Tally tally;
+        tally.events = database_.rows().size();
+        for (const LogRow& row : database_.rows()) {
+            tally.rolled_back += row.fate == Fate::rolled_back ? 1 : 0;
+            tally.lost_in_crashes += row.fate == Fate::lost ? 1 : 0;
+            tally.sent_by_publishers += row.deleted ? 1 : 0;
+        }
+        for (const auto& slot : database_.tables().slots) {
+            tally.takeovers += static_cast<std::uint64_t>(slot.epoch);
+        }
+        tally.arrived = history_.first_arrivals();
+        tally.repeats = history_.repeats();
+        tally.parked = database_.tables().parked.size();
+        tally.breaks = destination_.breaks();
+        tally.crashes = database_.generation() - 1;
+        tally.turns = turns();
+        return tally;
+    }
+
+    Result result() {
+        Result result;
+        result.violations = history_.violations();
+        result.trace_hash = trace_.hash();
+        result.trace_lines = trace_.size();
+        result.last_lines.assign(trace_.last_lines().begin(), trace_.last_lines().end());
+        result.tally = tally();
+        result.idle_turns = idle_turns_;
+        return result;
+    }
+
+    Plan plan_;
+    Random random_;
+    Scheduler scheduler_;
+    Trace trace_;
+    SimDatabase database_;
+    History history_;
+    Destination destination_;
+    Producers producers_;
+    std::vector<std::shared_ptr<RelayProcess>> relays_;
+    int relays_started_{};
+    std::uint64_t idle_turns_{};
+    bool healed_{};
+};
+
+}  // namespace
+
+void Tally::add(const Tally& other) {
+    events += other.events;
+    arrived += other.arrived;
+    repeats += other.repeats;
+    parked += other.parked;
+    rolled_back += other.rolled_back;
+    lost_in_crashes += other.lost_in_crashes;
+    sent_by_publishers += other.sent_by_publishers;
+    takeovers += other.takeovers;
+    breaks += other.breaks;
+    crashes += other.crashes;
+    turns += other.turns;
+}
+
+Result run(const Plan& plan) { return World(plan).run(); }
+
+const std::deque<std::string>* lines_of_current_run() { return g_current_lines; }
+
+}  // namespace sagaz::simulation

@@ -1,0 +1,70 @@
+#pragma once
+
+#include "history.hpp"
+#include "producers.hpp"
+#include "sim_broker.hpp"
+#include "sim_store.hpp"
+
+#include <sagaz/relay.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace sagaz::simulation {
+
+/// Everything that a run is made of, drawn from its seed: a random subset of the faults, so that
+/// each is also met without the others.
+struct Plan {
+    std::uint64_t seed{};
+    Settings settings{};
+    RelayOptions options{};
+    Business business{};
+    StoreFaults store{};
+    BrokerFaults broker{};
+    int relays{1};
+    Duration busy{seconds{3}};     ///< Faults come during this time; then all is healed.
+    Duration wal_writer{milliseconds{200}};
+    int crashes{};
+    int outages{};
+    int kills{};
+    int freezes{};
+    int stops{};                   ///< Of a relay, in good order, with a new one afterwards.
+};
+
+Plan plan_of(std::uint64_t seed);
+
+/// How much really happened, so that a run which meets nothing is seen.
+struct Tally {
+    std::uint64_t events{};
+    std::uint64_t arrived{};
+    std::uint64_t repeats{};
+    std::uint64_t parked{};
+    std::uint64_t rolled_back{};
+    std::uint64_t lost_in_crashes{};  ///< Events whose transactions did not survive.
+    std::uint64_t sent_by_publishers{};
+    std::uint64_t takeovers{};
+    std::uint64_t breaks{};
+    std::uint64_t crashes{};
+    std::uint64_t turns{};
+
+    void add(const Tally& other);
+};
+
+struct Result {
+    std::vector<std::string> violations{};
+    std::uint64_t trace_hash{};
+    std::uint64_t trace_lines{};
+    std::vector<std::string> last_lines{};
+    Tally tally{};
+    std::uint64_t idle_turns{};  ///< Of all relays in the second after the end, with nothing to do.
+};
+
+/// Runs one plan to its end: a busy time with faults, then healing, then draining.
+Result run(const Plan& plan);
+
+/// The last trace lines of the run under way, for a process that is about to abort.
+const std::deque<std::string>* lines_of_current_run();
+
+}  // namespace sagaz::simulation
