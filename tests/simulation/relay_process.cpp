@@ -39,7 +39,7 @@ void RelayProcess::act() {
     broker_->forget_poll();
     if (stop_asked_) {
         stop_asked_ = false;
-        driver_->step().stop(scheduler_.now() + drain_timeout_);
+        driver_->step().stop(scheduler_.now(), scheduler_.now() + drain_timeout_);
     }
     acting_ = true;
     relay::Turn turn;

@@ -381,4 +381,10 @@ void SimStore::tidy(std::span<const OwnedSlot> slots) {
     });
 }
 
+Backlog SimStore::measure() {
+    // Only a metric: nothing that the relay does depends on it.
+    call("measure", false, [] {});
+    return {};
+}
+
 }  // namespace sagaz::simulation

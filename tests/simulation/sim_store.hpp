@@ -56,6 +56,7 @@ public:
     std::vector<HoldState> look_at(std::span<const RowRef> rows) override;
     void release(std::span<const OwnedSlot> slots) override;
     void tidy(std::span<const OwnedSlot> slots) override;
+    Backlog measure() override;
 
     /// No more faults.
     void heal() { faults_ = StoreFaults{.pooler = faults_.pooler}; }

@@ -241,7 +241,8 @@ Loaded PostgresStore::load(std::span<const OwnedSlot> slots) {
     for (int n = 0; n < PQntuples(stopped.get()) && !is_empty(stopped.get()); ++n) {
         loaded.stopped.push_back({slot_at(stopped.get(), n),
                                   std::string(text_at(stopped.get(), n, 1)),
-                                  std::string(text_at(stopped.get(), n, 2))});
+                                  std::string(text_at(stopped.get(), n, 2)),
+                                  std::string(text_at(stopped.get(), n, 3))});
     }
     return loaded;
 }
@@ -343,6 +344,16 @@ void PostgresStore::tidy(std::span<const OwnedSlot> slots) {
                 .array(slots, [](const OwnedSlot& owned) { return owned.epoch; }));
     }
     run(statements_.tidy_relays, guarded().id(relay_));
+}
+
+Backlog PostgresStore::measure() {
+    const Result row = run(statements_.measure, guarded().text(options_.destination));
+    Backlog backlog;
+    backlog.pending = number_at<std::int64_t>(row.get(), 0, 0);
+    backlog.oldest_age_seconds = number_at<double>(row.get(), 0, 1);
+    backlog.parked_waiting = number_at<std::int64_t>(row.get(), 0, 2);
+    backlog.parked_dead = number_at<std::int64_t>(row.get(), 0, 3);
+    return backlog;
 }
 
 std::unique_ptr<Store> open(const std::string& url, Options options) {

@@ -35,6 +35,7 @@ public:
     std::vector<HoldState> look_at(std::span<const RowRef> rows) override;
     void release(std::span<const OwnedSlot> slots) override;
     void tidy(std::span<const OwnedSlot> slots) override;
+    Backlog measure() override;
 
 private:
     /// Which of the two read statements a range needs.

@@ -101,9 +101,11 @@ LEFT JOIN LATERAL (SELECT * FROM @schema@.cursor c
                    ORDER BY c.n DESC LIMIT 1) c ON true)";
 
 constexpr std::string_view kLoadStopped = R"(WITH guard
-SELECT p.slot, p.topic, p.key
+SELECT p.slot, p.topic, p.key, p.event_type
 FROM guard
-LEFT JOIN (SELECT DISTINCT p.slot, coalesce(p.topic, '') AS topic, p.key FROM @schema@.parked p
+LEFT JOIN (SELECT DISTINCT p.slot, coalesce(p.topic, '') AS topic, p.key,
+                  CASE WHEN coalesce(p.topic, '') = '' THEN p.event_type ELSE '' END AS event_type
+           FROM @schema@.parked p
            WHERE p.direction = 'outbox' AND p.destination = $2::text AND p.consumer_name = ''
              AND p.slot = ANY ($3::int2[]) AND p.key IS NOT NULL) p ON true)";
 
@@ -241,8 +243,9 @@ constexpr std::string_view kFlush =
 // $10 last_id, $11 done_ceiling, $12 target_ceiling.
 //
 // FOR SHARE makes a takeover in progress wait for us, or us for it; without it a takeover that
-// commits meanwhile would go unnoticed. A statement that we gave up on may have been carried out
-// all the same, so n steps over what is there.
+// commits meanwhile would go unnoticed. A statement that we gave up on may still be carried out,
+// even after a newer one: it has a lower n, since the core never uses one twice, so it is not the
+// newest row and counts for nothing.
 constexpr std::string_view kStore = R"(WITH guard, owned AS (
     SELECT s.slot, s.epoch
     FROM guard
@@ -253,10 +256,7 @@ constexpr std::string_view kStore = R"(WITH guard, owned AS (
 ), stored AS (
     INSERT INTO @schema@.cursor (destination, slot, n, epoch, done, target, position, last_id,
                                  done_ceiling, target_ceiling, incarnation, system_identifier)
-    SELECT $3::text, o.slot,
-           greatest(m.n, 1 + (SELECT max(c.n) FROM @schema@.cursor c
-                              WHERE c.destination = $3::text AND c.slot = o.slot)),
-           o.epoch, m.done, m.target, m.position, m.last_id, nullif(m.done_ceiling, '0'),
+    SELECT $3::text, o.slot, m.n, o.epoch, m.done, m.target, m.position, m.last_id, nullif(m.done_ceiling, '0'),
            nullif(m.target_ceiling, '0'), $1::uuid, k.system_identifier
     FROM owned o
     JOIN unnest($4::int2[], $6::int8[], $7::pg_snapshot[], $8::pg_snapshot[], $9::int8[],
@@ -320,6 +320,19 @@ constexpr std::string_view kTidyRelays = R"(WITH guard, removed AS (
 )
 SELECT FROM guard)";
 
+// ---------------------------------------------------------------------------------- measuring
+
+// $2 destination. What is parked is counted as far as a person would care.
+constexpr std::string_view kMeasure = R"(WITH guard
+SELECT b.pending_events, b.oldest_pending_age_seconds,
+       (SELECT count(*) FROM (SELECT FROM @schema@.parked p
+                              WHERE p.direction = 'outbox' AND p.destination = $2::text
+                                AND p.state = 'waiting' LIMIT 100000) w),
+       (SELECT count(*) FROM (SELECT FROM @schema@.parked p
+                              WHERE p.direction = 'outbox' AND p.destination = $2::text
+                                AND p.state = 'dead' LIMIT 100000) d)
+FROM guard CROSS JOIN @schema@.backlog b)";
+
 // ---------------------------------------------------------------------------------------- building
 
 std::string replaced(std::string text, std::string_view from, std::string_view to) {
@@ -365,7 +378,8 @@ Statements::Statements(std::string_view schema)
       store_and_park(finished(replaced(std::string(kStore), "{parked}", kPark), schema)),
       release(finished(kRelease, schema)),
       tidy_cursors(finished(kTidyCursors, schema)),
-      tidy_relays(finished(kTidyRelays, schema)) {
+      tidy_relays(finished(kTidyRelays, schema)),
+      measure(finished(kMeasure, schema)) {
     const auto rows = [&](std::string_view text) {
         return finished(std::string(kHead) + replaced(std::string(text), "{columns}", kColumns),
                         schema);

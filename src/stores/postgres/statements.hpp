@@ -36,6 +36,7 @@ struct Statements {
     std::string release;
     std::string tidy_cursors;
     std::string tidy_relays;
+    std::string measure;
 };
 
 /// The columns of a row as `read` and `read_late` return them, all binary.
