@@ -20,10 +20,10 @@ public:
     /// One appended row as the database returned it.
     struct Entry {
         Id event_id{};
-        std::int64_t position{};     ///< The row's place in the log.
-        std::uint64_t transaction{}; ///< The transaction id that wrote it.
+        std::int64_t position{};      ///< The row's place in the log.
+        std::uint64_t transaction{};  ///< The transaction id that wrote it.
         std::int16_t slot{};
-        Id incarnation{};            ///< Of the database's memory at that moment; zero: none yet.
+        Id incarnation{};  ///< Of the database's memory at that moment; zero: none yet.
     };
 
     Ticket() noexcept;

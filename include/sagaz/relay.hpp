@@ -14,31 +14,31 @@ namespace sagaz::inline v0 {
 
 /// Limits and times of a relay. What shapes bytes or order is not here: see `Settings`.
 struct RelayOptions {
-    std::size_t batch_max{5'000};                  ///< Rows of one read; 1 to 100,000.
+    std::size_t batch_max{5'000};                       ///< Rows of one read; 1 to 100,000.
     std::size_t batch_max_bytes{std::size_t{8} << 20};  ///< Payload bytes of one read; memory is at
                                                         ///< most about three times this.
-    Milliseconds poll_interval{10};        ///< Between reads while events come.
+    Milliseconds poll_interval{10};                     ///< Between reads while events come.
     Milliseconds idle_poll_interval{500};  ///< Between reads after some seconds of silence.
-    Milliseconds lease{10'000};            ///< A slot whose owner is silent this long is taken over.
-    Milliseconds store_interval{100};      ///< Between stored cursors; a crash repeats this much.
-    Milliseconds grace{1'500};             ///< How long a held event is left to its publisher.
-    Milliseconds drain_timeout{20'000};    ///< From stop to the end of `run`, at most.
-    Milliseconds retry_initial{100};       ///< Backoff after an error of store or broker: first,
-    Milliseconds retry_max{5'000};         ///< and at most; doubled with jitter between.
+    Milliseconds lease{10'000};          ///< A slot whose owner is silent this long is taken over.
+    Milliseconds store_interval{100};    ///< Between stored cursors; a crash repeats this much.
+    Milliseconds grace{1'500};           ///< How long a held event is left to its publisher.
+    Milliseconds drain_timeout{20'000};  ///< From stop to the end of `run`, at most.
+    Milliseconds retry_initial{100};     ///< Backoff after an error of store or broker: first,
+    Milliseconds retry_max{5'000};       ///< and at most; doubled with jitter between.
 };
 
 /// What a relay is doing, for probes.
 struct RelayStatus {
-    std::uint64_t published{};       ///< Acknowledged by the destination since the start.
+    std::uint64_t published{};  ///< Acknowledged by the destination since the start.
     std::uint64_t parked{};
-    std::uint64_t turns{};           ///< Grows while the loop lives.
+    std::uint64_t turns{};  ///< Grows while the loop lives.
     std::int64_t turned_ms_ago{};
     std::int16_t slots_owned{};
     bool store_up{};
     std::string store_error{};       ///< Code and text of the last error while it is not.
     std::string destination_down{};  ///< Empty: up.
     std::int64_t destination_down_ms{};
-    bool drained{};                  ///< Nothing committed was left at the last look.
+    bool drained{};  ///< Nothing committed was left at the last look.
 };
 
 /// Moves committed events from a store to a broker: at least once, in order per (topic, key),

@@ -43,10 +43,10 @@ struct Cursor {
     std::int64_t n{};  ///< Grows with each store; the newest row counts.
     Snapshot done{};
     Snapshot target{};
-    std::uint64_t done_ceiling{};    ///< Above every transaction id given out when `done` was taken.
+    std::uint64_t done_ceiling{};  ///< Above every transaction id given out when `done` was taken.
     std::uint64_t target_ceiling{};  ///< The same for `target`. Zero: not known.
     std::int64_t position{};
-    std::int64_t last{};             ///< The highest position delivered up to `done`.
+    std::int64_t last{};  ///< The highest position delivered up to `done`.
 
     bool operator==(const Cursor&) const = default;
 };
@@ -76,8 +76,8 @@ public:
     Batch(const Batch&) = delete;
     Batch& operator=(const Batch&) = delete;
 
-    std::vector<Row> rows{};   ///< By slot, and by position within a slot.
-    std::size_t bytes{};       ///< Memory that the batch holds, about.
+    std::vector<Row> rows{};  ///< By slot, and by position within a slot.
+    std::size_t bytes{};      ///< Memory that the batch holds, about.
 };
 
 enum class OnRefused { park_key, park_event };
@@ -97,9 +97,9 @@ struct Attached {
 
 /// Written with every heartbeat, for `sagaz status`.
 struct Report {
-    std::uint64_t published{};  ///< Since this relay started.
-    std::string down_reason{};  ///< Empty: the destination is up.
-    std::int64_t down_for_ms{}; ///< For how long it has been down.
+    std::uint64_t published{};   ///< Since this relay started.
+    std::string down_reason{};   ///< Empty: the destination is up.
+    std::int64_t down_for_ms{};  ///< For how long it has been down.
 };
 
 /// A slot as `observe` saw it.
@@ -129,17 +129,17 @@ struct Loaded {
         std::int16_t slot{};
         Cursor cursor{};
     };
-    std::vector<SlotCursor> cursors{};     ///< One for each slot asked for.
+    std::vector<SlotCursor> cursors{};  ///< One for each slot asked for.
     std::vector<StoppedKey> stopped{};
     std::uint64_t gate{};  ///< Log position by which all that the cursors' targets see is written.
 };
 
 struct Opening {
     Snapshot target{};
-    std::uint64_t ceiling{};      ///< Above every transaction id given out so far.
-    std::int64_t last_position{}; ///< No row visible in `target` has a higher position.
-    std::uint64_t gate{};         ///< Log position by which all that `target` sees is written.
-    std::uint64_t flushed{};      ///< Log position by which all is on disk.
+    std::uint64_t ceiling{};       ///< Above every transaction id given out so far.
+    std::int64_t last_position{};  ///< No row visible in `target` has a higher position.
+    std::uint64_t gate{};          ///< Log position by which all that `target` sees is written.
+    std::uint64_t flushed{};       ///< Log position by which all is on disk.
 };
 
 /// Asks which late transactions have rows of `slot` in (after, upto]: any of `transactions`, and

@@ -25,13 +25,17 @@ public:
     Telemetry& operator=(const Telemetry&) = delete;
 
     /// Adds to a counter.
-    virtual void count(std::string_view metric, double by, std::span<const Field> labels) noexcept = 0;
+    virtual void count(std::string_view metric, double by,
+                       std::span<const Field> labels) noexcept = 0;
     /// Sets a gauge.
-    virtual void gauge(std::string_view metric, double value, std::span<const Field> labels) noexcept = 0;
+    virtual void gauge(std::string_view metric, double value,
+                       std::span<const Field> labels) noexcept = 0;
     /// Adds one observation to a histogram, in the metric's own unit (seconds for durations).
-    virtual void observe(std::string_view metric, double value, std::span<const Field> labels) noexcept = 0;
+    virtual void observe(std::string_view metric, double value,
+                         std::span<const Field> labels) noexcept = 0;
     /// A log line: `event` is a constant name ("relay_started"), the rest are fields.
-    virtual void log(LogLevel level, std::string_view event, std::span<const Field> fields) noexcept = 0;
+    virtual void log(LogLevel level, std::string_view event,
+                     std::span<const Field> fields) noexcept = 0;
 };
 
 }  // namespace sagaz::inline v0

@@ -75,9 +75,8 @@ void Delivery::add(const OwnedSlot& slot, const Cursor& cursor, std::uint64_t ga
 void Delivery::stop_key(const StoppedKey& key) {
     if (settings_.on_refused != OnRefused::park_key) return;
     if (OwnedLog* log = find(key.slot)) {
-        const std::string topic = key.topic.empty()
-                                      ? topic_of(settings_.topic_template, key.event_type)
-                                      : key.topic;
+        const std::string topic =
+            key.topic.empty() ? topic_of(settings_.topic_template, key.event_type) : key.topic;
         log->stopped.insert(key_text(topic, key.key));
     }
 }

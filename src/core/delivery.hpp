@@ -24,16 +24,18 @@
 ///
 /// Why a key stays in order. Rows enter the queue in the order of their slot and leave it in that
 /// order; the broker promises that nothing overtakes within a key, and that after any receipt that
-/// is not `accepted` nothing is on its way any more ("a break settles everything"). So after a break
-/// the queue is built again from the first entry that is not finished, and a key whose event was
-/// refused is stopped before anything later of it is sent again. A held row stops its key the same
-/// way until it is gone, released, or has been left long enough.
+/// is not `accepted` nothing is on its way any more ("a break settles everything"). So after a
+/// break the queue is built again from the first entry that is not finished, and a key whose event
+/// was refused is stopped before anything later of it is sent again. A held row stops its key the
+/// same way until it is gone, released, or has been left long enough.
 namespace sagaz::inline v0::core {
 
 /// A slot this relay owns.
 struct OwnedLog {
     OwnedLog(const OwnedSlot& owned, const Cursor& cursor, std::uint64_t gate, std::uint64_t number)
-        : slot(owned), generation(number), window(owned.slot, cursor, gate),
+        : slot(owned),
+          generation(number),
+          window(owned.slot, cursor, gate),
           ledger(owned.slot, cursor) {}
 
     /// A key that waits behind a held row; the front of `waiting` is that row.
@@ -49,7 +51,7 @@ struct OwnedLog {
     std::unordered_set<std::string> stopped{};
     std::unordered_map<std::string, KeyHold> holds{};
     std::unordered_map<std::uint64_t, Instant> first_seen{};  ///< Held rows, by sequence.
-    std::size_t waiting{};  ///< Held and deferred rows.
+    std::size_t waiting{};                                    ///< Held and deferred rows.
 };
 
 struct Counters {
@@ -101,7 +103,9 @@ public:
     BatchPool& pool() noexcept { return pool_; }
     Counters& counters() noexcept { return counters_; }
     const Counters& counters() const noexcept { return counters_; }
-    std::uint64_t headers_dropped() const noexcept { return encoder_ ? encoder_->headers_dropped() : 0; }
+    std::uint64_t headers_dropped() const noexcept {
+        return encoder_ ? encoder_->headers_dropped() : 0;
+    }
     /// Accepted events by topic since the last call, for the metrics.
     using TopicCounts = std::map<std::string, std::uint64_t, std::less<>>;
     TopicCounts take_published() { return std::exchange(published_, {}); }

@@ -89,7 +89,10 @@ Envelope EnvelopeEncoder::encode(const Row& row, std::uint64_t token) {
     headers.push_back({"content-type", row.content_type});
     headers.push_back({"message_id", id});
     if (!row.headers.empty()) add_user_headers(row.headers, scratch);
-    return {.token = token, .topic = topic(row), .key = row.key, .headers = headers,
+    return {.token = token,
+            .topic = topic(row),
+            .key = row.key,
+            .headers = headers,
             .payload = row.payload};
 }
 

@@ -27,9 +27,9 @@ TEST(Id, DoesNotRepeat) {
 }
 
 TEST(Id, RefusesWhatIsNoUuid) {
-    for (const char* text : {"", "42", "0190a6f27c3b7d118a513f1c9be2d0aa",
-                             "0190a6f2-7c3b-7d11-8a51-3f1c9be2d0ag",
-                             "0190a6f2+7c3b-7d11-8a51-3f1c9be2d0aa"}) {
+    for (const char* text :
+         {"", "42", "0190a6f27c3b7d118a513f1c9be2d0aa", "0190a6f2-7c3b-7d11-8a51-3f1c9be2d0ag",
+          "0190a6f2+7c3b-7d11-8a51-3f1c9be2d0aa"}) {
         EXPECT_THROW(Id::parse(text), Error) << text;
     }
 }

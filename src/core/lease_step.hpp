@@ -11,12 +11,12 @@
 
 /// Which slots this relay owns, and when it may take another's.
 ///
-/// Why no clock can steal or freeze a slot. An owner proves that it lives by a counter. A challenger
-/// takes a slot when (owner, epoch, counter) has not changed for `lease` on its own monotonic clock,
-/// counting only time between two reads that both succeeded and were about as far apart as planned:
-/// after an outage of the database every counter looks old, and a process that was frozen itself has
-/// seen nothing in between. A wrong guess costs repeats, not order: the take-over raises the epoch,
-/// and every store of the old owner is refused by it.
+/// Why no clock can steal or freeze a slot. An owner proves that it lives by a counter. A
+/// challenger takes a slot when (owner, epoch, counter) has not changed for `lease` on its own
+/// monotonic clock, counting only time between two reads that both succeeded and were about as far
+/// apart as planned: after an outage of the database every counter looks old, and a process that
+/// was frozen itself has seen nothing in between. A wrong guess costs repeats, not order: the
+/// take-over raises the epoch, and every store of the old owner is refused by it.
 namespace sagaz::inline v0::core {
 
 class LeaseStep {
@@ -26,7 +26,9 @@ public:
     /// When the store must be asked next.
     Instant observe_at() const noexcept { return observe_at_; }
     /// True when this relay could not beat for a whole lease: others may own its slots by now.
-    bool is_stale(Instant now) const noexcept { return !owned_.empty() && now - seen_at_ >= lease_; }
+    bool is_stale(Instant now) const noexcept {
+        return !owned_.empty() && now - seen_at_ >= lease_;
+    }
 
     /// Takes what `observe` returned. Returns the slots that were lost to others.
     std::vector<std::int16_t> observed(std::span<const SlotView> slots, Instant now);

@@ -10,13 +10,13 @@ namespace sagaz::inline v0::core {
 
 enum class Plant {
     none = 0,
-    id_after_last = 1,     ///< Read only `id > last`: late commits are lost.
-    xip_only = 2,          ///< Late rows only from `running`, not from `xid >= xmax`.
-    store_before_ack = 3,  ///< Count an event as settled when it is handed to the broker.
-    no_held_rule = 4,      ///< Send held rows like any other.
-    no_gate = 5,           ///< Publish before the commit is on disk.
+    id_after_last = 1,       ///< Read only `id > last`: late commits are lost.
+    xip_only = 2,            ///< Late rows only from `running`, not from `xid >= xmax`.
+    store_before_ack = 3,    ///< Count an event as settled when it is handed to the broker.
+    no_held_rule = 4,        ///< Send held rows like any other.
+    no_gate = 5,             ///< Publish before the commit is on disk.
     stored_passes_held = 6,  ///< Store a cursor that passes a held row.
-    keep_key_open = 7,     ///< Go on with a key after one of its events was refused.
+    keep_key_open = 7,       ///< Go on with a key after one of its events was refused.
 };
 
 inline constexpr Plant kPlant = static_cast<Plant>(SAGAZ_PLANT);

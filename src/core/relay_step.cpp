@@ -62,7 +62,7 @@ RelayStep::RelayStep(const Id& relay, const RelayOptions& options, std::uint64_t
       store_backoff_(options.retry_initial, options.retry_max, seed),
       send_backoff_(options.retry_initial, options.retry_max, seed + 1) {}
 
-// ------------------------------------------------------------------------------------ what is next
+// ---- what is next
 
 Command RelayStep::next(Instant now) {
     if (stopping_) return next_while_stopping(now);
@@ -135,13 +135,12 @@ std::optional<Command> RelayStep::read(Instant now) {
     if (auto command = late_command()) return command;
     if (!has_room()) return std::nullopt;
     if (auto command = read_command()) return command;
-    const Duration interval = now - active_at_ < kIdleAfter ? options_.poll_interval
-                                                            : options_.idle_poll_interval;
+    const Duration interval =
+        now - active_at_ < kIdleAfter ? options_.poll_interval : options_.idle_poll_interval;
     if (!big_window_ && now - opened_at_ < interval) return std::nullopt;
-    const bool any_closed =
-        std::any_of(delivery_.logs().begin(), delivery_.logs().end(), [](const auto& log) {
-            return log->window.is_closed() || log->window.needs_end();
-        });
+    const bool any_closed = std::any_of(
+        delivery_.logs().begin(), delivery_.logs().end(),
+        [](const auto& log) { return log->window.is_closed() || log->window.needs_end(); });
     if (any_closed) return command::OpenWindow{};
     return std::nullopt;
 }
@@ -202,9 +201,9 @@ Command RelayStep::rest(Instant now) {
             wake = std::min(wake, gate_since_ + kGatePatience);
         }
         wake = std::min(wake, lease_.observe_at());
-        wake = std::min(wake, opened_at_ + (now - active_at_ < kIdleAfter
-                                                ? options_.poll_interval
-                                                : options_.idle_poll_interval));
+        wake = std::min(wake,
+                        opened_at_ + (now - active_at_ < kIdleAfter ? options_.poll_interval
+                                                                    : options_.idle_poll_interval));
         const bool moved = std::any_of(delivery_.logs().begin(), delivery_.logs().end(),
                                        [](const auto& log) { return log->ledger.is_behind(); });
         if (moved) wake = std::min(wake, stored_at_ + options_.store_interval);
@@ -217,7 +216,7 @@ Command RelayStep::rest(Instant now) {
     return command::Wait{wake};
 }
 
-// ----------------------------------------------------------------------------------- ending in time
+// ---- ending in time
 
 void RelayStep::stop(Instant now, Instant deadline) {
     if (stopping_) return;
@@ -256,7 +255,7 @@ bool RelayStep::is_drained(Instant since) const {
     });
 }
 
-// ------------------------------------------------------------------------------------------ answers
+// ---- answers
 
 void RelayStep::on_attached(const Attached& attached) {
     attached_ = true;
@@ -285,9 +284,8 @@ void RelayStep::on_acquired(std::span<const OwnedSlot> slots) {
 
 void RelayStep::on_loaded(const Loaded& loaded) {
     for (const auto& [slot, cursor] : loaded.cursors) {
-        const auto fresh = std::find_if(fresh_.begin(), fresh_.end(), [&](const OwnedSlot& owned) {
-            return owned.slot == slot;
-        });
+        const auto fresh = std::find_if(fresh_.begin(), fresh_.end(),
+                                        [&](const OwnedSlot& owned) { return owned.slot == slot; });
         if (fresh != fresh_.end()) delivery_.add(*fresh, cursor, loaded.gate);
     }
     for (const StoppedKey& key : loaded.stopped) delivery_.stop_key(key);

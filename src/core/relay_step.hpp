@@ -27,24 +27,53 @@ namespace sagaz::inline v0::core {
 
 namespace command {
 struct Attach {};
-struct Observe { Report report{}; };
-struct Acquire { std::vector<SlotView> slots{}; };
-struct Load { std::vector<OwnedSlot> slots{}; };
+struct Observe {
+    Report report{};
+};
+struct Acquire {
+    std::vector<SlotView> slots{};
+};
+struct Load {
+    std::vector<OwnedSlot> slots{};
+};
 struct OpenWindow {};
-struct FindLate { std::vector<LateQuery> queries{}; };
-struct StartRead { ReadRequest request{}; };
+struct FindLate {
+    std::vector<LateQuery> queries{};
+};
+struct StartRead {
+    ReadRequest request{};
+};
 struct FinishRead {};
-struct Flush { bool force{}; };
-struct Publish { std::span<const Envelope> envelopes{}; };
-struct Poll { Milliseconds deadline{}; };
-struct StoreCursors { std::vector<CursorMove> moves{}; std::vector<Parking> parked{}; };
-struct LookAt { std::vector<RowRef> rows{}; };
-struct Release { std::vector<OwnedSlot> slots{}; };
-struct Tidy { std::vector<OwnedSlot> slots{}; };
+struct Flush {
+    bool force{};
+};
+struct Publish {
+    std::span<const Envelope> envelopes{};
+};
+struct Poll {
+    Milliseconds deadline{};
+};
+struct StoreCursors {
+    std::vector<CursorMove> moves{};
+    std::vector<Parking> parked{};
+};
+struct LookAt {
+    std::vector<RowRef> rows{};
+};
+struct Release {
+    std::vector<OwnedSlot> slots{};
+};
+struct Tidy {
+    std::vector<OwnedSlot> slots{};
+};
 struct Measure {};
-struct Abandon { Milliseconds deadline{}; };  ///< Then poll once without waiting.
-struct Wait { Instant until{}; };             ///< Nothing to do before; a stop may end it early.
-struct End {};                                ///< Stopped: nothing is left to do.
+struct Abandon {
+    Milliseconds deadline{};
+};  ///< Then poll once without waiting.
+struct Wait {
+    Instant until{};
+};              ///< Nothing to do before; a stop may end it early.
+struct End {};  ///< Stopped: nothing is left to do.
 }  // namespace command
 
 using Command =
@@ -122,7 +151,7 @@ private:
 
     bool attached_{};
     Instant store_at_{};  ///< The store is left alone until then, after an error; zero: it is up.
-    std::vector<OwnedSlot> fresh_;        ///< Acquired, not yet loaded.
+    std::vector<OwnedSlot> fresh_;          ///< Acquired, not yet loaded.
     std::vector<std::int16_t> late_asked_;  ///< Slots whose late query is on its way.
     std::vector<std::int16_t> reading_slots_;
     bool reading_{};
@@ -133,13 +162,13 @@ private:
     Instant measured_at_{};
     Instant looked_at_{};
     Instant opened_at_{};
-    Instant active_at_{};       ///< When rows last came.
-    bool big_window_{};         ///< The window read a full batch: open the next at once.
+    Instant active_at_{};  ///< When rows last came.
+    bool big_window_{};    ///< The window read a full batch: open the next at once.
     std::size_t last_read_rows_{};
     std::uint64_t flushed_{};
-    Instant gate_since_{};      ///< When the first row was found behind the gate; zero: none is.
+    Instant gate_since_{};  ///< When the first row was found behind the gate; zero: none is.
     bool forcing_{};
-    Instant send_at_{};         ///< Not before, after the destination took nothing.
+    Instant send_at_{};  ///< Not before, after the destination took nothing.
     bool poll_due_{};
     Instant polled_at_{};
     std::string down_;

@@ -45,8 +45,11 @@ protected:
 
     void open(std::int64_t last_position, std::uint64_t gate = 0, std::uint64_t flushed = 0) {
         expect<command::OpenWindow>();
-        step_.on_opened({.target = Snapshot::parse("10:10:"), .ceiling = 10,
-                         .last_position = last_position, .gate = gate, .flushed = flushed},
+        step_.on_opened({.target = Snapshot::parse("10:10:"),
+                         .ceiling = 10,
+                         .last_position = last_position,
+                         .gate = gate,
+                         .flushed = flushed},
                         now_);
     }
 

@@ -125,7 +125,8 @@ void SlotLedger::settle_front() {
 
 bool SlotLedger::has_parking_in_front() const {
     if (entries_.empty()) return false;
-    const std::uint64_t limit = marks_.empty() ? end() : std::max(marks_.front().before, front_ + 1);
+    const std::uint64_t limit =
+        marks_.empty() ? end() : std::max(marks_.front().before, front_ + 1);
     const std::uint64_t through = whole_position(front_, limit);
     bool has_parking = false;
     for (std::uint64_t n = front_; n < through; ++n) {
@@ -167,7 +168,8 @@ bool SlotLedger::settle_position(std::uint64_t through, std::size_t parked_max,
             return false;
         }
     }
-    if (!settling.parked.empty() && settling.parked.size() + parked.size() > parked_max) return false;
+    if (!settling.parked.empty() && settling.parked.size() + parked.size() > parked_max)
+        return false;
     settling.parked.insert(settling.parked.end(), parked.begin(), parked.end());
     settling.cursor.position = entries_[settling.through - front_].position;
     settling.through = through;

@@ -83,7 +83,10 @@ void SlotWindow::found_late(std::vector<std::uint64_t> transactions) {
 
 SlotRange SlotWindow::range() const {
     SAGAZ_ASSERT(wants_rows());
-    SlotRange range{.slot = slot_, .done = done_.get(), .target = target_.get(), .after = after_,
+    SlotRange range{.slot = slot_,
+                    .done = done_.get(),
+                    .target = target_.get(),
+                    .after = after_,
                     .upto = stage_ == Stage::late ? last_ : end_};
     if (stage_ == Stage::late) range.late = late_;
     return range;

@@ -74,10 +74,10 @@ private:
     SharedSnapshot target_;
     std::uint64_t done_ceiling_{};
     std::uint64_t target_ceiling_{};
-    std::int64_t after_{};     ///< Rows of the window up to here have been read.
-    std::int64_t last_{};      ///< Highest position delivered up to done.
-    std::int64_t highest_{};   ///< Highest position delivered in all.
-    std::int64_t end_{};       ///< No row visible in target lies above.
+    std::int64_t after_{};    ///< Rows of the window up to here have been read.
+    std::int64_t last_{};     ///< Highest position delivered up to done.
+    std::int64_t highest_{};  ///< Highest position delivered in all.
+    std::int64_t end_{};      ///< No row visible in target lies above.
     std::uint64_t gate_{};
     std::vector<std::uint64_t> late_;
 };

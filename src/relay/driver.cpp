@@ -18,8 +18,8 @@ constexpr Field kDestination{"destination", "default"};
 constexpr std::span<const Field> kPlain{&kDestination, 1};
 
 double seconds_since(Time time) {
-    const auto now = std::chrono::time_point_cast<std::chrono::microseconds>(
-        std::chrono::system_clock::now());
+    const auto now =
+        std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
     return std::max(0.0, std::chrono::duration<double>(now - time).count());
 }
 
@@ -95,8 +95,7 @@ void Driver::run(command::FinishRead&) {
     last_command_ = "finish_read";
     step_.on_read(store_.finish_read(), clock_.now());
     if (telemetry_ == nullptr || step_.last_read_rows() == 0) return;
-    telemetry_->observe("outbox_batch_size", static_cast<double>(step_.last_read_rows()),
-                        kPlain);
+    telemetry_->observe("outbox_batch_size", static_cast<double>(step_.last_read_rows()), kPlain);
 }
 
 void Driver::run(command::Flush& flush) {
@@ -180,9 +179,9 @@ void Driver::take_receipts(std::vector<Receipt> receipts) {
     if (const auto sample = step_.delivery().accepted_sample()) {
         telemetry_->observe("outbox_end_to_end_latency_seconds", seconds_since(*sample), kPlain);
     }
-    const auto sampled = std::find_if(receipts.begin(), receipts.end(), [&](const Receipt& receipt) {
-        return receipt.token == sampled_token_;
-    });
+    const auto sampled =
+        std::find_if(receipts.begin(), receipts.end(),
+                     [&](const Receipt& receipt) { return receipt.token == sampled_token_; });
     if (sampled != receipts.end()) {
         const std::chrono::duration<double> took = clock_.now() - sampled_at_;
         telemetry_->observe("outbox_publish_duration_seconds", took.count(), kPlain);

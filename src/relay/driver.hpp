@@ -17,7 +17,7 @@
 namespace sagaz::inline v0::relay {
 
 struct Turn {
-    bool ended{};            ///< The step is done; no further turn.
+    bool ended{};             ///< The step is done; no further turn.
     core::Instant wake_at{};  ///< Nothing to do before; in the past: at once.
 };
 

@@ -24,8 +24,8 @@ public:
 
 class Relay::Shell {
 public:
-    Shell(std::unique_ptr<Store> store, std::unique_ptr<Broker> broker,
-          const RelayOptions& options, Telemetry* telemetry)
+    Shell(std::unique_ptr<Store> store, std::unique_ptr<Broker> broker, const RelayOptions& options,
+          Telemetry* telemetry)
         : store_(std::move(store)),
           broker_(std::move(broker)),
           options_(options),
@@ -47,7 +47,8 @@ public:
             const relay::Turn turn = driver_.turn();
             note(began);
             if (turn.ended) return drained;
-            if (turn.wake_at > clock_.now()) sleep(turn.wake_at, stopping ? std::stop_token{} : stop);
+            if (turn.wake_at > clock_.now())
+                sleep(turn.wake_at, stopping ? std::stop_token{} : stop);
         }
     }
 
