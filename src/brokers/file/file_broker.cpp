@@ -1,0 +1,251 @@
+// Why no line is lost, torn or doubled by us.
+//
+// `publish` only collects lines; `poll` writes all of them at the end of the file and syncs once,
+// then gives their receipts, so a receipt means that the line is on disk. When writing or syncing
+// fails, the file is cut back to where it ended before, and the lines stay collected: they are
+// written again later, from the start and in order, so the failure is neither a lost nor a doubled
+// line, and no later line overtakes. After a failed sync the kernel may have dropped the pages and
+// would report the next sync as good, so the file is opened anew and the lines are written again.
+//
+// A process that dies while it writes leaves an unfinished last line. Every append first cuts off
+// what follows the last newline, so also the one at open does. Several processes may append to one
+// file (two relays): appending, cutting and syncing happen under an exclusive flock, which the
+// kernel releases when its holder dies.
+//
+// A stream (standard output, a pipe) can neither be cut nor synced: what was written stays, the
+// rest of the line goes on from there, and `abandon` keeps the rest of a line that was begun.
+#include "brokers/file/file_broker.hpp"
+
+#include "brokers/file/json_line.hpp"
+#include "brokers/idle.hpp"
+
+#include <sagaz/brokers.hpp>
+#include <sagaz/error.hpp>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <filesystem>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+namespace sagaz::inline v0::file {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t kBufferMax = std::size_t{4} << 20;
+constexpr auto kRetry = 200ms;
+constexpr auto kLockRetry = 5ms;
+
+std::string error_text(int error) { return std::generic_category().message(error); }
+
+Milliseconds until(std::chrono::steady_clock::time_point end) {
+    const auto now = std::chrono::steady_clock::now();
+    if (end <= now) return 0ms;
+    return std::chrono::ceil<Milliseconds>(end - now);
+}
+
+// 0 or an errno.
+int write_at(int fd, std::string_view bytes, off_t offset) {
+    while (!bytes.empty()) {
+        const ssize_t count = ::pwrite(fd, bytes.data(), bytes.size(), offset);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) return errno;
+        if (count == 0) return EIO;
+        bytes.remove_prefix(static_cast<std::size_t>(count));
+        offset += count;
+    }
+    return 0;
+}
+
+// Where the last whole line ends; -1 and errno when that cannot be read.
+off_t end_of_lines(int fd) {
+    struct stat status {};
+    if (::fstat(fd, &status) != 0) return -1;
+    off_t end = status.st_size;
+    char block[4096];
+    while (end > 0) {
+        const off_t from = std::max<off_t>(0, end - static_cast<off_t>(sizeof block));
+        const ssize_t count = ::pread(fd, block, static_cast<std::size_t>(end - from), from);
+        if (count < 0 && errno == EINTR) continue;
+        if (count <= 0) return -1;
+        const std::string_view read{block, static_cast<std::size_t>(count)};
+        const std::size_t newline = read.rfind('\n');
+        if (newline != std::string_view::npos) return from + static_cast<off_t>(newline) + 1;
+        end = from;
+    }
+    return 0;
+}
+
+// A new file's name is only as durable as its folder.
+void sync_folder_of(const std::string& path) {
+    std::filesystem::path folder = std::filesystem::path{path}.parent_path();
+    if (folder.empty()) folder = ".";
+    const Descriptor opened{::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), true};
+    if (opened.valid()) ::fsync(opened.get());
+}
+
+}  // namespace
+
+Descriptor::~Descriptor() {
+    if (owned_ && fd_ >= 0) ::close(fd_);
+}
+
+Descriptor::Descriptor(Descriptor&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)), owned_(std::exchange(other.owned_, false)) {}
+
+Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    std::swap(owned_, other.owned_);
+    return *this;
+}
+
+std::unique_ptr<Broker> open(const std::string& path) {
+    return std::make_unique<FileBroker>(path);
+}
+
+FileBroker::FileBroker(std::string path) : path_(std::move(path)) {
+    if (!open_file()) {
+        throw Error(ErrorKind::invalid, "file_open", "cannot open for appending: " + down_,
+                    "name a file in a folder that exists and may be written");
+    }
+    down_.clear();
+    if (is_regular_) {
+        if (!write_to_file(Clock::now() + kRetry)) retry_at_ = Clock::now();
+    }
+}
+
+bool FileBroker::open_file() {
+    if (path_ == "-") {
+        file_ = Descriptor{STDOUT_FILENO, false};
+    } else {
+        file_ = Descriptor{::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644), true};
+        if (!file_.valid()) return fail("open", errno);
+        sync_folder_of(path_);
+    }
+    struct stat status {};
+    if (::fstat(file_.get(), &status) != 0) return fail("stat", errno);
+    // Standard output that was redirected to a file was not opened by us: no cutting, but a sync.
+    is_regular_ = S_ISREG(status.st_mode) && path_ != "-";
+    return true;
+}
+
+std::size_t FileBroker::publish(std::span<const Envelope> envelopes) {
+    std::size_t taken = 0;
+    while (taken < envelopes.size() && buffer_.size() < kBufferMax) {
+        buffer_ += encode_line(envelopes[taken]);
+        tokens_.push_back(envelopes[taken].token);
+        ++taken;
+    }
+    return taken;
+}
+
+std::vector<Receipt> FileBroker::poll(Milliseconds deadline) {
+    const auto end = Clock::now() + deadline;
+    if (receipts_.empty() && buffer_.empty()) wait_idle(deadline);
+    while (!buffer_.empty()) {
+        if (Clock::now() >= retry_at_ && write_out(end)) {
+            for (const std::uint64_t token : tokens_) {
+                receipts_.push_back({token, Receipt::State::accepted, {}, {}});
+            }
+            tokens_.clear();
+            buffer_.clear();
+            written_ = 0;
+            torn_ = false;
+            down_.clear();
+        }
+        if (!receipts_.empty() || Clock::now() >= end) break;
+        const auto pause = std::chrono::ceil<Milliseconds>(retry_at_ - Clock::now());
+        std::this_thread::sleep_for(std::clamp<Milliseconds>(pause, 0ms, until(end)));
+    }
+    return std::exchange(receipts_, {});
+}
+
+bool FileBroker::write_out(Clock::time_point end) {
+    if (!file_.valid() && !open_file()) return false;
+    return is_regular_ ? write_to_file(end) : write_to_stream(end);
+}
+
+bool FileBroker::write_to_file(Clock::time_point end) {
+    while (::flock(file_.get(), LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR) return fail("lock", errno);
+        if (Clock::now() >= end) {
+            down_ = path_ + ": another process holds its lock";
+            return false;
+        }
+        std::this_thread::sleep_for(kLockRetry);
+    }
+    const bool appended = append_locked();
+    if (file_.valid()) ::flock(file_.get(), LOCK_UN);
+    return appended;
+}
+
+bool FileBroker::append_locked() {
+    const off_t end = end_of_lines(file_.get());
+    if (end < 0) return fail("read", errno);
+    if (::ftruncate(file_.get(), end) != 0) return fail("cut", errno);
+    if (const int error = write_at(file_.get(), buffer_, end); error != 0) {
+        // Should cutting fail too: the next append finds whole lines of ours that have no receipt
+        // and will be written again. That is a repeat, which is allowed; a loss is not.
+        static_cast<void>(::ftruncate(file_.get(), end) == 0);
+        return fail("write", error);
+    }
+    if (::fdatasync(file_.get()) != 0) {
+        const int error = errno;
+        static_cast<void>(::ftruncate(file_.get(), end) == 0);
+        file_ = Descriptor{};
+        return fail("sync", error);
+    }
+    return true;
+}
+
+bool FileBroker::write_to_stream(Clock::time_point end) {
+    while (written_ < buffer_.size()) {
+        pollfd ready{file_.get(), POLLOUT, 0};
+        const int count = ::poll(&ready, 1, static_cast<int>(until(end).count()));
+        if (count < 0 && errno != EINTR) return fail("wait", errno);
+        if (count <= 0) {
+            if (Clock::now() >= end) return false;
+            continue;
+        }
+        // No more than a pipe takes without blocking once it says that it is writable.
+        const std::size_t size = std::min<std::size_t>(buffer_.size() - written_, PIPE_BUF);
+        const ssize_t put = ::write(file_.get(), buffer_.data() + written_, size);
+        if (put < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+        if (put < 0) return fail("write", errno);
+        written_ += static_cast<std::size_t>(put);
+    }
+    if (::fdatasync(file_.get()) != 0 && errno != EINVAL && errno != EROFS && errno != ENOTSUP) {
+        return fail("sync", errno);
+    }
+    return true;
+}
+
+bool FileBroker::fail(std::string_view doing, int error) {
+    down_ = (path_ == "-" ? std::string{"standard output"} : path_) + ": " + std::string{doing} +
+            ": " + error_text(error);
+    retry_at_ = Clock::now() + kRetry;
+    return false;
+}
+
+void FileBroker::abandon(Milliseconds) {
+    for (const std::uint64_t token : tokens_) {
+        receipts_.push_back({token, Receipt::State::unknown, {}, "abandoned"});
+    }
+    tokens_.clear();
+    const bool begun = written_ > 0 ? buffer_[written_ - 1] != '\n' : torn_;
+    buffer_ = begun ? buffer_.substr(written_, buffer_.find('\n', written_) + 1 - written_) : "";
+    torn_ = begun;
+    written_ = 0;
+}
+
+}  // namespace sagaz::inline v0::file

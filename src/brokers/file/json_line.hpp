@@ -1,0 +1,19 @@
+#pragma once
+
+#include <sagaz/broker.hpp>
+#include <sagaz/event.hpp>
+
+#include <string>
+#include <string_view>
+
+namespace sagaz::inline v0::file {
+
+/// One envelope as a line of JSON, newline included: `topic`, `key` (absent: none), `headers` as a
+/// list of [name, value], `payload`. Bytes that are not UTF-8 go as base64: `key_base64`,
+/// `payload_base64`, and {"base64": ...} in a header's place.
+std::string encode_line(const Envelope& envelope);
+
+/// Reads such a line back; throws `invalid` (`file_line`) for anything else.
+Message decode_line(std::string_view line);
+
+}  // namespace sagaz::inline v0::file

@@ -1,0 +1,376 @@
+// Why this keeps the three promises of <sagaz/broker.hpp>.
+//
+// One receipt. Every envelope taken is in the window (it went to the client) or in `held_` (we
+// refused it ourselves). The client reports each message exactly once; the window asserts it.
+//
+// No overtaking. Within a partition the client sends in order, one request at a time
+// (max.in.flight=1), and a message never expires (message.timeout.ms=0). Five requests in flight,
+// which idempotence allows, would not do: the server checks sequence numbers only against what it
+// remembers of a producer id, and of a new id (or one silent for a day) it remembers nothing, so
+// when the first batch is refused it takes the second, whatever its number. Seen with Apache
+// Kafka 4.3.1; `F32_ARefusalByTheServerIsNeverOvertaken` holds it. With one request in flight, the
+// second is not sent before the first has its answer, and `enable.gapless.guarantee` makes a
+// refusal fatal for the producer before the client looks for a next one. Throughput does not
+// suffer, since batches grow while one is on its way; 300,000 messages a run showed no difference.
+// A leader that changes, or a lost connection, makes the client drain the partition first. What we
+// refuse ourselves never reaches the client, and nothing is taken after it until it is handed out.
+// A message fails in the client, without a fatal error, only where its topic does not exist or may
+// not be written: then the client fails all messages of the topic that it holds, in one step. (One
+// window is left: a topic that vanishes and comes back between two polls of ours.)
+//
+// A break settles everything. The first report that is not an acceptance, and any fatal error,
+// ends the producer: nothing more is taken, what was not sent is purged at once, what was sent has
+// `kInFlightGrace` to be answered (each answer spares a repeat) and is purged then, and no failure
+// is handed out before the client has reported every message. Then the producer is destroyed and
+// the next `publish` or `poll` makes a new one. Our own refusals wait in the same way for what was
+// taken before them, but without hurting it.
+//
+// What if a request of the old producer was already in the server's socket? Then it may be appended
+// late, beside what the new producer sends. That cannot reorder first arrivals: per partition at
+// most one request was on its way, and it holds, in order and without gap, the oldest messages that
+// were not accepted. The caller publishes again from its first envelope that was not accepted. So
+// there are two streams of the same messages, each in order and each starting at that first one;
+// however they interleave, the first copy of a message arrives after the first copies of all before
+// it, because both streams hold those before it. (An event that the server refused and the caller
+// parked is not in the new stream; its request was answered, so it is not in the old one.) What
+// remains is a repeat: same id, same bytes.
+// For the same reason `abandon` may return at its deadline although a broker thread of the client
+// hangs in a name lookup and will only then see the purge.
+//
+// Trouble of the destination refuses nothing. Only errors named as refusals in kafka_errors.cpp
+// are; all others are `unknown`, and a producer that fails without anything accepted or refused is
+// followed by the next after a growing pause.
+#include "brokers/kafka/kafka_broker.hpp"
+
+#include "brokers/kafka/kafka_errors.hpp"
+#include "brokers/kafka/topic_name.hpp"
+
+#include "core/assert.hpp"
+
+#include <sagaz/error.hpp>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+namespace sagaz::inline v0::kafka {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kInFlightGrace = 500ms;
+constexpr auto kPurgeAgain = 100ms;
+constexpr auto kBackoffMin = 100ms;
+constexpr auto kBackoffMax = 5'000ms;
+constexpr auto kProbeUnreachable = 250ms;
+constexpr auto kProbeStalled = 1'000ms;  // Also: how old the oldest envelope is before we ask why.
+constexpr auto kProbeWaitMin = 10ms;
+constexpr auto kProbeWaitMax = 100ms;
+constexpr auto kSilent = 5'000ms;
+constexpr auto kServeWhileBreaking = 20ms;
+constexpr auto kServeBetweenChecks = 100ms;
+
+// Upper bounds of what the record format v2 adds: batch and record header, and the lengths of one
+// header (https://kafka.apache.org/documentation/#recordbatch).
+constexpr std::size_t kFraming = 61 + 40;
+constexpr std::size_t kHeaderFraming = 10;
+
+std::size_t size_of(const Envelope& envelope) {
+    std::size_t bytes = kFraming + envelope.payload.size() + (envelope.key ? envelope.key->size() : 0);
+    for (const HeaderView& header : envelope.headers) {
+        bytes += kHeaderFraming + header.name.size() + header.value.size();
+    }
+    return bytes;
+}
+
+Milliseconds until(std::chrono::steady_clock::time_point end,
+                   std::chrono::steady_clock::time_point now) {
+    if (end <= now) return 0ms;
+    return std::chrono::ceil<Milliseconds>(end - now);
+}
+
+}  // namespace
+
+std::unique_ptr<Broker> open(Options options) {
+    return std::make_unique<KafkaBroker>(std::move(options));
+}
+
+KafkaBroker::KafkaBroker(Options options)
+    : options_((check(options), std::move(options))),
+      message_max_(message_max(options_)),
+      window_(options_.queue_max, options_.queue_max_bytes),
+      random_(std::random_device{}()),
+      unreachable_("not connected yet to " + options_.bootstrap_servers),
+      producer_(make_producer()) {}
+
+std::unique_ptr<Producer> KafkaBroker::make_producer() {
+    ProducerEvents& events = *this;
+    return std::make_unique<Producer>(make_conf(options_, isolation_.batching()), events);
+}
+
+KafkaBroker::~KafkaBroker() {
+    if (!producer_) return;
+    producer_->detach();
+    if (!window_.empty()) producer_->purge(true);
+}
+
+std::string_view KafkaBroker::refusal(const Envelope& envelope, std::size_t bytes) const {
+    if (!is_topic_name(envelope.topic)) return "invalid_topic";
+    if (bytes > message_max_) return "payload_too_large";
+    return {};
+}
+
+std::size_t KafkaBroker::publish(std::span<const Envelope> envelopes) {
+    const auto now = Clock::now();
+    if (state_ != State::flowing || !ensure_producer(now)) return 0;
+    std::size_t taken = 0;
+    while (taken < envelopes.size() && state_ == State::flowing && take(envelopes[taken], now)) {
+        ++taken;
+    }
+    return taken;
+}
+
+// True when the envelope is ours now; a refusal of our own counts, and changes the state.
+bool KafkaBroker::take(const Envelope& envelope, Clock::time_point now) {
+    const std::size_t bytes = size_of(envelope);
+    if (const std::string_view reason = refusal(envelope, bytes); !reason.empty()) {
+        refuse(envelope.token, reason,
+               reason == "payload_too_large"
+                   ? std::to_string(bytes) + " bytes with key, headers and framing; at most " +
+                         std::to_string(message_max_)
+                   : std::string{"not a name that Kafka allows"});
+        return true;
+    }
+    if (!window_.has_room_for(bytes)) return false;
+    const rd_kafka_resp_err_t error = producer_->send(window_.next(), envelope);
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        window_.add(envelope.token, bytes, now);
+        return true;
+    }
+    if (error == RD_KAFKA_RESP_ERR__QUEUE_FULL) return false;
+    const Verdict said = verdict(error);
+    if (said.state == Receipt::State::refused) {
+        refuse(envelope.token, said.reason, rd_kafka_err2str(error));
+        return true;
+    }
+    // The producer is finished, by a fatal error that was not polled yet or by one we do not know.
+    last_error_ = rd_kafka_err2str(error);
+    begin_break(now);
+    return false;
+}
+
+void KafkaBroker::refuse(std::uint64_t token, std::string_view reason, std::string detail) {
+    held_.push_back({token, Receipt::State::refused, std::string{reason}, std::move(detail)});
+    state_ = State::settling;
+}
+
+std::vector<Receipt> KafkaBroker::poll(Milliseconds deadline) {
+    const auto end = Clock::now() + deadline;
+    while (true) {
+        wait_for_events(end);
+        const auto now = Clock::now();
+        advance(now);
+        look_after_health(now, end);
+        // While settling or breaking, what is ready waits for the rest as long as there is time.
+        if (!ready_.empty() && state_ == State::flowing) break;
+        if (Clock::now() >= end) break;
+    }
+    return std::exchange(ready_, {});
+}
+
+void KafkaBroker::wait_for_events(Clock::time_point end) {
+    const auto now = Clock::now();
+    const bool ready = !ready_.empty() && state_ == State::flowing;
+    const Milliseconds left = ready ? 0ms : until(end, now);
+    if (ensure_producer(now)) {
+        const Milliseconds most =
+            state_ == State::flowing ? kServeBetweenChecks : kServeWhileBreaking;
+        producer_->serve(std::min(left, most));
+    } else {
+        std::this_thread::sleep_for(std::min(left, until(retry_at_, now)));
+    }
+}
+
+bool KafkaBroker::ensure_producer(Clock::time_point now) {
+    if (producer_ && state_ == State::flowing && isolation_.done()) {
+        if (!window_.empty()) return true;
+        isolation_.end();
+        retire_producer();
+    }
+    if (producer_) return true;
+    if (now < retry_at_) return false;
+    progress_ = false;
+    try {
+        producer_ = make_producer();
+        return true;
+    } catch (const Error& error) {
+        // It worked at open, so time may heal it: a certificate that is just being replaced.
+        last_error_ = error.what();
+        back_off(now);
+        return false;
+    }
+}
+
+void KafkaBroker::advance(Clock::time_point now) {
+    if (state_ != State::breaking && producer_ && !producer_->fatal().empty()) begin_break(now);
+    if (state_ == State::breaking) {
+        if (window_.empty()) {
+            finish_break(now);
+        } else if (now >= purge_at_) {
+            producer_->purge(true);
+            purge_at_ = now + kPurgeAgain;
+        }
+    }
+    if (state_ == State::settling && window_.empty()) {
+        ready_.insert(ready_.end(), std::make_move_iterator(held_.begin()),
+                      std::make_move_iterator(held_.end()));
+        held_.clear();
+        state_ = State::flowing;
+    }
+}
+
+void KafkaBroker::on_delivery(const Delivery& delivery) {
+    const std::uint64_t token = window_.settle(delivery.sequence);
+    if (delivery.error == RD_KAFKA_RESP_ERR_NO_ERROR && delivery.persisted) {
+        ready_.push_back({token, Receipt::State::accepted, {}, {}});
+        progress_ = true;
+        backoff_ = 0ms;
+        isolation_.answered(false);
+        unreachable_.clear();
+        alarm_ = false;
+        if (window_.empty()) stalled_.clear();
+        return;
+    }
+    const rd_kafka_resp_err_t error = delivery.error == RD_KAFKA_RESP_ERR_NO_ERROR
+                                          ? RD_KAFKA_RESP_ERR__FAIL  // Not persisted: unknown.
+                                          : delivery.error;
+    failures_.push_back({token, error, delivery.topic, delivery.partition});
+    if (state_ != State::breaking) begin_break(Clock::now());
+}
+
+void KafkaBroker::begin_break(Clock::time_point now) {
+    state_ = State::breaking;
+    purge_at_ = now + kInFlightGrace;
+    producer_->purge(false);
+}
+
+void KafkaBroker::finish_break(Clock::time_point now) {
+    const std::string fatal = producer_->fatal();
+    if (!fatal.empty()) last_error_ = fatal;
+    const bool decided = hand_out_failures();
+    ready_.insert(ready_.end(), std::make_move_iterator(held_.begin()),
+                  std::make_move_iterator(held_.end()));
+    held_.clear();
+    retire_producer();
+    if (progress_ || decided) {
+        retry_at_ = now;
+    } else {
+        back_off(now);
+    }
+    state_ = State::flowing;
+}
+
+// The failures as receipts. True when that brought us on: one was refused, or a suspect batch found.
+bool KafkaBroker::hand_out_failures() {
+    std::map<std::pair<const void*, std::int32_t>, std::size_t> batches;
+    for (const Failure& failure : failures_) {
+        if (verdict(failure.error).of_batch) ++batches[{failure.topic, failure.partition}];
+    }
+    bool refused = false;
+    bool suspects = false;
+    for (const Failure& failure : failures_) {
+        const Verdict said = verdict(failure.error);
+        Receipt receipt{failure.token, said.state, said.reason, rd_kafka_err2str(failure.error)};
+        if (said.of_batch && batches[{failure.topic, failure.partition}] > 1) {
+            receipt.state = Receipt::State::unknown;
+            receipt.reason.clear();
+            suspects = true;
+        } else if (said.state == Receipt::State::refused) {
+            refused = true;
+            isolation_.answered(true);
+        }
+        ready_.push_back(std::move(receipt));
+    }
+    if (suspects) isolation_.begin(failures_.size());
+    failures_.clear();
+    return refused || suspects;
+}
+
+void KafkaBroker::back_off(Clock::time_point now) {
+    backoff_ = std::clamp<Milliseconds>(backoff_ * 2, kBackoffMin, kBackoffMax);
+    std::uniform_int_distribution<Milliseconds::rep> jitter{backoff_.count() / 2, backoff_.count()};
+    retry_at_ = now + Milliseconds{jitter(random_)};
+    unreachable_ = "the Kafka client gave up: " + last_error_;
+}
+
+// Joining the client's threads can take as long as a name lookup, so another thread does it.
+void KafkaBroker::retire_producer() {
+    producer_->detach();
+    reaper_ = std::jthread{[retired = std::move(producer_)]() mutable { retired.reset(); }};
+    ++retired_;
+}
+
+void KafkaBroker::on_error(rd_kafka_resp_err_t error, std::string_view text) {
+    if (error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+        alarm_ = true;
+        probe_at_ = {};
+        return;
+    }
+    last_error_ = text;
+    if (!unreachable_.empty() && producer_) unreachable_ = unreachable_text();
+}
+
+std::string KafkaBroker::unreachable_text() const {
+    return "no server of " + options_.bootstrap_servers + " can be reached" +
+           (last_error_.empty() ? "" : ": " + last_error_);
+}
+
+// The client does not say that a server is back, nor that a partition lacks its leader; and it says
+// that all are gone when the only connection was closed for being idle. So, when there is a reason
+// to, ask a server. Only then: an answer costs a round trip on this thread.
+void KafkaBroker::look_after_health(Clock::time_point now, Clock::time_point end) {
+    if (!producer_ || state_ == State::breaking || now < probe_at_) return;
+    const auto waiting = window_.empty() ? Clock::duration{} : now - window_.oldest_since();
+    const bool stalled = waiting >= kProbeStalled;
+    if (unreachable_.empty() && !alarm_ && !stalled) {
+        stalled_.clear();
+        return;
+    }
+    const Probe probe = producer_->probe(
+        std::clamp<Milliseconds>(until(end, Clock::now()), kProbeWaitMin, kProbeWaitMax));
+    const bool gone = !unreachable_.empty() || alarm_;
+    probe_at_ = Clock::now() + (gone ? kProbeUnreachable : kProbeStalled);
+    switch (probe.answer) {
+        case Probe::Answer::reached:
+            unreachable_.clear();
+            alarm_ = false;
+            stalled_ = stalled ? probe.leaderless : std::string{};
+            break;
+        case Probe::Answer::unreachable: unreachable_ = unreachable_text(); break;
+        case Probe::Answer::silent:
+            if (waiting >= kSilent) unreachable_ = unreachable_text() + " (no answer)";
+            break;
+    }
+}
+
+std::string KafkaBroker::down() const { return unreachable_.empty() ? stalled_ : unreachable_; }
+
+void KafkaBroker::abandon(Milliseconds deadline) {
+    const auto end = Clock::now() + deadline;
+    if (window_.empty() && held_.empty() && state_ != State::breaking) return;
+    SAGAZ_ASSERT(producer_ != nullptr);  // Only `finish_break` takes it away, with all it had.
+    if (state_ != State::breaking) begin_break(Clock::now());
+    producer_->purge(true);
+    while (!window_.empty() && Clock::now() < end) {
+        producer_->serve(std::min<Milliseconds>(until(end, Clock::now()), kServeWhileBreaking));
+        if (!window_.empty()) producer_->purge(true);
+    }
+    while (!window_.empty()) {
+        failures_.push_back({window_.settle(window_.oldest()), RD_KAFKA_RESP_ERR__TIMED_OUT, {}, {}});
+    }
+    progress_ = true;  // Nobody's fault: the next producer may start at once.
+    finish_break(Clock::now());
+}
+
+}  // namespace sagaz::inline v0::kafka

@@ -1,0 +1,169 @@
+#include "brokers/kafka/kafka_producer.hpp"
+
+#include <sagaz/error.hpp>
+
+#include <array>
+#include <cstddef>
+#include <utility>
+
+namespace sagaz::inline v0::kafka {
+
+namespace {
+
+ProducerEvents* events_of(void* opaque) { return *static_cast<ProducerEvents**>(opaque); }
+
+void on_delivery(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
+    ProducerEvents* events = events_of(opaque);
+    if (events == nullptr) return;
+    Delivery delivery;
+    delivery.sequence = reinterpret_cast<std::uintptr_t>(message->_private);
+    delivery.error = message->err;
+    delivery.persisted = rd_kafka_message_status(message) == RD_KAFKA_MSG_STATUS_PERSISTED;
+    delivery.topic = message->rkt;
+    delivery.partition = message->partition;
+    events->on_delivery(delivery);
+}
+
+void on_error(rd_kafka_t*, int error, const char* text, void* opaque) {
+    ProducerEvents* events = events_of(opaque);
+    if (events != nullptr) events->on_error(static_cast<rd_kafka_resp_err_t>(error), text);
+}
+
+// The client would write to standard error otherwise. What matters arrives as an error, too.
+void drop_log(const rd_kafka_t*, int, const char*, const char*) {}
+
+rd_kafka_vu_t vu(rd_kafka_vtype_t type) {
+    rd_kafka_vu_t value{};
+    value.vtype = type;
+    return value;
+}
+
+rd_kafka_vu_t bytes(rd_kafka_vtype_t type, const void* data, std::size_t size) {
+    rd_kafka_vu_t value = vu(type);
+    value.u.mem.ptr = const_cast<void*>(data);  // The client copies it; see RD_KAFKA_MSG_F_COPY.
+    value.u.mem.size = size;
+    return value;
+}
+
+// A null pointer is Kafka's null, which is a tombstone as a value and no order as a key; empty
+// bytes are not.
+const void* not_null(std::string_view text) {
+    static constexpr char kNothing = 0;
+    return text.empty() ? &kNothing : text.data();
+}
+
+rd_kafka_headers_t* make_headers(std::span<const HeaderView> headers) {
+    rd_kafka_headers_t* made = rd_kafka_headers_new(headers.size());
+    for (const HeaderView& header : headers) {
+        rd_kafka_header_add(made, header.name.empty() ? "" : header.name.data(),
+                            static_cast<ssize_t>(header.name.size()), not_null(header.value),
+                            static_cast<ssize_t>(header.value.size()));
+    }
+    return made;
+}
+
+std::string leaderless_partition(const rd_kafka_metadata_t& metadata) {
+    for (int t = 0; t < metadata.topic_cnt; ++t) {
+        const rd_kafka_metadata_topic_t& topic = metadata.topics[t];
+        for (int p = 0; p < topic.partition_cnt; ++p) {
+            if (topic.partitions[p].leader != -1) continue;
+            return "partition " + std::to_string(topic.partitions[p].id) + " of topic '" +
+                   topic.topic + "' has no leader";
+        }
+    }
+    return {};
+}
+
+}  // namespace
+
+Producer::Producer(Conf conf, ProducerEvents& events)
+    : events_(std::make_unique<ProducerEvents*>(&events)) {
+    rd_kafka_conf_set_opaque(conf.get(), events_.get());
+    rd_kafka_conf_set_dr_msg_cb(conf.get(), on_delivery);
+    rd_kafka_conf_set_error_cb(conf.get(), on_error);
+    rd_kafka_conf_set_log_cb(conf.get(), drop_log);
+    char text[512] = "";
+    client_.reset(rd_kafka_new(RD_KAFKA_PRODUCER, conf.get(), text, sizeof text));
+    if (!client_) {
+        throw Error(ErrorKind::invalid, "broker_option",
+                    "the Kafka client cannot be made: " + std::string{text},
+                    "correct broker.options");
+    }
+    conf.release();  // The client owns it now.
+    rd_kafka_set_log_queue(client_.get(), nullptr);
+}
+
+Producer::~Producer() = default;
+
+rd_kafka_topic_t* Producer::topic(std::string_view name) {
+    if (last_topic_ != nullptr && last_name_ == name) return last_topic_;
+    auto found = topics_.find(name);
+    if (found == topics_.end()) {
+        std::string owned{name};
+        Topic made{rd_kafka_topic_new(client_.get(), owned.c_str(), nullptr)};
+        found = topics_.emplace(std::move(owned), std::move(made)).first;
+    }
+    last_name_ = found->first;
+    last_topic_ = found->second.get();
+    return last_topic_;
+}
+
+rd_kafka_resp_err_t Producer::send(std::uint64_t sequence, const Envelope& envelope) {
+    std::array<rd_kafka_vu_t, 6> values;
+    std::size_t count = 0;
+    values[count] = vu(RD_KAFKA_VTYPE_RKT);
+    values[count++].u.rkt = topic(envelope.topic);
+    values[count] = vu(RD_KAFKA_VTYPE_MSGFLAGS);
+    values[count++].u.i = RD_KAFKA_MSG_F_COPY;
+    values[count] = vu(RD_KAFKA_VTYPE_OPAQUE);
+    values[count++].u.ptr = reinterpret_cast<void*>(static_cast<std::uintptr_t>(sequence));
+    values[count++] =
+        bytes(RD_KAFKA_VTYPE_VALUE, not_null(envelope.payload), envelope.payload.size());
+    if (envelope.key) {
+        values[count++] = bytes(RD_KAFKA_VTYPE_KEY, not_null(*envelope.key), envelope.key->size());
+    }
+    rd_kafka_headers_t* headers = nullptr;
+    if (!envelope.headers.empty()) {
+        headers = make_headers(envelope.headers);
+        values[count] = vu(RD_KAFKA_VTYPE_HEADERS);
+        values[count++].u.headers = headers;
+    }
+    rd_kafka_error_t* error = rd_kafka_produceva(client_.get(), values.data(), count);
+    if (error == nullptr) return RD_KAFKA_RESP_ERR_NO_ERROR;
+    const rd_kafka_resp_err_t code = rd_kafka_error_code(error);
+    rd_kafka_error_destroy(error);
+    if (headers != nullptr) rd_kafka_headers_destroy(headers);
+    return code;
+}
+
+void Producer::serve(Milliseconds wait) {
+    rd_kafka_poll(client_.get(), static_cast<int>(wait.count()));
+}
+
+void Producer::purge(bool in_flight) {
+    rd_kafka_purge(client_.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING |
+                                      (in_flight ? RD_KAFKA_PURGE_F_INFLIGHT : 0));
+}
+
+Probe Producer::probe(Milliseconds wait) {
+    const rd_kafka_metadata_t* metadata = nullptr;
+    const rd_kafka_resp_err_t error = rd_kafka_metadata(client_.get(), 0, nullptr, &metadata,
+                                                        static_cast<int>(wait.count()));
+    Probe probe;
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        probe.answer = Probe::Answer::reached;
+        probe.leaderless = leaderless_partition(*metadata);
+        rd_kafka_metadata_destroy(metadata);
+    } else if (error == RD_KAFKA_RESP_ERR__TRANSPORT) {
+        probe.answer = Probe::Answer::unreachable;
+    }
+    return probe;
+}
+
+std::string Producer::fatal() const {
+    char text[512] = "";
+    const rd_kafka_resp_err_t error = rd_kafka_fatal_error(client_.get(), text, sizeof text);
+    return error == RD_KAFKA_RESP_ERR_NO_ERROR ? std::string{} : std::string{text};
+}
+
+}  // namespace sagaz::inline v0::kafka

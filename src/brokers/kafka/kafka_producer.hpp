@@ -1,0 +1,93 @@
+#pragma once
+
+#include "brokers/kafka/kafka_options.hpp"
+
+#include <sagaz/broker.hpp>
+
+#include <librdkafka/rdkafka.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace sagaz::inline v0::kafka {
+
+/// The client's word on one message.
+struct Delivery {
+    std::uint64_t sequence{};
+    rd_kafka_resp_err_t error{};
+    bool persisted{};
+    const void* topic{};  ///< Tells topics apart; not to be followed.
+    std::int32_t partition{};
+};
+
+/// Called by `Producer::serve`, `probe` and the destructor's caller only: on the owner's thread.
+class ProducerEvents {
+public:
+    ProducerEvents() = default;
+    virtual ~ProducerEvents() = default;
+    ProducerEvents(const ProducerEvents&) = delete;
+    ProducerEvents& operator=(const ProducerEvents&) = delete;
+
+    virtual void on_delivery(const Delivery& delivery) = 0;
+    virtual void on_error(rd_kafka_resp_err_t error, std::string_view text) = 0;
+};
+
+/// What the cluster says of itself.
+struct Probe {
+    enum class Answer { reached, unreachable, silent } answer{Answer::silent};
+    std::string leaderless{};  ///< The first partition without a leader, in words.
+};
+
+/// One librdkafka producer and its topic handles. Lives until the first thing goes wrong; the
+/// broker then takes a new one.
+class Producer {
+public:
+    /// Connects in the background. Throws `invalid` (`broker_option`).
+    Producer(Conf conf, ProducerEvents& events);
+    /// Joins the client's threads; may take as long as a name lookup.
+    ~Producer();
+    Producer(const Producer&) = delete;
+    Producer& operator=(const Producer&) = delete;
+
+    /// Copies the envelope into the client.
+    rd_kafka_resp_err_t send(std::uint64_t sequence, const Envelope& envelope);
+
+    /// Calls back for what happened, waiting at most `wait` for the first.
+    void serve(Milliseconds wait);
+
+    /// Gives up what was not sent yet, and with `in_flight` also what was. Does not wait; the
+    /// deliveries say when it is done.
+    void purge(bool in_flight);
+
+    /// Asks any server for its view of our topics; waits at most `wait`.
+    Probe probe(Milliseconds wait);
+
+    /// Empty while the client can go on.
+    std::string fatal() const;
+
+    /// No callback from now on; for an object that another thread will destroy.
+    void detach() { *events_ = nullptr; }
+
+private:
+    struct ClientDeleter {
+        void operator()(rd_kafka_t* client) const noexcept { rd_kafka_destroy(client); }
+    };
+    struct TopicDeleter {
+        void operator()(rd_kafka_topic_t* topic) const noexcept { rd_kafka_topic_destroy(topic); }
+    };
+    using Topic = std::unique_ptr<rd_kafka_topic_t, TopicDeleter>;
+
+    rd_kafka_topic_t* topic(std::string_view name);
+
+    std::unique_ptr<ProducerEvents*> events_;  // Its address is the client's opaque.
+    std::unique_ptr<rd_kafka_t, ClientDeleter> client_;
+    std::map<std::string, Topic, std::less<>> topics_;  // After client_: destroyed before it.
+    std::string_view last_name_{};
+    rd_kafka_topic_t* last_topic_{};
+};
+
+}  // namespace sagaz::inline v0::kafka
