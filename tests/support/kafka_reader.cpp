@@ -1,0 +1,137 @@
+#include "tests/support/kafka_reader.hpp"
+
+#include <librdkafka/rdkafka.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <utility>
+
+namespace sagaz::tests {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr int kTimeoutMs = 20'000;
+constexpr auto kPatience = 60s;
+
+[[noreturn]] void fail(const std::string& what) { throw std::runtime_error("reading: " + what); }
+
+void must(rd_kafka_resp_err_t error, const char* what) {
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) fail(std::string{what} + ": " + rd_kafka_err2str(error));
+}
+
+class Consumer {
+public:
+    explicit Consumer(const std::string& bootstrap) {
+        char text[512] = "";
+        rd_kafka_conf_t* conf = rd_kafka_conf_new();
+        const std::pair<const char*, const char*> settings[] = {
+            {"bootstrap.servers", bootstrap.c_str()},
+            {"group.id", "sagaz-reader"},
+            {"enable.auto.commit", "false"},
+            {"auto.offset.reset", "error"},
+            {"check.crcs", "true"},
+        };
+        for (const auto& [name, value] : settings) {
+            if (rd_kafka_conf_set(conf, name, value, text, sizeof text) != RD_KAFKA_CONF_OK) {
+                fail(text);
+            }
+        }
+        rd_kafka_conf_set_log_cb(conf, [](const rd_kafka_t*, int, const char*, const char*) {});
+        client_.reset(rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text));
+        if (!client_) fail(text);
+        rd_kafka_poll_set_consumer(client_.get());
+    }
+
+    int partitions(const std::string& topic) {
+        rd_kafka_topic_t* handle = rd_kafka_topic_new(client_.get(), topic.c_str(), nullptr);
+        const rd_kafka_metadata_t* metadata = nullptr;
+        const auto error = rd_kafka_metadata(client_.get(), 0, handle, &metadata, kTimeoutMs);
+        rd_kafka_topic_destroy(handle);
+        must(error, "metadata");
+        const int count = metadata->topic_cnt == 1 ? metadata->topics[0].partition_cnt : 0;
+        rd_kafka_metadata_destroy(metadata);
+        return count;
+    }
+
+    // One partition from its start to where it ends now.
+    void read(const std::string& topic, std::int32_t partition, std::vector<Message>& into) {
+        std::int64_t low = 0;
+        std::int64_t high = 0;
+        must(rd_kafka_query_watermark_offsets(client_.get(), topic.c_str(), partition, &low, &high,
+                                              kTimeoutMs),
+             "offsets");
+        if (low >= high) return;
+        rd_kafka_topic_partition_list_t* assignment = rd_kafka_topic_partition_list_new(1);
+        rd_kafka_topic_partition_list_add(assignment, topic.c_str(), partition)->offset = low;
+        const auto assigned = rd_kafka_assign(client_.get(), assignment);
+        rd_kafka_topic_partition_list_destroy(assignment);
+        must(assigned, "assign");
+        const auto end = std::chrono::steady_clock::now() + kPatience;
+        for (std::int64_t next = low; next < high;) {
+            rd_kafka_message_t* message = rd_kafka_consumer_poll(client_.get(), 200);
+            if (std::chrono::steady_clock::now() > end) fail("no end of " + topic);
+            if (message == nullptr) continue;
+            if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+                next = message->offset + 1;
+                into.push_back(to_message(topic, *message));
+            }
+            rd_kafka_message_destroy(message);
+        }
+        must(rd_kafka_assign(client_.get(), nullptr), "unassign");
+    }
+
+private:
+    struct Deleter {
+        void operator()(rd_kafka_t* client) const noexcept {
+            rd_kafka_consumer_close(client);
+            rd_kafka_destroy(client);
+        }
+    };
+
+    static Message to_message(const std::string& topic, const rd_kafka_message_t& from) {
+        Message message;
+        message.source_topic = topic;
+        message.partition = from.partition;
+        message.position = from.offset;
+        message.event.topic = topic;
+        if (from.key != nullptr) {
+            message.event.key = std::string{static_cast<const char*>(from.key), from.key_len};
+        }
+        if (from.payload == nullptr) fail("a tombstone, which nobody wrote");
+        message.event.payload.assign(static_cast<const char*>(from.payload), from.len);
+        rd_kafka_headers_t* headers = nullptr;
+        if (rd_kafka_message_headers(&from, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) return message;
+        const char* name = nullptr;
+        const void* value = nullptr;
+        std::size_t size = 0;
+        for (std::size_t n = 0; rd_kafka_header_get_all(headers, n, &name, &value, &size) ==
+                                RD_KAFKA_RESP_ERR_NO_ERROR;
+             ++n) {
+            message.event.headers.push_back(
+                {name, value == nullptr ? "(null)"
+                                        : std::string{static_cast<const char*>(value), size}});
+            if (message.event.headers.back().name == "ce_id") {
+                message.id = message.event.headers.back().value;
+            }
+        }
+        return message;
+    }
+
+    std::unique_ptr<rd_kafka_t, Deleter> client_;
+};
+
+}  // namespace
+
+std::vector<Message> read_topic(const std::string& bootstrap, const std::string& topic) {
+    Consumer consumer{bootstrap};
+    std::vector<Message> messages;
+    const int partitions = consumer.partitions(topic);
+    for (std::int32_t p = 0; p < partitions; ++p) consumer.read(topic, p, messages);
+    return messages;
+}
+
+}  // namespace sagaz::tests

@@ -1,0 +1,154 @@
+#include "tests/support/kafka_server.hpp"
+
+#include <librdkafka/rdkafka.h>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <stdexcept>
+
+namespace sagaz::tests {
+
+namespace {
+
+constexpr int kTimeoutMs = 20'000;
+
+// Runs kafka.sh; its output goes to standard error, so a test's own output stays its own.
+bool run(const std::string& arguments) {
+    const std::string command = std::string{SAGAZ_KAFKA_SH} + " " + arguments + " >&2";
+    const int status = std::system(command.c_str());
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+struct ClientDeleter {
+    void operator()(rd_kafka_t* client) const noexcept { rd_kafka_destroy(client); }
+};
+struct QueueDeleter {
+    void operator()(rd_kafka_queue_t* queue) const noexcept { rd_kafka_queue_destroy(queue); }
+};
+struct EventDeleter {
+    void operator()(rd_kafka_event_t* event) const noexcept { rd_kafka_event_destroy(event); }
+};
+using Event = std::unique_ptr<rd_kafka_event_t, EventDeleter>;
+
+class Admin {
+public:
+    explicit Admin(const std::string& bootstrap) {
+        char text[512] = "";
+        rd_kafka_conf_t* conf = rd_kafka_conf_new();
+        rd_kafka_conf_set(conf, "bootstrap.servers", bootstrap.c_str(), text, sizeof text);
+        client_.reset(rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text));
+        if (!client_) throw std::runtime_error(text);
+        queue_.reset(rd_kafka_queue_new(client_.get()));
+    }
+    rd_kafka_t* client() const { return client_.get(); }
+    rd_kafka_queue_t* queue() const { return queue_.get(); }
+
+    Event result(const char* what) const {
+        Event event{rd_kafka_queue_poll(queue_.get(), kTimeoutMs)};
+        if (!event) throw std::runtime_error(std::string{what} + ": no answer");
+        if (rd_kafka_event_error(event.get()) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            throw std::runtime_error(std::string{what} + ": " +
+                                     rd_kafka_event_error_string(event.get()));
+        }
+        return event;
+    }
+
+private:
+    std::unique_ptr<rd_kafka_t, ClientDeleter> client_;
+    std::unique_ptr<rd_kafka_queue_t, QueueDeleter> queue_;  // Destroyed before the client.
+};
+
+void must(const rd_kafka_topic_result_t* result, const char* what) {
+    if (rd_kafka_topic_result_error(result) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        throw std::runtime_error(std::string{what} + ": " +
+                                 rd_kafka_err2str(rd_kafka_topic_result_error(result)));
+    }
+}
+
+}  // namespace
+
+bool KafkaServer::available() {
+    if (run("fetch") && run("available")) return true;
+    std::fprintf(stderr,
+                 "\n"
+                 "**********************************************************************\n"
+                 "** NO REAL KAFKA: Java or Maven is missing, or the jars cannot be   **\n"
+                 "** fetched. These tests run on librdkafka's mock cluster, which     **\n"
+                 "** proves less.  (apt-get install default-jre-headless maven)       **\n"
+                 "**********************************************************************\n\n");
+    return false;
+}
+
+KafkaServer::KafkaServer(const std::string& properties) {
+    std::string name = (std::filesystem::temp_directory_path() / "sagaz-kafka-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
+    folder_ = name;
+    ::setenv("SAGAZ_KAFKA_PROPERTIES", properties.c_str(), 1);
+    const bool started = run("start " + folder_);
+    ::unsetenv("SAGAZ_KAFKA_PROPERTIES");
+    if (!started) {
+        std::filesystem::remove_all(folder_);
+        throw std::runtime_error("Kafka did not start");
+    }
+    read_state();
+}
+
+KafkaServer::~KafkaServer() {
+    run("stop " + folder_);
+    std::filesystem::remove_all(folder_);
+}
+
+void KafkaServer::read_state() {
+    std::ifstream{folder_ + "/bootstrap"} >> bootstrap_;
+    std::ifstream{folder_ + "/pid"} >> pid_;
+}
+
+std::string KafkaServer::create_topic(int partitions,
+                                      const std::map<std::string, std::string>& config) {
+    const std::string topic = "t" + std::to_string(::getpid()) + "." + std::to_string(++topics_);
+    const Admin admin{bootstrap_};
+    char text[512] = "";
+    rd_kafka_NewTopic_t* made =
+        rd_kafka_NewTopic_new(topic.c_str(), partitions, 1, text, sizeof text);
+    for (const auto& [name, value] : config) {
+        rd_kafka_NewTopic_set_config(made, name.c_str(), value.c_str());
+    }
+    rd_kafka_CreateTopics(admin.client(), &made, 1, nullptr, admin.queue());
+    rd_kafka_NewTopic_destroy(made);
+    const Event event = admin.result("create topic");
+    std::size_t count = 0;
+    must(rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event.get()),
+                                             &count)[0],
+         "create topic");
+    return topic;
+}
+
+void KafkaServer::delete_topic(const std::string& topic) {
+    const Admin admin{bootstrap_};
+    rd_kafka_DeleteTopic_t* gone = rd_kafka_DeleteTopic_new(topic.c_str());
+    rd_kafka_DeleteTopics(admin.client(), &gone, 1, nullptr, admin.queue());
+    rd_kafka_DeleteTopic_destroy(gone);
+    const Event event = admin.result("delete topic");
+    std::size_t count = 0;
+    must(rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event.get()),
+                                             &count)[0],
+         "delete topic");
+}
+
+void KafkaServer::kill() { ::kill(pid_, SIGKILL); }
+void KafkaServer::freeze() { ::kill(pid_, SIGSTOP); }
+void KafkaServer::thaw() { ::kill(pid_, SIGCONT); }
+
+void KafkaServer::restart() {
+    if (!run("restart " + folder_)) throw std::runtime_error("Kafka did not start again");
+    read_state();
+}
+
+}  // namespace sagaz::tests
