@@ -69,8 +69,12 @@ install_quietly() {
         mkdir -p "${cluster%/*}"
         echo "create_main_cluster = false" > "$cluster"
         log=$(mktemp)
-        { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"; } >"$log" 2>&1 ||
-            { cat "$log"; rm -f "$log"; exit 1; }
+        if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"; } \
+            >"$log" 2>&1; then
+            cat "$log"
+            rm -f "$log"
+            exit 1
+        fi
         rm -f "$log"' setup "$@" >&2
 }
 
@@ -152,7 +156,9 @@ tidy() {
     local files=("$@")
     case ${1:-} in
         '') mapfile -t files < <(ours | grep '\.cpp$') ;;
-        --changed) mapfile -t files < <(git diff --name-only --diff-filter=d "${2:-HEAD}" -- '*.cpp') ;;
+        --changed)
+            mapfile -t files < <(git diff --name-only --diff-filter=d "${2:-HEAD}" -- '*.cpp')
+            ;;
     esac
     if [ ${#files[@]} = 0 ]; then return; fi
     run-clang-tidy-19 -quiet -p build/dev -j "$jobs" "${files[@]}"
