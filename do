@@ -41,6 +41,7 @@ help() {
 ./do chaos [...]         the same under kills, freezes and outages
 ./do format [--check]    clang-format 19 on every file of ours
 ./do tidy [FILE...]      clang-tidy 19 on those files; without any, on all
+./do tidy --changed [REV]   the same on what differs from that revision (default HEAD)
 TEXT
 }
 
@@ -68,8 +69,12 @@ install_quietly() {
         mkdir -p "${cluster%/*}"
         echo "create_main_cluster = false" > "$cluster"
         log=$(mktemp)
-        { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"; } >"$log" 2>&1 ||
-            { cat "$log"; rm -f "$log"; exit 1; }
+        if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"; } \
+            >"$log" 2>&1; then
+            cat "$log"
+            rm -f "$log"
+            exit 1
+        fi
         rm -f "$log"' setup "$@" >&2
 }
 
@@ -149,7 +154,13 @@ tidy() {
     setup "$kBuild $kStyle"
     cmake --preset dev >/dev/null
     local files=("$@")
-    if [ $# = 0 ]; then mapfile -t files < <(ours | grep '\.cpp$'); fi
+    case ${1:-} in
+        '') mapfile -t files < <(ours | grep '\.cpp$') ;;
+        --changed)
+            mapfile -t files < <(git diff --name-only --diff-filter=d "${2:-HEAD}" -- '*.cpp')
+            ;;
+    esac
+    if [ ${#files[@]} = 0 ]; then return; fi
     run-clang-tidy-19 -quiet -p build/dev -j "$jobs" "${files[@]}"
 }
 

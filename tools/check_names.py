@@ -77,7 +77,7 @@ def check(root):
         text = tree.read(root, path)
         if path.suffix in tree.SOURCES:
             found += check_source(path, text)
-        if path.suffix in tree.CODE:
+        if path.suffix in tree.CODE or path.name == "do":
             found += check_code(path, text)
         found += lines_matching(path, text, MACHINE_PATH, "a path of somebody's machine")
     return found + check_folders(root, paths)
