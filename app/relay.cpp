@@ -1,5 +1,5 @@
-// Four threads: the relay's own (the caller's, in `Relay::run`), one that takes signals, one that
-// watches the backlog on a connection of its own, and the admin server's. Only the first moves
+// The relay has a thread to itself (the caller's, in `Relay::run`); beside it are one that takes
+// signals, one that looks whether all is drained, and the admin server's. Only the first moves
 // events; each of the others may be slow or dead without an event lost or late. They share nothing
 // but `Relay::status`, the telemetry sink and a stop request, all of them thread-safe, and they end
 // before the relay is destroyed: they are declared after it.
@@ -10,7 +10,6 @@
 #include "app/console.hpp"
 #include "app/errors.hpp"
 #include "app/signals.hpp"
-#include "app/store_look.hpp"
 #include "app/table.hpp"
 #include "app/units.hpp"
 #include "telemetry/log.hpp"
@@ -33,7 +32,6 @@ using std::chrono::milliseconds;
 using telemetry::LogWriter;
 using telemetry::PrometheusTelemetry;
 
-constexpr auto kBacklogEvery = std::chrono::seconds{5};
 constexpr auto kStatusEvery = milliseconds{100};
 // A turn may wait for a connection and for a statement, each with its deadline; three times that
 // long without a turn is a loop that hangs.
@@ -65,60 +63,6 @@ LogLevel log_level(const Config& config) {
            : word == "error"   ? LogLevel::error
                                : LogLevel::info;
 }
-
-/// Measures what only the database knows, until it is destroyed.
-class BacklogWatch {
-public:
-    BacklogWatch(StoreTarget store, Telemetry& telemetry)
-        : store_{std::move(store)}, telemetry_{telemetry}, thread_{[this](const std::stop_token& end) { run(end); }} {}
-
-private:
-    void run(const std::stop_token& end) {
-        StoreWindow window{store_};
-        std::unique_lock lock{mutex_};
-        while (!end.stop_requested()) {
-            try {
-                measure(window);
-                failing_ = false;
-            } catch (const Error& error) {
-                say(error);
-            }
-            wake_.wait_for(lock, end, kBacklogEvery, [] { return false; });
-        }
-    }
-
-    void measure(StoreWindow& window) {
-        const auto backlog = window.backlog();
-        telemetry_.gauge("outbox_pending_events", static_cast<double>(backlog.pending), {});
-        telemetry_.gauge("outbox_oldest_pending_age_seconds", backlog.oldest_age_seconds, {});
-        double waiting = 0;
-        double dead = 0;
-        for (const auto& count : window.parked()) {
-            (count.state == "dead" ? dead : waiting) += static_cast<double>(count.events);
-        }
-        const Field is_waiting{"state", "waiting"};
-        const Field is_dead{"state", "dead"};
-        telemetry_.gauge("outbox_parked_events", waiting, {&is_waiting, 1});
-        telemetry_.gauge("outbox_parked_events", dead, {&is_dead, 1});
-    }
-
-    // Once a failure: the relay itself reports what is wrong with the store.
-    void say(const Error& error) {
-        if (!failing_) {
-            const auto seen = hide_secrets(error.what());
-            const std::array fields{Field{"code", error.code()}, Field{"seen", seen}};
-            telemetry_.log(LogLevel::warning, "backlog_unknown", fields);
-        }
-        failing_ = true;
-    }
-
-    StoreTarget store_;
-    Telemetry& telemetry_;
-    bool failing_{};
-    std::mutex mutex_;
-    std::condition_variable_any wake_;
-    std::jthread thread_;
-};
 
 /// For `--until-drained`: asks for the stop when nothing is left, and draws the progress meanwhile.
 class DrainWatch {
@@ -232,7 +176,6 @@ int run_relay(const RelayRunOptions& options, Console& console) {
                              .ready = [&] { return why_not_ready(relay); },
                              .metrics = [&] { return metrics.page(); }}};
     log_start(config, store, broker, admin.address(), metrics);
-    const BacklogWatch backlog{store, metrics};
     std::optional<DrainWatch> drain;
     if (options.until_drained) {
         drain.emplace(relay, stop, options.timeout, console);

@@ -54,7 +54,7 @@ StoreWindow::StoreWindow(const StoreTarget& target, int deadline_ms)
 
 StoreWindow::~StoreWindow() = default;
 
-Backlog StoreWindow::backlog() {
+BacklogLook StoreWindow::backlog() {
     const auto result = state_->run(
         "select pending_events, oldest_pending_age_seconds, is_estimate from @schema@.backlog");
     if (PQntuples(result.get()) == 0) {

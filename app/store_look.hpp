@@ -5,13 +5,12 @@
 #include <string>
 #include <vector>
 
-/// What `status`, the metrics and the probes want to know of a database, read in a few cheap
-/// statements on a connection of their own.
+/// What `status` wants to know of a database, in a few cheap statements.
 namespace sagaz::inline v0::app {
 
 struct StoreTarget;
 
-struct Backlog {
+struct BacklogLook {
     std::int64_t pending{};
     double oldest_age_seconds{};
     bool is_estimate{};
@@ -45,7 +44,7 @@ struct SlotLook {
 
 struct StoreLook {
     int version{};
-    Backlog backlog{};
+    BacklogLook backlog{};
     std::vector<ParkedCount> parked{};
     std::vector<RelayLook> relays{};
     std::vector<SlotLook> slots{};
@@ -59,7 +58,7 @@ public:
     StoreWindow(const StoreWindow&) = delete;
     StoreWindow& operator=(const StoreWindow&) = delete;
 
-    Backlog backlog();
+    BacklogLook backlog();
     std::vector<ParkedCount> parked();
     std::vector<RelayLook> relays();
     StoreLook look();

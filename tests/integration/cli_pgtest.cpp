@@ -1,0 +1,412 @@
+// The real executable against a real PostgreSQL: what a person or a script meets.
+#include "tests/integration/cli_process.hpp"
+#include "tests/support/postgres_server.hpp"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+namespace sagaz::test {
+namespace {
+
+using nlohmann::json;
+using Arguments = std::vector<std::string>;
+
+std::vector<std::string> lines_of(const std::string& text) {
+    std::vector<std::string> lines;
+    std::istringstream stream{text};
+    for (std::string line; std::getline(stream, line);) {
+        lines.push_back(line);
+    }
+    return lines;
+}
+
+// The three lines that every error ends with; nothing else may follow them.
+void expect_error(const CliResult& result, int code, const std::string& word) {
+    EXPECT_EQ(result.code, code) << result.err;
+    const auto lines = lines_of(result.err);
+    ASSERT_GE(lines.size(), 3U) << result.err;
+    const auto* const last = &lines[lines.size() - 3];
+    EXPECT_TRUE(last[0].starts_with("error[" + word + "]: ")) << result.err;
+    EXPECT_TRUE(last[1].starts_with("seen: ") && last[1].size() > 6) << result.err;
+    EXPECT_TRUE(last[2].starts_with("do: ") && last[2].size() > 4) << result.err;
+}
+
+// A migrated database of its own; commands run against it.
+class Cli : public testing::Test {
+protected:
+    PostgresServer& server_ = PostgresServer::shared();
+    std::string database_ = server_.fresh_database();
+    std::string url_ = server_.url(database_);
+
+    CliResult run(Arguments arguments, std::string input = {}) const {
+        arguments.insert(arguments.end(), {"--store", url_});
+        return run_cli(arguments, {.input = std::move(input)});
+    }
+    void migrate() const {
+        const auto result = run({"migrate", "--no-roles"});
+        ASSERT_EQ(result.code, 0) << result.err;
+    }
+    Sql sql() const { return Sql{url_}; }
+    std::int64_t events() const { return sql().number("select count(*) from sagaz.outbox"); }
+};
+
+class CliRelay : public Cli {
+protected:
+    void SetUp() override { migrate(); }
+
+    Arguments relay(const std::string& broker) const {
+        return {"relay", "--store", url_, "--broker", broker, "--log-format", "json"};
+    }
+    // Logs say which port was chosen.
+    static std::string address_of(const CliProcess& process) {
+        std::string address;
+        wait_for("the admin server's address", [&] {
+            for (const auto& line : lines_of(process.err())) {
+                const auto entry = json::parse(line, nullptr, false);
+                if (entry.is_object() && entry["event"] == "admin_listening") {
+                    address = entry["address"];
+                }
+            }
+            return !address.empty();
+        });
+        return address;
+    }
+    static CliResult probe(const std::string& which, const std::string& address) {
+        return run_cli({"healthcheck", which}, {.environment = {{"SAGAZ_ADMIN_LISTEN", address}}});
+    }
+    const std::map<std::string, std::string> any_port_{{"SAGAZ_ADMIN_LISTEN", "127.0.0.1:0"}};
+};
+
+// ------------------------------------------------------------------------------ first mistakes
+
+TEST(CliMistakes, AreUsageErrorsThatSayWhatToDo) {
+    expect_error(run_cli({"status"}), 2, "store_url_missing");
+    expect_error(run_cli({"relay", "--store", "postgresql://h/d"}), 2, "broker_url_missing");
+    expect_error(run_cli({"status", "--store", "postgresql+asyncpg://h/d"}), 2, "store_scheme");
+    expect_error(run_cli({"relay", "--store", "postgresql://h/d", "--broker", "rabbitmq://h"}), 2, "broker_not_built");
+    expect_error(run_cli({"statsu"}), 2, "usage");
+    expect_error(run_cli({}), 2, "usage");
+    expect_error(run_cli({"status", "--nonsense"}), 2, "usage");
+    expect_error(run_cli({"wait", "--for", "moon"}), 2, "usage");
+    expect_error(run_cli({"config", "show", "--config", "/does/not/exist.yaml"}), 2, "config_file");
+    expect_error(run_cli({"config", "show"}, {.environment = {{"SAGAZ_RELAY_LEASE", "10"}}}), 2, "config_value");
+    const auto missing = run_cli({"status"}).err;
+    for (const auto* const word : {"--store", "SAGAZ_STORE_URL", "store.url"}) {
+        EXPECT_NE(missing.find(word), std::string::npos) << missing;
+    }
+}
+
+TEST(CliMistakes, NameTheServerThatIsDown) {
+    const auto url = "postgresql://ann:hush@127.0.0.1:" + std::to_string(1) + "/d";
+    const auto result = run_cli({"status", "--store", url});
+    expect_error(result, 1, "connection_failed");
+    EXPECT_EQ(result.err.find("hush"), std::string::npos);
+    EXPECT_NE(result.err.find("127.0.0.1"), std::string::npos);
+}
+
+TEST(CliMistakes, NameAWrongPasswordWithoutShowingIt) {
+    PostgresServer server;
+    Sql{server.url()}.run("create role ann login password 'right'");
+    const auto hba = server.data() / "pg_hba.conf";
+    std::ofstream{hba, std::ios::trunc} << "host all ann all scram-sha-256\nhost all all all trust\n";
+    server.reload();
+    const auto port = std::to_string(server.port());
+    wait_for("the new pg_hba.conf", [&] {
+        return run_cli({"wait", "--for", "store", "--timeout", "100ms", "--store",
+                        "postgresql://ann:right@127.0.0.1:" + port + "/postgres"}).code == 0 &&
+               run_cli({"wait", "--for", "store", "--timeout", "100ms", "--store",
+                        "postgresql://ann@127.0.0.1:" + port + "/postgres"}).code == 1;
+    });
+    const auto result = run_cli({"status", "--store", "postgresql://ann:wr0ng@127.0.0.1:" + port + "/postgres"});
+    expect_error(result, 1, "wrong_password");
+    EXPECT_EQ(result.err.find("wr0ng"), std::string::npos);
+}
+
+TEST_F(Cli, SaysThatTheSchemaIsMissingAndHowToMakeIt) {
+    for (const auto& arguments : {Arguments{"status"}, Arguments{"events", "ls"},
+                                  Arguments{"append", "--type", "T", "--payload", "{}"}}) {
+        const auto result = run(arguments);
+        expect_error(result, 1, "schema_missing");
+        EXPECT_NE(result.err.find("sagaz migrate"), std::string::npos) << result.err;
+    }
+}
+
+TEST(CliOutput, FailsWhenStandardOutputIsFull) {
+    expect_error(run_cli({"config", "schema"}, {.out_path = "/dev/full"}), 1, "output_failed");
+}
+
+// -------------------------------------------------------------------------------- configuration
+
+TEST(CliConfig, ShowsWhereEachValueComesFromAndHidesSecrets) {
+    const auto folder = std::filesystem::temp_directory_path() / ("sagaz-cli-" + std::to_string(getpid()));
+    std::filesystem::create_directory(folder);
+    const auto file = (folder / "sagaz.yaml").string();
+    std::ofstream{file} << "relay:\n  lease: 5s\n  batch_max: 100\nbroker:\n  options:\n    sasl.password: hush\n";
+    const auto result = run_cli({"config", "show", "--json", "--config", file, "--store", "postgresql://u:hush@h/d"},
+                                {.environment = {{"SAGAZ_RELAY_LEASE", "7s"}, {"SAGAZ_SERVICE_HOST", "10.0.0.1"}}});
+    ASSERT_EQ(result.code, 0) << result.err;
+    EXPECT_EQ(result.out.find("hush"), std::string::npos);
+    EXPECT_NE(result.err.find("warning: variable SAGAZ_SERVICE_HOST"), std::string::npos);
+    const auto object = json::parse(result.out);
+    EXPECT_EQ(object["schema"], 1);
+    const auto& values = object["values"];
+    EXPECT_EQ(values["store.url"], json({{"value", "postgresql://u:***@h/d"}, {"from", "--store"}}));
+    EXPECT_EQ(values["relay.lease"], json({{"value", "7s"}, {"from", "SAGAZ_RELAY_LEASE"}}));
+    EXPECT_EQ(values["relay.batch_max"], json({{"value", "100"}, {"from", file + ":3:14"}}));
+    EXPECT_EQ(values["log.level"], json({{"value", "info"}, {"from", "default"}}));
+
+    std::ofstream{file} << "relay:\n  lease: 5s\n  lease: 6s\n";
+    const auto twice = run_cli({"config", "validate", "--config", file});
+    expect_error(twice, 2, "config_duplicate_key");
+    EXPECT_NE(twice.err.find(file + ":3:3: relay.lease"), std::string::npos) << twice.err;
+    std::filesystem::remove_all(folder);
+}
+
+TEST(CliConfig, PrintsAJsonSchemaOfEveryKey) {
+    const auto result = run_cli({"config", "schema"});
+    ASSERT_EQ(result.code, 0);
+    const auto schema = json::parse(result.out);
+    EXPECT_EQ(schema["properties"]["relay"]["properties"]["lease"]["default"], "10s");
+    EXPECT_EQ(schema["properties"]["relay"]["additionalProperties"], false);
+}
+
+// ------------------------------------------------------------------------------ migrate and wait
+
+TEST_F(Cli, MigratesOnceAndSaysWhenItIsBehind) {
+    EXPECT_EQ(run({"migrate", "--check"}).code, 3);
+    const auto first = run({"migrate", "--no-roles", "--json"});
+    ASSERT_EQ(first.code, 0) << first.err;
+    EXPECT_EQ(json::parse(first.out)["applied"], json::array({1}));
+    const auto again = run({"migrate", "--no-roles", "--json"});
+    EXPECT_EQ(json::parse(again.out)["applied"], json::array());
+    EXPECT_EQ(run({"migrate", "--check"}).code, 0);
+    const auto status = json::parse(run({"migrate", "--status", "--json"}).out);
+    EXPECT_EQ(status["schema"], 1);
+    EXPECT_EQ(status["behind"], false);
+    EXPECT_EQ(status["applied"].size(), 1U);
+}
+
+TEST_F(Cli, PrintsSqlThatDoesWhatMigrateDoes) {
+    const auto printed = run_cli({"migrate", "--print", "--no-roles"});
+    ASSERT_EQ(printed.code, 0) << printed.err;
+    sql().run(printed.out);
+    EXPECT_EQ(run({"migrate", "--check"}).code, 0);
+}
+
+TEST_F(Cli, SetsWhatShapesBytesAndRefusesWhatItDoesNotKnow) {
+    ASSERT_EQ(run({"migrate", "--no-roles", "--set", "on_refused=park_event"}).code, 0);
+    EXPECT_EQ(sql().value("select value from sagaz.setting where key = 'on_refused'"), "park_event");
+    EXPECT_EQ(run({"migrate", "--no-roles", "--set", "no_such=1"}).code, 2);
+    EXPECT_EQ(run({"migrate", "--no-roles", "--set", "nonsense"}).code, 2);
+}
+
+TEST_F(Cli, WaitsForWhatIsNotThereYetAndNamesWhatNeverCame) {
+    const auto never = run({"wait", "--for", "store,schema", "--timeout", "300ms"});
+    expect_error(never, 1, "wait_timeout");
+    EXPECT_NE(never.err.find("store is there"), std::string::npos) << never.err;
+    EXPECT_NE(never.err.find("schema is not there after 300ms"), std::string::npos) << never.err;
+
+    CliProcess waiting{{"wait", "--for", "schema", "--timeout", "30s", "--store", url_}};
+    migrate();
+    EXPECT_EQ(waiting.wait(), 0) << waiting.err();
+    const auto down = run_cli({"wait", "--for", "store", "--timeout", "300ms", "--store", "postgresql://127.0.0.1:1/d"});
+    expect_error(down, 1, "wait_timeout");
+}
+
+// ------------------------------------------------------------------------------- append and read
+
+TEST_F(Cli, AppendsOneEventAndShowsIt) {
+    migrate();
+    const auto id = "0190a000-0000-7000-8000-0000000000ff";
+    const auto appended = run({"append", "--topic", "orders", "--key", "42", "--type", "OrderPlaced", "--payload", "-",
+                               "--id", id, "--header", "tenant=acme"},
+                              "{\"total\": 12}");
+    ASSERT_EQ(appended.code, 0) << appended.err;
+    EXPECT_EQ(appended.out, std::string{id} + "\n");
+
+    const auto listed = run({"events", "ls", "--json"});
+    const auto event = json::parse(listed.out);
+    EXPECT_EQ(event["schema"], 1);
+    EXPECT_EQ(event["event_id"], id);
+    EXPECT_EQ(event["key"], "42");
+    EXPECT_FALSE(event.contains("payload")) << "only with --payload";
+    const auto shown = json::parse(run({"events", "show", id, "--payload", "--json"}).out);
+    EXPECT_EQ(shown["payload"], "{\"total\": 12}");
+    const auto position = std::to_string(event["position"].get<std::int64_t>());
+    EXPECT_EQ(json::parse(run({"events", "show", position, "--json"}).out)["event_id"], id);
+    expect_error(run({"events", "show", "0190a000-0000-7000-8000-000000000001"}), 1, "event_not_found");
+    expect_error(run({"events", "show", "nonsense"}), 2, "id_malformed");
+}
+
+TEST_F(Cli, AppendsJsonLinesWithEveryKindOfPayload) {
+    migrate();
+    const auto result = run({"append"},
+                            "{\"topic\":\"t\",\"key\":\"k\",\"event_type\":\"A\",\"payload\":{\"b\":12345678901234567890123,\"a\":[1.10]}}\n"
+                            "\n"
+                            "{\"event_type\":\"B\",\"payload_text\":\"text \\\\ \\\"quoted\\\"\",\"key\":null}\n"
+                            "{\"event_type\":\"C\",\"payload_base64\":\"AP8=\"}");
+    ASSERT_EQ(result.code, 0) << result.err;
+    EXPECT_EQ(lines_of(result.out).size(), 3U);
+    EXPECT_NE(result.err.find("committed 3 events"), std::string::npos);
+    const auto payload = [&](const std::string& type) {
+        return sql().value("select encode(payload, 'escape') from sagaz.outbox where event_type = '" + type + "'");
+    };
+    EXPECT_EQ(payload("A"), "{\"b\":12345678901234567890123,\"a\":[1.10]}");
+    EXPECT_EQ(payload("B"), "text \\\\ \"quoted\"");
+    EXPECT_EQ(payload("C"), "\\000\\377");
+}
+
+TEST_F(Cli, NamesTheBadLineAndCommitsNothingOfItsBatch) {
+    migrate();
+    std::string input;
+    for (int n = 0; n < 1'005; ++n) {
+        input += "{\"event_type\":\"T\",\"payload\":" + std::to_string(n) + "}\n";
+    }
+    const auto result = run({"append"}, input + "{\"event_type\":\"T\",\"paylaod\":1}\n");
+    expect_error(result, 1, "append_line");
+    EXPECT_NE(result.err.find("line 1006: unknown key \"paylaod\""), std::string::npos) << result.err;
+    EXPECT_NE(result.err.find("did you mean \"payload\"?"), std::string::npos) << result.err;
+    EXPECT_NE(result.err.find("committed 1000 events"), std::string::npos) << result.err;
+    EXPECT_EQ(events(), 1'000);
+    EXPECT_EQ(lines_of(result.out).size(), 1'000U);
+}
+
+TEST_F(Cli, F09_TailsALateCommitToo) {
+    migrate();
+    CliProcess tail{{"events", "tail", "--json", "--store", url_}};
+    const auto has = [&](const std::string& key) {
+        return tail.out().find("\"key\":\"" + key + "\"") != std::string::npos;
+    };
+    const auto append = [](const std::string& key) {
+        return "select sagaz.append('t', '" + key + "', 'T', '{}'::jsonb)";
+    };
+    auto late = sql();
+    late.run("begin");
+    late.run(append("late"));
+    wait_for("an early event", [&] {
+        sql().run(append("early"));
+        return has("early");
+    });
+    EXPECT_FALSE(has("late"));
+    late.run("commit");
+    wait_for("the late event", [&] { return has("late"); });
+    tail.signal(SIGINT);
+    EXPECT_EQ(tail.wait(), 130);
+}
+
+// ---------------------------------------------------------------------------------------- relay
+
+TEST_F(CliRelay, DrainsToAFileAndStops) {
+    sql().run("select sagaz.append('orders', (n % 7)::text, 'T', jsonb_build_object('n', n)) from generate_series(1, 500) n");
+    const auto path = std::filesystem::temp_directory_path() / ("sagaz-cli-drain-" + std::to_string(getpid()));
+    auto arguments = relay("file:" + path.string());
+    arguments.insert(arguments.end(), {"--until-drained", "--timeout", "30s"});
+    const auto result = run_cli(arguments, {.environment = any_port_});
+    EXPECT_EQ(result.code, 0) << result.err;
+    EXPECT_NE(result.err.find("drained: 500 events published"), std::string::npos) << result.err;
+    std::ifstream file{path};
+    std::stringstream content;
+    content << file.rdbuf();
+    EXPECT_EQ(lines_of(content.str()).size(), 500U);
+    std::filesystem::remove(path);
+    EXPECT_EQ(json::parse(run({"status", "--json"}).out)["backlog"]["pending_events"], 0);
+}
+
+TEST_F(CliRelay, AnswersProbesAndMetricsAndEndsWellOnSigterm) {
+    CliProcess process{relay("null:"), {.environment = any_port_}};
+    const auto address = address_of(process);
+    wait_for("readiness", [&] { return probe("ready", address).code == 0; });
+    EXPECT_EQ(probe("live", address).code, 0);
+
+    EXPECT_EQ(run({"append", "--topic", "orders", "--key", "1", "--type", "T", "--payload", "{}"}).code, 0);
+    json status;
+    wait_for("the event's delivery", [&] {
+        status = json::parse(run({"status", "--json"}).out);
+        return status["backlog"]["pending_events"] == 0 && status["relays"].size() == 1 &&
+               status["relays"][0]["published"] == 1;
+    });
+    EXPECT_EQ(status["schema"], 1);
+    EXPECT_EQ(status["ok"], true) << status["diagnosis"];
+    EXPECT_EQ(status["destination"]["state"], "up");
+    EXPECT_EQ(status["relays"][0]["slots"], 16);
+
+    process.signal(SIGTERM);
+    EXPECT_EQ(process.wait(), 0) << process.err();
+    for (const auto& line : lines_of(process.err())) {
+        EXPECT_TRUE(json::accept(line)) << line;
+    }
+    EXPECT_NE(process.err().find("\"event\":\"relay_stopped\""), std::string::npos);
+    expect_error(probe("live", address), 1, "admin_unreachable");
+}
+
+TEST_F(CliRelay, IsAliveButNotReadyWhileTheDatabaseIsDown) {
+    auto arguments = relay("null:");
+    arguments[2] = "postgresql://127.0.0.1:1/d";
+    CliProcess process{arguments, {.environment = any_port_}};
+    const auto address = address_of(process);
+    wait_for("the reason", [&] { return probe("ready", address).err.find("store: ") != std::string::npos; });
+    EXPECT_EQ(probe("ready", address).code, 1);
+    EXPECT_EQ(probe("live", address).code, 0);
+    process.signal(SIGTERM);
+    EXPECT_EQ(process.wait(), 0) << process.err();
+}
+
+TEST_F(CliRelay, F94_EndsAtOnceOnASecondSignal) {
+    PostgresServer server;
+    url_ = server.url();
+    migrate();
+    CliProcess process{relay("null:"), {.environment = any_port_}};
+    const auto address = address_of(process);
+    wait_for("readiness", [&] { return probe("ready", address).code == 0; });
+    const auto backends = Sql{server.url()}.rows(
+        "select pid from pg_stat_activity where application_name = 'sagaz' and pid <> pg_backend_pid()");
+    ASSERT_FALSE(backends.empty());
+    for (const auto& row : backends) {
+        server.freeze(std::stoi(row[0]));
+    }
+    process.signal(SIGTERM);
+    wait_for("the first signal to be taken", [&] {
+        return process.err().find("\"event\":\"relay_stopping\"") != std::string::npos;
+    });
+    EXPECT_FALSE(process.has_ended());
+    process.signal(SIGTERM);
+    EXPECT_EQ(process.wait(), 143);
+    for (const auto& row : backends) {
+        server.thaw(std::stoi(row[0]));
+    }
+}
+
+TEST_F(CliRelay, SaysInOneSentenceThatNoRelayRuns) {
+    sql().run("select sagaz.append('t', 'k', 'T', '{}'::jsonb)");
+    const auto result = run({"status", "--exit-code"});
+    EXPECT_EQ(result.code, 3);
+    EXPECT_TRUE(result.out.starts_with("no relay is running")) << result.out;
+    EXPECT_EQ(run({"status"}).code, 0);
+}
+
+TEST_F(CliRelay, SaysSinceWhenTheDestinationIsDown) {
+    // What a relay reports with its heartbeat.
+    sql().run("insert into sagaz.relay (id, beat, report) values (gen_random_uuid(), 1, "
+              "'{\"published\": 5, \"down_reason\": \"no broker answers\", \"down_for_ms\": 65000}')");
+    const auto result = run({"status", "--exit-code", "--json"});
+    EXPECT_EQ(result.code, 3);
+    const auto status = json::parse(result.out);
+    EXPECT_EQ(status["destination"]["state"], "down");
+    EXPECT_EQ(status["destination"]["down_reason"], "no broker answers");
+    const auto diagnosis = status["diagnosis"].get<std::string>();
+    EXPECT_TRUE(diagnosis.starts_with("the destination has been down for 1m")) << diagnosis;
+}
+
+TEST_F(CliRelay, RefusesAnAdminAddressThatIsTaken) {
+    CliProcess first{relay("null:"), {.environment = any_port_}};
+    const auto address = address_of(first);
+    expect_error(run_cli(relay("null:"), {.environment = {{"SAGAZ_ADMIN_LISTEN", address}}}), 2, "admin_listen");
+}
+
+}  // namespace
+}  // namespace sagaz::test
