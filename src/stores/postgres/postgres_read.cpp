@@ -188,9 +188,10 @@ void PostgresStore::start_read(const ReadRequest& request) {
     for (const auto& range : request_.ranges) progress_.push_back({&range, range.after, 0, 0, 0});
     // With nothing left to read the statement still tells how far the log is flushed.
     asked_ = next_plain();
-    const bool is_late_only = asked_.empty() && !is_all_done();
-    if (is_late_only) asked_ = next_late();
-    limits_ = limits_for(asked_.size());
+    const Asked late = next_late();
+    limits_ = limits_for(asked_.size() + late.size());
+    const bool is_late_only = asked_.empty() && !late.empty();
+    if (is_late_only) asked_ = late;
     send_read(asked_, is_late_only ? Kind::late : Kind::plain, limits_);
 }
 
@@ -200,18 +201,16 @@ ReadResult PostgresStore::finish_read() {
     collect(*batch, asked_, limits_);
     if (was_plain) {
         if (const Asked late = next_late(); !late.empty()) {
-            const Limits limits = limits_for(late.size());
-            send_read(late, Kind::late, limits);
-            collect(*batch, late, limits);
+            send_read(late, Kind::late, limits_);
+            collect(*batch, late, limits_);
         }
     }
     while (batch->rows.empty() && !is_all_done()) {
         skip_empty_distance();
         const Asked plain = next_plain();
         if (plain.empty()) break;
-        const Limits limits = limits_for(plain.size());
-        send_read(plain, Kind::plain, limits);
-        collect(*batch, plain, limits);
+        send_read(plain, Kind::plain, limits_);
+        collect(*batch, plain, limits_);
     }
     batch->sort();
     learn_payload_size(*batch);

@@ -85,7 +85,7 @@ int parse_slot_count(std::string_view value) {
 void check_template(std::string_view value) {
     constexpr std::string_view kName = "{event_type}";
     std::string rest(value);
-    for (auto at = rest.find(kName); at != std::string::npos; at = rest.find(kName)) {
+    if (const auto at = rest.find(kName); at != std::string::npos) {
         rest.replace(at, kName.size(), "x");
     }
     const bool good = !rest.empty() && rest.size() <= kTopicMax &&
@@ -95,8 +95,8 @@ void check_template(std::string_view value) {
                       });
     if (!good) {
         refuse_value("topic_template",
-                     "give letters, digits, '.', '_' and '-', and {event_type} where the type "
-                     "belongs");
+                     "give letters, digits, '.', '_' and '-', and {event_type} once, where the "
+                     "type belongs");
     }
 }
 

@@ -1,0 +1,121 @@
+#include "outbox/append.hpp"
+#include "outbox/validation.hpp"
+
+#include <sagaz/error.hpp>
+#include <sagaz/outbox.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+namespace sagaz::inline v0 {
+namespace {
+
+constexpr std::size_t kReturned = 5;  // event_id, id, xid, slot, incarnation
+constexpr std::size_t kSchemaMax = 48;
+
+// The same rule as the migrations': the name goes into the text of statements.
+void check_schema(std::string_view schema) {
+    const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; };
+    const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+    const bool good =
+        !schema.empty() && schema.size() <= kSchemaMax && is_letter(schema.front()) &&
+        !schema.starts_with("pg_") &&
+        std::ranges::all_of(schema, [&](char c) { return is_letter(c) || is_digit(c); });
+    if (good) return;
+    throw Error(ErrorKind::invalid, "schema_name", "not a schema name that sagaz can use",
+                "give lower-case letters, digits and underscores, at most 48, such as sagaz");
+}
+
+[[noreturn]] void throw_unexpected() {
+    throw Error(ErrorKind::fatal, "unexpected_answer",
+                "the driver did not return what the INSERT returns",
+                "its Transaction must return each value as text");
+}
+
+template <class Number>
+Number number_of(const std::optional<std::string>& text) {
+    Number value{};
+    if (!text) throw_unexpected();
+    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
+    if (error != std::errc{} || end != text->data() + text->size()) throw_unexpected();
+    return value;
+}
+
+Ticket::Entry entry_of(const std::vector<std::optional<std::string>>& row) {
+    if (row.size() != kReturned || !row[0]) throw_unexpected();
+    Ticket::Entry entry;
+    entry.event_id = Id::parse(*row[0]);
+    entry.position = number_of<std::int64_t>(row[1]);
+    entry.transaction = number_of<std::uint64_t>(row[2]);
+    entry.slot = number_of<std::int16_t>(row[3]);
+    if (row[4]) entry.incarnation = Id::parse(*row[4]);
+    return entry;
+}
+
+// The longest prefix that one statement can carry: all of them, but for thousands of headers.
+std::size_t prefix_for_one_statement(std::span<const Event> events) {
+    std::size_t parameters = 0;
+    std::size_t count = 0;
+    for (const auto& event : events) {
+        parameters += outbox::parameters_of(event);
+        if (count > 0 && parameters > outbox::kParametersMax) break;
+        ++count;
+    }
+    return count;
+}
+
+}  // namespace
+
+// ----------------------------------------------------------------------------------------- Ticket
+
+Ticket::Ticket() noexcept = default;
+Ticket::Ticket(Ticket&&) noexcept = default;
+Ticket& Ticket::operator=(Ticket&&) noexcept = default;
+Ticket::~Ticket() = default;
+
+Ticket::Ticket(std::vector<Entry> entries) : entries_(std::move(entries)) {
+    ids_.reserve(entries_.size());
+    for (const auto& entry : entries_) ids_.push_back(entry.event_id);
+}
+
+void Ticket::merge(Ticket&& other) {
+    entries_.insert(entries_.end(), other.entries_.begin(), other.entries_.end());
+    ids_.insert(ids_.end(), other.ids_.begin(), other.ids_.end());
+    other.entries_.clear();
+    other.ids_.clear();
+}
+
+// ----------------------------------------------------------------------------------------- Outbox
+
+Outbox::Outbox(std::string schema) : schema_(std::move(schema)) { check_schema(schema_); }
+
+Statement Outbox::append_statement(const Event& event) const {
+    outbox::check(event);
+    return outbox::insert_statement(schema_, {&event, 1});
+}
+
+Ticket Outbox::append_in(Transaction& transaction, std::span<const Event> events) const {
+    if (events.size() > kEventsMax) {
+        throw Error(ErrorKind::invalid, "too_many_events",
+                    fmt::format("{} events in one append, at most {} fit", events.size(),
+                                kEventsMax),
+                    "append them in several calls of the same transaction");
+    }
+    for (const auto& event : events) outbox::check(event);
+    std::vector<Ticket::Entry> entries;
+    entries.reserve(events.size());
+    while (!events.empty()) {
+        const std::size_t count = prefix_for_one_statement(events);
+        const Rows rows =
+            transaction.execute(outbox::insert_statement(schema_, events.first(count)));
+        if (rows.size() != count) throw_unexpected();
+        for (const auto& row : rows) entries.push_back(entry_of(row));
+        events = events.subspan(count);
+    }
+    return Ticket(std::move(entries));
+}
+
+}  // namespace sagaz::inline v0

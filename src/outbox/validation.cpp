@@ -1,0 +1,117 @@
+#include "outbox/validation.hpp"
+
+#include "core/envelope.hpp"
+
+#include <sagaz/error.hpp>
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cstdint>
+#include <limits>
+
+namespace sagaz::inline v0::outbox {
+namespace {
+
+constexpr std::size_t kContentTypeMax = 255;
+constexpr std::size_t kAggregateTypeMax = 255;
+constexpr std::size_t kAggregateIdMax = 2'000;
+constexpr std::size_t kSagaIdMax = 255;
+constexpr std::size_t kNoLimit = std::numeric_limits<std::size_t>::max();
+
+[[noreturn]] void refuse(const char* code, std::string_view field, std::string_view problem) {
+    throw Error(ErrorKind::invalid, code, fmt::format("{} {}", field, problem),
+                fmt::format("change the event's {}", field));
+}
+
+void check_length(std::string_view field, std::size_t size, std::size_t max) {
+    if (size > max) {
+        refuse("limit_exceeded", field, fmt::format("has {} bytes, at most {} fit", size, max));
+    }
+}
+
+void check_text(std::string_view field, std::string_view text, std::size_t max) {
+    check_length(field, text.size(), max);
+    if (!is_text(text)) {
+        refuse("text_encoding", field, "is not valid UTF-8 without zero bytes");
+    }
+}
+
+void check_optional(std::string_view field, const std::optional<std::string>& text,
+                    std::size_t max) {
+    if (text) check_text(field, *text, max);
+}
+
+void check_headers(const std::vector<Header>& headers) {
+    if (headers.size() > kHeadersMax) {
+        refuse("limit_exceeded", "headers",
+               fmt::format("are {}, at most {} fit", headers.size(), kHeadersMax));
+    }
+    std::size_t bytes = 0;
+    for (const auto& header : headers) {
+        if (header.name.empty()) refuse("header_name", "headers", "have one without a name");
+        check_text("header name", header.name, kNoLimit);
+        check_text("header value", header.value, kNoLimit);
+        if (core::is_reserved_header(header.name)) {
+            refuse("header_reserved", "headers",
+                   fmt::format("use \"{}\", which sagaz writes itself", header.name));
+        }
+        bytes += header.name.size() + header.value.size();
+    }
+    check_length("headers", bytes, kHeadersBytesMax);
+}
+
+// How many bytes follow a lead byte, and the range of the first of them, which rules out overlong
+// forms, surrogates and what lies above U+10FFFF (RFC 3629, section 4).
+struct Sequence {
+    int follow{};
+    std::uint8_t low{0x80};
+    std::uint8_t high{0xBF};
+};
+
+Sequence sequence_of(std::uint8_t lead) {
+    if (lead >= 0x01 && lead <= 0x7F) return {0};
+    if (lead >= 0xC2 && lead <= 0xDF) return {1};
+    if (lead == 0xE0) return {2, 0xA0, 0xBF};
+    if (lead == 0xED) return {2, 0x80, 0x9F};
+    if (lead >= 0xE1 && lead <= 0xEF) return {2};
+    if (lead == 0xF0) return {3, 0x90, 0xBF};
+    if (lead >= 0xF1 && lead <= 0xF3) return {3};
+    if (lead == 0xF4) return {3, 0x80, 0x8F};
+    return {-1};
+}
+
+}  // namespace
+
+bool is_text(std::string_view text) {
+    std::size_t at = 0;
+    while (at < text.size()) {
+        Sequence sequence = sequence_of(static_cast<std::uint8_t>(text[at++]));
+        if (sequence.follow < 0) return false;
+        for (int n = 0; n < sequence.follow; ++n) {
+            if (at == text.size()) return false;
+            const auto byte = static_cast<std::uint8_t>(text[at++]);
+            if (byte < sequence.low || byte > sequence.high) return false;
+            sequence.low = 0x80;
+            sequence.high = 0xBF;
+        }
+    }
+    return true;
+}
+
+void check(const Event& event) {
+    if (event.event_type.empty()) {
+        refuse("event_type_missing", "event_type", "is empty");
+    }
+    check_text("topic", event.topic, kTopicMax);
+    check_optional("key", event.key, kKeyMax);
+    check_text("event_type", event.event_type, kEventTypeMax);
+    check_text("content_type", event.content_type, kContentTypeMax);
+    check_optional("aggregate_type", event.aggregate_type, kAggregateTypeMax);
+    check_optional("aggregate_id", event.aggregate_id, kAggregateIdMax);
+    check_optional("saga_id", event.saga_id, kSagaIdMax);
+    check_length("payload", event.payload.size(), kPayloadMax);
+    check_headers(event.headers);
+}
+
+}  // namespace sagaz::inline v0::outbox

@@ -1,0 +1,435 @@
+// What every Store must do, said in tests that know no backend.
+#include <sagaz/error.hpp>
+#include <sagaz/testing/store_conformance.hpp>
+
+#include "testing/store_reader.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+namespace sagaz::inline v0::testing {
+
+Writer::~Writer() = default;
+StoreSubject::~StoreSubject() = default;
+
+namespace {
+
+Event event_of(std::string payload, std::optional<std::string> key = "k") {
+    return {.topic = "orders", .key = std::move(key), .event_type = "Happened",
+            .payload = std::move(payload)};
+}
+
+std::string code_of(const std::function<void()>& call) {
+    try {
+        call();
+        return "";
+    } catch (const Error& error) {
+        return std::string(error.code());
+    }
+}
+
+using Words = std::vector<std::string>;
+
+// The body of every test: it has a new log and the means to use it.
+class Case {
+public:
+    explicit Case(StoreSubject& subject) : subject_(subject) {}
+
+    std::unique_ptr<Store> open() { return subject_.open(); }
+    std::unique_ptr<Writer> begin() { return subject_.begin(); }
+    void forget() { subject_.forget(); }
+
+    void commit(const std::vector<Event>& events) {
+        const auto writer = begin();
+        for (const auto& event : events) writer->append(event);
+        writer->commit();
+    }
+    void commit(const std::string& payload) { commit({event_of(payload)}); }
+
+private:
+    StoreSubject& subject_;
+};
+
+// ------------------------------------------------------------------------------------- attaching
+
+void attaches_to_the_same_incarnation_twice(Case& c) {
+    const auto one = c.open();
+    const auto two = c.open();
+    const Attached first = one->attach(Id::generate());
+    EXPECT_EQ(first.incarnation, two->attach(Id::generate()).incarnation);
+    EXPECT_EQ(first.incarnation, one->attach(Id::generate()).incarnation);
+    EXPECT_GE(first.settings.slot_count, 1);
+    EXPECT_FALSE(first.settings.topic_template.empty());
+}
+
+void acts_only_within_its_incarnation(Case& c) {
+    c.commit("before");
+    const auto store = c.open();
+    StoreReader reader(*store);
+    EXPECT_EQ(payloads_of(reader.read_window()), Words{"before"});
+    const auto moves = reader.moves();
+    const Snapshot none;
+    const Snapshot target = reader.opening().target;
+    c.forget();
+    // The first call after a crash may meet the broken connection instead.
+    (void)code_of([&] { (void)store->flushed(false); });
+    const std::vector<std::pair<const char*, std::function<void()>>> calls{
+        {"observe", [&] { (void)store->observe({}); }},
+        {"acquire", [&] { (void)store->acquire({}); }},
+        {"load", [&] { (void)store->load(reader.owned()); }},
+        {"open_window", [&] { (void)store->open_window(); }},
+        {"find_late", [&] { (void)store->find_late({}); }},
+        {"read",
+         [&] {
+             ReadRequest request{{{reader.owned()[0].slot, &none, &target, 0, 9, {}}}, 10, 1'000};
+             store->start_read(request);
+             (void)store->finish_read();
+         }},
+        {"late read",
+         [&] {
+             ReadRequest request{{{reader.owned()[0].slot, &none, &target, 0, 9, {7}}}, 10, 1'000};
+             store->start_read(request);
+             (void)store->finish_read();
+         }},
+        {"flushed", [&] { (void)store->flushed(false); }},
+        {"flush", [&] { (void)store->flushed(true); }},
+        {"store", [&] { (void)store->store(moves, {}); }},
+        {"look_at", [&] { (void)store->look_at(std::vector<RowRef>{{0, 1, {}}}); }},
+        {"release", [&] { store->release(reader.owned()); }},
+        {"tidy", [&] { store->tidy(reader.owned()); }},
+    };
+    for (const auto& [name, call] : calls) {
+        EXPECT_EQ(code_of(call), "incarnation_changed") << name;
+    }
+    StoreReader again(*store);
+    EXPECT_EQ(payloads_of(again.read_window()), Words{"before"}) << "it was never stored";
+}
+
+// ------------------------------------------------------------------------------------- ownership
+
+void gives_a_slot_to_one_of_two(Case& c) {
+    const auto one = c.open();
+    const auto two = c.open();
+    one->attach(Id::generate());
+    two->attach(Id::generate());
+    const auto seen = one->observe({});
+    ASSERT_FALSE(seen.empty());
+    EXPECT_EQ(two->observe({}).size(), seen.size());
+    EXPECT_EQ(one->acquire(seen).size(), seen.size());
+    EXPECT_TRUE(two->acquire(seen).empty());
+}
+
+void takes_a_silent_owners_slots_and_not_a_beating_ones(Case& c) {
+    const auto one = c.open();
+    const auto two = c.open();
+    StoreReader owner(*one);
+    two->attach(Id::generate());
+    const auto before = two->observe({});
+    ASSERT_EQ(before.size(), owner.owned().size());
+    EXPECT_EQ(before[0].owner, owner.relay());
+    (void)one->observe({});
+    EXPECT_TRUE(two->acquire(before).empty()) << "its heart has beaten since";
+    const auto after = two->observe({});
+    EXPECT_NE(after[0].owner_beat, before[0].owner_beat);
+    const auto taken = two->acquire(after);
+    ASSERT_EQ(taken.size(), owner.owned().size());
+    EXPECT_GT(taken[0].epoch, owner.owned()[0].epoch);
+}
+
+void releases_what_it_owns_in_that_epoch(Case& c) {
+    const auto one = c.open();
+    const auto two = c.open();
+    StoreReader first(*one);
+    auto wrong = first.owned();
+    for (auto& slot : wrong) ++slot.epoch;
+    one->release(wrong);
+    two->attach(Id::generate());
+    EXPECT_TRUE(two->observe({})[0].owner.has_value());
+    one->release(first.owned());
+    const auto free = two->observe({});
+    EXPECT_FALSE(free[0].owner.has_value());
+    EXPECT_EQ(two->acquire(free).size(), free.size());
+    one->release(first.owned());
+    EXPECT_TRUE(two->observe({})[0].owner.has_value()) << "a stale owner released another's slot";
+}
+
+void stores_nothing_in_a_stale_epoch(Case& c) {
+    c.commit("a");
+    const auto one = c.open();
+    const auto two = c.open();
+    StoreReader stale(*one);
+    const auto rows = stale.read_window();
+    ASSERT_EQ(rows.size(), 1U);
+    two->attach(Id::generate());
+    (void)two->acquire(two->observe({}));
+    const std::vector<Parking> parked{
+        {rows[0].slot, rows[0].position, rows[0].event_id, "refused", ""}};
+    EXPECT_TRUE(one->store(stale.moves(), parked).empty());
+    const Loaded loaded = two->load(two->acquire(two->observe({})));
+    for (const auto& [slot, cursor] : loaded.cursors) EXPECT_EQ(cursor.position, 0) << slot;
+    EXPECT_TRUE(loaded.stopped.empty());
+}
+
+// --------------------------------------------------------------------------------------- reading
+
+void delivers_what_was_committed_once_and_in_order(Case& c) {
+    Words expected;
+    for (int n = 0; n < 20; ++n) {
+        expected.push_back(std::to_string(n));
+        c.commit(expected.back());
+    }
+    const auto store = c.open();
+    StoreReader reader(*store);
+    EXPECT_EQ(payloads_of(reader.read_window()), expected);
+    EXPECT_TRUE(reader.read_window().empty());
+    c.commit("later");
+    EXPECT_EQ(payloads_of(reader.read_window()), Words{"later"});
+}
+
+void delivers_nothing_that_was_rolled_back(Case& c) {
+    const auto store = c.open();
+    StoreReader reader(*store);
+    {
+        const auto writer = c.begin();
+        writer->append(event_of("gone"));
+        EXPECT_TRUE(reader.read_window().empty()) << "not committed yet";
+    }
+    c.commit("kept");
+    EXPECT_EQ(payloads_of(reader.read_window()), Words{"kept"});
+}
+
+void keeps_every_byte_of_an_event(Case& c) {
+    Event full = event_of(std::string("\0\\x00\xff\"\n", 8), "");
+    full.headers = {{"a", "1"}, {"b", "\"quoted\""}};
+    full.content_type = "application/octet-stream";
+    full.aggregate_id = "agg";
+    Event bare = event_of("", std::nullopt);
+    bare.topic = "";
+    c.commit({full, bare});
+    const auto store = c.open();
+    StoreReader reader(*store);
+    auto rows = reader.read_window();
+    ASSERT_EQ(rows.size(), 2U);
+    if (rows[0].position > rows[1].position) std::swap(rows[0], rows[1]);
+    EXPECT_EQ(rows[0].payload, full.payload);
+    EXPECT_EQ(rows[0].key, std::optional<std::string>(""));
+    EXPECT_EQ(rows[0].topic, "orders");
+    EXPECT_EQ(rows[0].event_type, "Happened");
+    EXPECT_EQ(rows[0].content_type, "application/octet-stream");
+    EXPECT_EQ(rows[0].aggregate_id, std::optional<std::string>("agg"));
+    EXPECT_NE(rows[0].headers.find("quoted"), std::string::npos);
+    EXPECT_FALSE(rows[0].event_id.is_zero());
+    EXPECT_GT(rows[0].created_at.time_since_epoch().count(), 1'600'000'000'000'000);
+    EXPECT_EQ(rows[1].payload, "");
+    EXPECT_EQ(rows[1].key, std::nullopt);
+    EXPECT_EQ(rows[1].topic, "");
+    EXPECT_EQ(rows[1].headers, "");
+    EXPECT_EQ(rows[1].aggregate_id, std::nullopt);
+}
+
+void keeps_batches_within_rows_and_bytes(Case& c) {
+    std::vector<Event> events;
+    for (int n = 0; n < 300; ++n) {
+        events.push_back(event_of(std::string(static_cast<std::size_t>(n % 50) * 20, 'x'),
+                                  std::to_string(n % 30)));
+    }
+    c.commit(events);
+    const auto store = c.open();
+    StoreReader reader(*store, {64, 40'000});
+    const auto rows = reader.read_window();
+    EXPECT_EQ(rows.size(), events.size());
+    std::set<Id> ids;
+    for (const auto& row : rows) ids.insert(row.event_id);
+    EXPECT_EQ(ids.size(), events.size());
+    EXPECT_LE(reader.payload_bytes_most(), 40'000U);
+    EXPECT_GT(reader.batches(), 4U);
+}
+
+void reads_a_row_larger_than_a_batch(Case& c) {
+    const std::string large(300'000, 'x');
+    c.commit({event_of("a"), event_of(large), event_of("b"), event_of(large), event_of("c")});
+    const auto store = c.open();
+    StoreReader reader(*store, {100, 10'000});
+    EXPECT_EQ(payloads_of(reader.read_window()), (Words{"a", large, "b", large, "c"}));
+    EXPECT_LE(reader.payload_bytes_most(), large.size() + 10'000);
+}
+
+void tells_held_rows(Case& c) {
+    const auto writer = c.begin();
+    writer->append(event_of("held"), Milliseconds{60'000});
+    writer->append(event_of("free"));
+    writer->commit();
+    const auto store = c.open();
+    StoreReader reader(*store);
+    const auto rows = reader.read_window();
+    ASSERT_EQ(rows.size(), 2U);
+    EXPECT_TRUE(rows[0].held);
+    EXPECT_FALSE(rows[1].held);
+    const std::vector<RowRef> refs{{rows[1].slot, rows[1].position, rows[1].event_id},
+                                   {rows[0].slot, rows[0].position, rows[1].event_id},
+                                   {rows[0].slot, rows[0].position, rows[0].event_id}};
+    EXPECT_EQ(store->look_at(refs),
+              (std::vector{HoldState::released, HoldState::gone, HoldState::held}));
+}
+
+void answers_an_empty_read(Case& c) {
+    const auto store = c.open();
+    StoreReader reader(*store);
+    store->start_read({});
+    const ReadResult result = store->finish_read();
+    EXPECT_TRUE(result.batch->rows.empty());
+    EXPECT_TRUE(result.progress.empty());
+    EXPECT_TRUE(store->find_late({}).empty());
+    EXPECT_TRUE(store->store({}, {}).empty());
+}
+
+void passes_what_was_written_before_when_forced(Case& c) {
+    const auto store = c.open();
+    StoreReader reader(*store);
+    c.commit("a");
+    (void)reader.read_window();
+    EXPECT_GE(store->flushed(true), reader.opening().gate);
+}
+
+// --------------------------------------------------------------------------------------- storing
+
+void goes_on_from_the_stored_cursor(Case& c) {
+    c.commit("a");
+    const auto one = c.open();
+    StoreReader first(*one);
+    EXPECT_EQ(first.read_window().size(), 1U);
+    EXPECT_EQ(one->store(first.moves(), {}).size(), first.owned().size());
+    one->release(first.owned());
+    c.commit("b");
+    const auto two = c.open();
+    StoreReader second(*two);
+    EXPECT_EQ(payloads_of(second.read_window()), Words{"b"});
+}
+
+void starts_over_from_what_was_not_stored(Case& c) {
+    c.commit("a");
+    const auto one = c.open();
+    StoreReader first(*one);
+    EXPECT_EQ(first.read_window().size(), 1U);
+    one->release(first.owned());
+    const auto two = c.open();
+    StoreReader second(*two);
+    EXPECT_EQ(payloads_of(second.read_window()), Words{"a"});
+}
+
+void stores_again_after_a_lost_answer(Case& c) {
+    c.commit("a");
+    const auto store = c.open();
+    StoreReader reader(*store);
+    const auto rows = reader.read_window();
+    const std::vector<Parking> parked{
+        {rows[0].slot, rows[0].position, rows[0].event_id, "refused", ""}};
+    const auto moves = reader.moves();
+    EXPECT_EQ(store->store(moves, parked).size(), moves.size());
+    EXPECT_EQ(store->store(moves, parked).size(), moves.size());
+    EXPECT_EQ(store->load(reader.owned()).stopped.size(), 1U);
+}
+
+void parks_with_the_cursor_and_stops_the_key(Case& c) {
+    Event templated = event_of("c", "k3");
+    templated.topic = "";
+    c.commit({event_of("a", "k1"), event_of("b", std::nullopt), templated});
+    const auto store = c.open();
+    StoreReader reader(*store);
+    std::vector<Parking> parked;
+    for (const auto& row : reader.read_window()) {
+        parked.push_back({row.slot, row.position, row.event_id, "payload_too_large", "detail"});
+    }
+    (void)store->store(reader.moves(), parked);
+    auto stopped = store->load(reader.owned()).stopped;
+    ASSERT_EQ(stopped.size(), 2U) << "an event without a key stops nothing";
+    std::ranges::sort(stopped, {}, &StoppedKey::key);
+    EXPECT_EQ(stopped[0].topic, "orders");
+    EXPECT_EQ(stopped[0].key, "k1");
+    EXPECT_EQ(stopped[1].topic, "");
+    EXPECT_EQ(stopped[1].event_type, "Happened");
+}
+
+void tidies_cursors_and_keeps_the_newest(Case& c) {
+    c.commit("a");
+    const auto store = c.open();
+    StoreReader reader(*store);
+    (void)reader.read_window();
+    auto moves = reader.moves();
+    for (int n = 0; n < 10; ++n) {
+        for (auto& move : moves) ++move.cursor.n;
+        (void)store->store(moves, {});
+    }
+    store->tidy(reader.owned());
+    const Loaded loaded = store->load(reader.owned());
+    ASSERT_EQ(loaded.cursors.size(), moves.size());
+    for (std::size_t n = 0; n < moves.size(); ++n) {
+        const auto found = std::ranges::find(loaded.cursors, moves[n].slot,
+                                             &Loaded::SlotCursor::slot);
+        ASSERT_NE(found, loaded.cursors.end());
+        EXPECT_EQ(found->cursor, moves[n].cursor);
+    }
+}
+
+struct Entry {
+    const char* name;
+    void (*body)(Case&);
+};
+
+constexpr Entry kEntries[] = {
+    {"AttachesToTheSameIncarnationTwice", attaches_to_the_same_incarnation_twice},
+    {"ActsOnlyWithinItsIncarnation", acts_only_within_its_incarnation},
+    {"GivesASlotToOneOfTwo", gives_a_slot_to_one_of_two},
+    {"TakesASilentOwnersSlotsAndNotABeatingOnes",
+     takes_a_silent_owners_slots_and_not_a_beating_ones},
+    {"ReleasesWhatItOwnsInThatEpoch", releases_what_it_owns_in_that_epoch},
+    {"F22_StoresNothingInAStaleEpoch", stores_nothing_in_a_stale_epoch},
+    {"DeliversWhatWasCommittedOnceAndInOrder", delivers_what_was_committed_once_and_in_order},
+    {"DeliversNothingThatWasRolledBack", delivers_nothing_that_was_rolled_back},
+    {"KeepsEveryByteOfAnEvent", keeps_every_byte_of_an_event},
+    {"KeepsBatchesWithinRowsAndBytes", keeps_batches_within_rows_and_bytes},
+    {"ReadsARowLargerThanABatch", reads_a_row_larger_than_a_batch},
+    {"TellsHeldRows", tells_held_rows},
+    {"AnswersAnEmptyRead", answers_an_empty_read},
+    {"PassesWhatWasWrittenBeforeWhenForced", passes_what_was_written_before_when_forced},
+    {"GoesOnFromTheStoredCursor", goes_on_from_the_stored_cursor},
+    {"StartsOverFromWhatWasNotStored", starts_over_from_what_was_not_stored},
+    {"StoresAgainAfterALostAnswer", stores_again_after_a_lost_answer},
+    {"ParksWithTheCursorAndStopsTheKey", parks_with_the_cursor_and_stops_the_key},
+    {"TidiesCursorsAndKeepsTheNewest", tidies_cursors_and_keeps_the_newest},
+};
+
+class ConformanceTest : public ::testing::Test {
+public:
+    ConformanceTest(std::function<std::unique_ptr<StoreSubject>()> make, void (*body)(Case&))
+        : make_(std::move(make)), body_(body) {}
+
+    void TestBody() override {
+        const auto subject = make_();
+        Case one(*subject);
+        body_(one);
+    }
+
+private:
+    std::function<std::unique_ptr<StoreSubject>()> make_;
+    void (*body_)(Case&);
+};
+
+}  // namespace
+
+int register_store_conformance(const std::string& name,
+                               std::function<std::unique_ptr<StoreSubject>()> make) {
+    const std::string suite = "StoreConformance/" + name;
+    for (const auto& entry : kEntries) {
+        ::testing::RegisterTest(suite.c_str(), entry.name, nullptr, nullptr, __FILE__, __LINE__,
+                                [make, body = entry.body]() -> ConformanceTest* {
+                                    return new ConformanceTest(make, body);
+                                });
+    }
+    return static_cast<int>(std::size(kEntries));
+}
+
+}  // namespace sagaz::inline v0::testing
