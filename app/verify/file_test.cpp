@@ -40,7 +40,8 @@ private:
 };
 
 std::string line(const std::string& payload) {
-    return std::string(R"({"topic":"orders","key":"k","headers":)") + kHeaders + "," + payload + "}\n";
+    return std::string(R"({"topic":"orders","key":"k","headers":)") + kHeaders + "," + payload +
+           "}\n";
 }
 
 }  // namespace
@@ -78,9 +79,13 @@ TEST_F(VerifyFile, NamesTheLineThatIsNoMessage) {
 TEST_F(VerifyFile, SaysWhenThereIsNoFile) { EXPECT_THROW(read("x"), Error); }
 
 TEST(Base64, ReadsTheVectorsOfRfc4648) {
-    const std::pair<const char*, const char*> kVectors[] = {
-        {"", ""},         {"Zg==", "f"},        {"Zm8=", "fo"},        {"Zm9v", "foo"},
-        {"Zm9vYg==", "foob"}, {"Zm9vYmE=", "fooba"}, {"Zm9vYmFy", "foobar"}};
+    const std::pair<const char*, const char*> kVectors[] = {{"", ""},
+                                                            {"Zg==", "f"},
+                                                            {"Zm8=", "fo"},
+                                                            {"Zm9v", "foo"},
+                                                            {"Zm9vYg==", "foob"},
+                                                            {"Zm9vYmE=", "fooba"},
+                                                            {"Zm9vYmFy", "foobar"}};
     for (const auto& [text, bytes] : kVectors) EXPECT_EQ(decode_base64(text), bytes);
     for (const char* bad : {"Zg=", "Z", "Zg==Zg==", "Z?==", "===="}) {
         EXPECT_THROW(decode_base64(bad), Error) << bad;

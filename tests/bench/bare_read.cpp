@@ -40,8 +40,10 @@ Result query(PGconn* connection, const std::string& sql, const std::string& from
 
 std::string window_of(std::int64_t segment) {
     const std::string leaf = (segment < 10 ? "0" : "") + std::to_string(segment);
-    return "SELECT xid, id, slot, created_at, event_id, topic, key, event_type, content_type, payload,"
-           " headers::text, aggregate_id FROM sagaz.outbox_" + leaf +
+    return "SELECT xid, id, slot, created_at, event_id, topic, key, event_type, content_type, "
+           "payload,"
+           " headers::text, aggregate_id FROM sagaz.outbox_" +
+           leaf +
            " WHERE slot = ANY ('{0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15}'::smallint[])"
            " AND id > $1::bigint AND id <= $2::bigint ORDER BY id";
 }

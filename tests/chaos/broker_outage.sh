@@ -19,12 +19,13 @@ status_says_down() {
     local elapsed=$1 down_for
     "$SAGAZ" status --store "$pg_url" --json >"$work/status.json" 2>"$work/status.err" ||
         die "status failed: $(tail -3 "$work/status.err")"
-    note "status after $((elapsed / 1000)) s" "$(field destination.state) for $(field destination.down_for_ms) ms: $(field destination.down_reason)"
+    down_for=$(field destination.down_for_ms)
+    note "status after $((elapsed / 1000)) s" \
+        "$(field destination.state) for $down_for ms: $(field destination.down_reason)"
     note "its sentence" "$(field diagnosis)"
-    [ "$(field destination.state)" = down ] || die "status does not say that the destination is down"
+    [ "$(field destination.state)" = down ] || die "status does not say that Kafka is down"
     [ -n "$(field destination.down_reason)" ] || die "status does not say why"
     [ -n "$(field diagnosis)" ] || die "status has no sentence on what is wrong"
-    down_for=$(field destination.down_for_ms)
     [ "$down_for" -gt $((elapsed - 15000)) ] && [ "$down_for" -lt $((elapsed + 5000)) ] ||
         die "status says down for $down_for ms, it is $elapsed ms"
 }

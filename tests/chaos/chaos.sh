@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs every real-server scenario, one after the other, and closes with a table.
 #
-#   chaos.sh [NAME...]     all of: realrun faults two_relays postgres_crash broker_outage drain_bench
+#   chaos.sh [NAME...]     all without a name:
+#       realrun faults two_relays postgres_crash broker_outage drain_bench
 #
 # Exits 1 when one fails. LOGS (a new temporary folder) keeps each one's output.
 set -uo pipefail
@@ -19,7 +20,8 @@ for name in "$@"; do
         *) echo "chaos.sh: no scenario $name" >&2; exit 2 ;;
     esac
     from=$SECONDS
-    if "${command[@]}" 2>&1 | tee "$logs/$name.log"; then result=passed; else result=FAILED failed=1; fi
+    result=passed
+    "${command[@]}" 2>&1 | tee "$logs/$name.log" || result=FAILED failed=1
     table+=$(printf '%-16s %-7s %5d s' "$name" "$result" $((SECONDS - from)))$'\n'
 done
 printf '\n%s' "$table"

@@ -15,7 +15,8 @@ PAYLOAD=${PAYLOAD:-200}
 
 fill() {
     sql "INSERT INTO sagaz.outbox (topic, key, event_type, payload, headers)
-         SELECT 'orders', (n % 50000)::text, 'OrderPlaced', convert_to(repeat('x', $PAYLOAD), 'UTF8'),
+         SELECT 'orders', (n % 50000)::text, 'OrderPlaced',
+                convert_to(repeat('x', $PAYLOAD), 'UTF8'),
                 CASE WHEN n % 4 = 0 THEN '{\"tenant\": \"blue\"}'::jsonb END
          FROM generate_series(1, $EVENTS) n"
     sql "VACUUM (ANALYZE) sagaz.outbox"
@@ -73,13 +74,15 @@ for ((round = 1; round <= ROUNDS; ++round)); do
     drain_ms=$(drain)
     echo "$bare_ms" >>"$work/bare.ms"
     echo "$drain_ms" >>"$work/drain.ms"
-    awk -v b="$bare_ms" -v d="$drain_ms" 'BEGIN { printf "%.3f\n", b / d }' | tee -a "$work/ratios" |
-        xargs -I{} printf '   round %s: bare %s ms, drain %s ms, ratio {}\n' "$round" "$bare_ms" "$drain_ms" >&2
+    ratio=$(awk -v b="$bare_ms" -v d="$drain_ms" 'BEGIN { printf "%.3f", b / d }')
+    echo "$ratio" >>"$work/ratios"
+    say "   round $round: bare $bare_ms ms, drain $drain_ms ms, ratio $ratio"
 done
 bare_ms=$(median <"$work/bare.ms")
 drain_ms=$(median <"$work/drain.ms")
 ratio=$(awk -v b="$bare_ms" -v d="$drain_ms" 'BEGIN { printf "%.2f", b / d }')
-note "bare read, median" "$bare_ms ms, $((EVENTS * 1000 / bare_ms)) events/s ($(tail -1 "$work/bare.log"))"
+note "bare read, median" \
+    "$bare_ms ms, $((EVENTS * 1000 / bare_ms)) events/s ($(tail -1 "$work/bare.log"))"
 note "drain to null:, median" "$drain_ms ms, $((EVENTS * 1000 / drain_ms)) events/s"
 note "ratio" "$ratio (rounds: $(sort -n "$work/ratios" | tr '\n' ' '))"
 [ "${PROFILE:-1}" = 0 ] || profile

@@ -276,7 +276,7 @@ relay_stop() {
 child_is_gone() { ! is_child "$1"; }
 relay_lives() { is_child "${relay_pids[$1]}"; }
 
-owners() { sql "SELECT coalesce(owner::text, '-'), count(*) FROM sagaz.slot GROUP BY 1 ORDER BY 1"; }
+owners() { sql "SELECT coalesce(owner::text, '-'), count(*) FROM sagaz.slot GROUP BY 1"; }
 owned_slots() { sql "SELECT count(owner) FROM sagaz.slot"; }
 slots_owned_by() { sql "SELECT count(*) FROM sagaz.slot WHERE owner = '$1'"; }
 all_slots_owned() { [ "$(owned_slots)" = "$(sql 'SELECT count(*) FROM sagaz.slot')" ]; }
@@ -318,7 +318,8 @@ judge() {
     for topic in $TOPICS; do arguments+=(--topic "$topic"); done
     "$SAGAZ" verify --store "$pg_url" --broker "$broker_url" --truth "$TRUTH_SQL" --json \
         "${arguments[@]}" >"$work/verify.json" 2>"$work/verify.err" || code=$?
-    [ "$code" = 0 ] || [ "$code" = 3 ] || die "verify exited with $code: $(tail -3 "$work/verify.err")"
+    [ "$code" = 0 ] || [ "$code" = 3 ] ||
+        die "verify exited with $code: $(tail -3 "$work/verify.err")"
     sql "COPY (SELECT event_id, coalesce(key, '\\N'), order_number, topic, payload_md5 FROM truth)
          TO STDOUT" >"$work/truth.tsv"
     for topic in $TOPICS; do

@@ -50,7 +50,8 @@ crash_rounds() {
     local round
     for ((round = 1; round <= $2; ++round)); do
         crash_round "$3"
-        say "   $1 crash $round of $2: $(events_committed) events survive, $lost heard commits are lost"
+        say "   $1 crash $round of $2: $(events_committed) events survive," \
+            "$lost heard commits are lost"
     done
 }
 
@@ -80,10 +81,12 @@ if [ "$POOLED_CRASHES" -gt 0 ]; then
     crash_rounds pooled "$POOLED_CRASHES" "${bouncer_url/\/bank/\/hasty}"
     wait_for 120 "everything is delivered" is_drained
     relay_stop main
-    note "through pgbouncer" "$POOLED_CRASHES crashes, $(events_committed) events survived, $((lost - lost_before)) heard commits lost"
+    note "through pgbouncer" "$POOLED_CRASHES crashes, $(events_committed) events survived, \
+$((lost - lost_before)) heard commits lost"
     judge
 fi
 require_variety
 [ "$(sql 'SELECT count(*) FROM sagaz.parked')" = 0 ] || die "events were parked"
-[ "$CRASHES" -lt 5 ] || [ "$lost" -gt 0 ] || die "no commit was lost in any crash: this showed nothing"
+[ "$CRASHES" -lt 5 ] || [ "$lost" -gt 0 ] ||
+    die "no commit was lost in any crash: this showed nothing"
 chaos_end

@@ -34,11 +34,10 @@ SQL
 ownership_faults() {
     sql "SELECT (SELECT count(*) FROM (SELECT FROM slot_history WHERE owner IS NOT NULL
                   GROUP BY slot, epoch HAVING count(DISTINCT owner) > 1) a)
-              + (SELECT count(*) FROM (SELECT epoch < lag(epoch) OVER (PARTITION BY slot ORDER BY at) AS back
-                  FROM slot_history) b WHERE back)
-              + (SELECT count(*) FROM (SELECT epoch < lag(epoch) OVER (PARTITION BY slot ORDER BY at)
-                  OR n <= lag(n) OVER (PARTITION BY slot ORDER BY at) AS back
-                  FROM cursor_history) c WHERE back)"
+              + (SELECT count(*) FROM (SELECT epoch < lag(epoch) OVER w AS back
+                  FROM slot_history WINDOW w AS (PARTITION BY slot ORDER BY at)) b WHERE back)
+              + (SELECT count(*) FROM (SELECT epoch < lag(epoch) OVER w OR n <= lag(n) OVER w AS back
+                  FROM cursor_history WINDOW w AS (PARTITION BY slot ORDER BY at)) c WHERE back)"
 }
 
 chaos_begin two-relays
@@ -51,7 +50,8 @@ wait_for 30 "the first relay owns every slot" all_slots_owned
 one=$(sql "SELECT DISTINCT owner FROM sagaz.slot")
 [ "$(wc -l <<<"$one")" = 1 ] || die "one relay has two identities"
 relay_start two
-bank_run "$pg_url" -c "$CLIENTS" -j 2 -t $((EVENTS * 100 / 412 / CLIENTS + 1)) >"$work/pgbench.log" 2>&1 &
+transactions=$((EVENTS * 100 / 412 / CLIENTS + 1))
+bank_run "$pg_url" -c "$CLIENTS" -j 2 -t "$transactions" >"$work/pgbench.log" 2>&1 &
 pgbench=$!
 chaos_children+=("$pgbench")
 under_way() { [ "$(events_tried)" -gt $((EVENTS / 3)) ]; }
@@ -69,7 +69,8 @@ note "taken over after" "$took ms (lease $lease_ms ms)"
 wait "$pgbench" || die "pgbench failed: $(tail -3 "$work/pgbench.log")"
 wait_for 120 "everything is delivered" is_drained
 relay_stop two
-note "ownership changes / cursors" "$(sql "SELECT (SELECT count(*) FROM slot_history), (SELECT count(*) FROM cursor_history)")"
+note "ownership changes" "$(sql 'SELECT count(*) FROM slot_history')"
+note "stored cursors" "$(sql 'SELECT count(*) FROM cursor_history')"
 [ "$(sql 'SELECT count(*) FROM slot_history')" -gt 0 ] || die "no ownership was recorded"
 [ "$(ownership_faults)" = 0 ] || die "an epoch had two owners, or went back"
 require_variety
