@@ -104,7 +104,7 @@ note "delivered in" "$(pace $((drained - from)))"
 relay_costs "$committed"
 if [ "$FAULTS" != 0 ]; then
     planned=$((KILLS + FREEZES + KAFKA_KILLS))
-    note "faults" "$done_faults of $planned: $KILLS kill -9, $FREEZES freezes, $KAFKA_KILLS of Kafka"
+    note "faults" "$done_faults of $planned: $KILLS kills, $FREEZES freezes, $KAFKA_KILLS of Kafka"
     [ "$done_faults" = "$planned" ] || die "the load ended before the faults: raise EVENTS"
 fi
 [ "$committed" -ge "$EVENTS" ] || die "only $committed events of $EVENTS: the workload is too short"
