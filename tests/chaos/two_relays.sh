@@ -36,8 +36,10 @@ ownership_faults() {
                   GROUP BY slot, epoch HAVING count(DISTINCT owner) > 1) a)
               + (SELECT count(*) FROM (SELECT epoch < lag(epoch) OVER w AS back
                   FROM slot_history WINDOW w AS (PARTITION BY slot ORDER BY at)) b WHERE back)
-              + (SELECT count(*) FROM (SELECT epoch < lag(epoch) OVER w OR n <= lag(n) OVER w
-                  AS back FROM cursor_history WINDOW w AS (PARTITION BY slot ORDER BY at)) c WHERE back)"
+              + (SELECT count(*) FROM (SELECT epoch < lag(epoch) OVER w
+                                           OR n <= lag(n) OVER w AS back
+                  FROM cursor_history WINDOW w AS (PARTITION BY slot ORDER BY at)) c
+                 WHERE back)"
 }
 
 chaos_begin two-relays
