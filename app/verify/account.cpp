@@ -54,7 +54,8 @@ public:
     }
     Digest finish() {
         Digest digest{};
-        EVP_DigestFinal_ex(context_.get(), reinterpret_cast<unsigned char*>(digest.data()), nullptr);
+        EVP_DigestFinal_ex(context_.get(), reinterpret_cast<unsigned char*>(digest.data()),
+                           nullptr);
         return digest;
     }
 
@@ -197,8 +198,8 @@ void Account::expect(const Expected& event) {
     } else {
         insert_truth_.bind_blob(4, std::nullopt);
     }
-    insert_truth_.bind_blob(
-        5, event.payload ? std::optional(view_of(*event.payload)) : std::nullopt);
+    insert_truth_.bind_blob(5,
+                            event.payload ? std::optional(view_of(*event.payload)) : std::nullopt);
     insert_truth_.bind_blob(6, event.event_type).bind_blob(7, event.content_type);
     const bool is_new = insert_truth_.step();
     insert_truth_.run();

@@ -52,10 +52,10 @@ struct Arrival {
 };
 
 enum class Damage {
-    missing,          ///< In the truth, and nowhere at the destination.
-    foreign,          ///< At the destination, and not in the truth: aborted, lost or unknown.
-    inversion,        ///< Arrived first after a later event of its (topic, key) had.
-    split_key,        ///< A (topic, key) in a second partition, where it has no order.
+    missing,    ///< In the truth, and nowhere at the destination.
+    foreign,    ///< At the destination, and not in the truth: aborted, lost or unknown.
+    inversion,  ///< Arrived first after a later event of its (topic, key) had.
+    split_key,  ///< A (topic, key) in a second partition, where it has no order.
     wrong_topic,
     wrong_key,
     wrong_payload,
@@ -64,8 +64,8 @@ enum class Damage {
     duplicate_truth,  ///< The truth names an id twice: it is no truth.
 };
 inline constexpr std::array kDamages{
-    Damage::missing,     Damage::foreign,      Damage::inversion,    Damage::split_key,
-    Damage::wrong_topic, Damage::wrong_key,    Damage::wrong_payload, Damage::wrong_header,
+    Damage::missing,      Damage::foreign,        Damage::inversion,     Damage::split_key,
+    Damage::wrong_topic,  Damage::wrong_key,      Damage::wrong_payload, Damage::wrong_header,
     Damage::wrong_repeat, Damage::duplicate_truth};
 
 /// The word of a damage in reports ("missing", "foreign", ...).
@@ -101,8 +101,8 @@ struct Report {
 class Account {
 public:
     struct Limits {
-        std::size_t samples_max{20};                       ///< Findings kept of each damage.
-        std::size_t cache_bytes{std::size_t{64} << 20};    ///< Memory; the rest goes to disk.
+        std::size_t samples_max{20};                     ///< Findings kept of each damage.
+        std::size_t cache_bytes{std::size_t{64} << 20};  ///< Memory; the rest goes to disk.
     };
     Account() : Account(Limits{}) {}
     explicit Account(Limits limits);

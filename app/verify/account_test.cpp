@@ -1,10 +1,9 @@
 #include "app/verify/account.hpp"
+
 #include "app/verify/report.hpp"
 
 #include <gtest/gtest.h>
-
 #include <nlohmann/json.hpp>
-
 #include <sys/resource.h>
 
 namespace sagaz::verify {
@@ -28,9 +27,12 @@ struct Sent {
     std::vector<std::pair<std::string, std::string>> headers{};
     std::string payload{"{}"};
 
-    explicit Sent(const Id& id, std::optional<std::string> its_key = "k") : key(std::move(its_key)) {
-        headers = {{"ce_specversion", "1.0"},       {"ce_id", id.text()},
-                   {"ce_type", "OrderPlaced"},      {"content-type", "application/json"},
+    explicit Sent(const Id& id, std::optional<std::string> its_key = "k")
+        : key(std::move(its_key)) {
+        headers = {{"ce_specversion", "1.0"},
+                   {"ce_id", id.text()},
+                   {"ce_type", "OrderPlaced"},
+                   {"content-type", "application/json"},
                    {"message_id", id.text()}};
     }
     Sent& set(std::string_view name, std::string value) {
@@ -63,7 +65,8 @@ public:
     Case& arrive(const Sent& sent) {
         std::vector<HeaderView> headers;
         for (const auto& [name, value] : sent.headers) headers.push_back({name, value});
-        account.arrive({sent.topic, sent.partition, next_offset++, sent.key, headers, sent.payload});
+        account.arrive(
+            {sent.topic, sent.partition, next_offset++, sent.key, headers, sent.payload});
         return *this;
     }
     Case& arrive(int n) { return arrive(Sent(id_of(n))); }
@@ -292,14 +295,19 @@ TEST(Account, HoldsAMillionEventsInBoundedMemory) {
     Account account({.cache_bytes = std::size_t{16} << 20});
     for (int n = 0; n < kEvents; ++n) {
         const std::string key = std::to_string(n % 50'000);
-        account.expect({.id = id_of(n), .key = key, .order = n, .topic = "orders",
+        account.expect({.id = id_of(n),
+                        .key = key,
+                        .order = n,
+                        .topic = "orders",
                         .payload = digest_of("{}")});
     }
     for (int n = 0; n < kEvents; n += 10) {
         const std::string id = id_of(n).text();
         const std::string key = std::to_string(n % 50'000);
-        const std::vector<HeaderView> headers{{"ce_specversion", "1.0"}, {"ce_id", id},
-                                              {"message_id", id},        {"ce_type", "T"},
+        const std::vector<HeaderView> headers{{"ce_specversion", "1.0"},
+                                              {"ce_id", id},
+                                              {"message_id", id},
+                                              {"ce_type", "T"},
                                               {"content-type", "c"}};
         account.arrive({"orders", 0, n, key, headers, "{}"});
     }
@@ -310,7 +318,8 @@ TEST(Account, HoldsAMillionEventsInBoundedMemory) {
 
 TEST(Report, NamesEveryDamageInJson) {
     Case c;
-    const auto json = nlohmann::json::parse(to_json(c.arrive(1).arrive(3).arrive(9).account.close()));
+    const auto json =
+        nlohmann::json::parse(to_json(c.arrive(1).arrive(3).arrive(9).account.close()));
     EXPECT_EQ(json["schema"], 1);
     EXPECT_EQ(json["verdict"], "damaged");
     EXPECT_EQ(json["damages"].size(), kDamages.size());

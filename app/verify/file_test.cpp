@@ -13,7 +13,8 @@ namespace {
 
 constexpr const char* kHeaders =
     R"([["ce_specversion","1.0"],["ce_id","00000000-0000-7000-8000-000000000001"],)"
-    R"(["message_id","00000000-0000-7000-8000-000000000001"],["ce_type","T"],["content-type","c"]])";
+    R"(["message_id","00000000-0000-7000-8000-000000000001"],["ce_type","T"],)"
+    R"(["content-type","c"]])";
 
 class VerifyFile : public testing::Test {
 protected:
@@ -40,7 +41,8 @@ private:
 };
 
 std::string line(const std::string& payload) {
-    return std::string(R"({"topic":"orders","key":"k","headers":)") + kHeaders + "," + payload + "}\n";
+    return std::string(R"({"topic":"orders","key":"k","headers":)") + kHeaders + "," + payload +
+           "}\n";
 }
 
 }  // namespace
@@ -78,9 +80,13 @@ TEST_F(VerifyFile, NamesTheLineThatIsNoMessage) {
 TEST_F(VerifyFile, SaysWhenThereIsNoFile) { EXPECT_THROW(read("x"), Error); }
 
 TEST(Base64, ReadsTheVectorsOfRfc4648) {
-    const std::pair<const char*, const char*> kVectors[] = {
-        {"", ""},         {"Zg==", "f"},        {"Zm8=", "fo"},        {"Zm9v", "foo"},
-        {"Zm9vYg==", "foob"}, {"Zm9vYmE=", "fooba"}, {"Zm9vYmFy", "foobar"}};
+    const std::pair<const char*, const char*> kVectors[] = {{"", ""},
+                                                            {"Zg==", "f"},
+                                                            {"Zm8=", "fo"},
+                                                            {"Zm9v", "foo"},
+                                                            {"Zm9vYg==", "foob"},
+                                                            {"Zm9vYmE=", "fooba"},
+                                                            {"Zm9vYmFy", "foobar"}};
     for (const auto& [text, bytes] : kVectors) EXPECT_EQ(decode_base64(text), bytes);
     for (const char* bad : {"Zg=", "Z", "Zg==Zg==", "Z?==", "===="}) {
         EXPECT_THROW(decode_base64(bad), Error) << bad;

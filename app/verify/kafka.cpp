@@ -137,11 +137,12 @@ void feed(const rd_kafka_message_t& message, const char* topic, Account& account
         const char* name = nullptr;
         const void* value = nullptr;
         std::size_t size = 0;
-        for (std::size_t n = 0; rd_kafka_header_get_all(raw, n, &name, &value, &size) ==
-                                RD_KAFKA_RESP_ERR_NO_ERROR;
+        for (std::size_t n = 0;
+             rd_kafka_header_get_all(raw, n, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
              ++n) {
             const auto* bytes = static_cast<const char*>(value);
-            headers.push_back({name, bytes == nullptr ? std::string_view{} : std::string_view(bytes, size)});
+            headers.push_back(
+                {name, bytes == nullptr ? std::string_view{} : std::string_view(bytes, size)});
         }
     }
     Arrival arrival{.topic = topic, .partition = message.partition, .offset = message.offset};
@@ -182,9 +183,9 @@ void read_kafka(const KafkaSource& source, Account& account,
         const auto now = std::chrono::steady_clock::now();
         if (!message || heals(message->err)) {
             if (now - heard > source.silence_max) {
-                unreachable("no message for " +
-                            std::to_string(source.silence_max.count() / 1'000) + " s, with " +
-                            std::to_string(unfinished.size()) + " partitions not read to their end");
+                unreachable("no message for " + std::to_string(source.silence_max.count() / 1'000) +
+                            " s, with " + std::to_string(unfinished.size()) +
+                            " partitions not read to their end");
             }
             continue;
         }

@@ -3,7 +3,6 @@
 #include <sagaz/error.hpp>
 
 #include <gtest/gtest.h>
-
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 
@@ -89,7 +88,8 @@ TEST_F(VerifyKafka, ReadsEveryPartitionToItsEnd) {
     for (int n = 0; n < 300; ++n) {
         const Id id = Id::generate();
         const std::string topic = n % 4 == 3 ? "bills" : "orders";
-        account.expect({.id = id, .key = "k", .order = n, .topic = topic, .payload = digest_of("{}")});
+        account.expect(
+            {.id = id, .key = "k", .order = n, .topic = topic, .payload = digest_of("{}")});
         send(topic, n % 4 == 3 ? 0 : n % 2, id, "{}");
     }
     flush();

@@ -59,7 +59,8 @@ std::string to_json(const Report& report) {
               {"repeats", report.repeats},
               {"repeated_events", report.repeated_events}};
     Json& damages = json["damages"] = Json::object();
-    for (const Damage damage : kDamages) damages[std::string(to_string(damage))] = report.count(damage);
+    for (const Damage damage : kDamages)
+        damages[std::string(to_string(damage))] = report.count(damage);
     Json& samples = json["samples"] = Json::object();
     for (const auto& [damage, tally] : report.damages) {
         for (const Finding& finding : tally.samples) {
@@ -70,9 +71,11 @@ std::string to_json(const Report& report) {
 }
 
 std::string to_text(const Report& report) {
-    std::string text = std::string("verdict          ") + (report.is_damaged() ? "damaged" : "intact");
+    std::string text =
+        std::string("verdict          ") + (report.is_damaged() ? "damaged" : "intact");
     const auto line = [&text](std::string_view name, std::uint64_t count) {
-        text += '\n' + std::string(name) + std::string(17 - name.size(), ' ') + std::to_string(count);
+        text +=
+            '\n' + std::string(name) + std::string(17 - name.size(), ' ') + std::to_string(count);
     };
     line("expected", report.expected);
     line("messages", report.messages);

@@ -23,7 +23,7 @@ void read_truth(const std::string& url, const std::string& sql, Account& account
 struct KafkaSource {
     std::string bootstrap_servers{};
     std::vector<std::string> topics{};
-    std::map<std::string, std::string> client{};  ///< Transport, TLS and SASL options as given.
+    std::map<std::string, std::string> client{};    ///< Transport, TLS and SASL options as given.
     std::chrono::milliseconds silence_max{30'000};  ///< Without a message, and not at the end.
 };
 

@@ -48,7 +48,8 @@ Connection connect(const std::string& url) {
 
 void run(PGconn* connection, const char* sql) {
     const Result result(PQexec(connection, sql));
-    if (PQresultStatus(result.get()) != PGRES_COMMAND_OK) refuse(trimmed(PQerrorMessage(connection)));
+    if (PQresultStatus(result.get()) != PGRES_COMMAND_OK)
+        refuse(trimmed(PQerrorMessage(connection)));
 }
 
 struct Columns {

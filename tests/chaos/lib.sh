@@ -58,10 +58,10 @@ find_programs() {
     if [ -z "${SAGAZ:-}" ]; then
         say "== building the release"
         (cd "$chaos_root" && cmake --preset release >/dev/null &&
-            cmake --build build/release --target sagaz history_check bare_read >&2)
+            cmake --build build/release --target sagaz_executable history_check bare_read >&2)
         SAGAZ=$chaos_root/build/release/app/sagaz
         HISTORY_CHECK=$chaos_root/build/release/tests/history_check
-        BARE_READ=$chaos_root/build/release/tests/bare_read
+        BARE_READ=$chaos_root/build/release/tests/bench/bare_read
     fi
     [ -x "$SAGAZ" ] || die "no executable at $SAGAZ"
 }
@@ -164,6 +164,7 @@ bouncer_start() {
     cat >"$work/pgbouncer.ini" <<CONF
 [databases]
 bank = host=127.0.0.1 port=$pg_port dbname=bank user=postgres
+hasty = host=127.0.0.1 port=$pg_port dbname=bank user=hasty
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = $bouncer_port
@@ -233,15 +234,12 @@ topics_size() {
 # ----------------------------------------------------------------------------------------- relays
 
 declare -A relay_pids=()
-declare -A relay_admins=()
 
 # relay_start NAME [argument...]: RELAY_STORE overrides the store, RELAY_BROKER the broker.
 relay_start() {
-    local name=$1 port
+    local name=$1
     shift
-    port=$(free_port)
-    relay_admins[$name]=127.0.0.1:$port
-    SAGAZ_RELAY_LEASE=$LEASE SAGAZ_ADMIN_LISTEN=127.0.0.1:$port \
+    SAGAZ_RELAY_LEASE=$LEASE SAGAZ_ADMIN_LISTEN=127.0.0.1:0 \
         "$SAGAZ" relay --store "${RELAY_STORE:-$pg_url}" --broker "${RELAY_BROKER:-$broker_url}" \
         "$@" >>"$work/relay-$name.log" 2>&1 </dev/null &
     relay_pids[$name]=$!
@@ -278,7 +276,7 @@ relay_stop() {
 child_is_gone() { ! is_child "$1"; }
 relay_lives() { is_child "${relay_pids[$1]}"; }
 
-owners() { sql "SELECT coalesce(owner::text, '-'), count(*) FROM sagaz.slot GROUP BY 1 ORDER BY 1"; }
+owners() { sql "SELECT coalesce(owner::text, '-'), count(*) FROM sagaz.slot GROUP BY 1"; }
 owned_slots() { sql "SELECT count(owner) FROM sagaz.slot"; }
 slots_owned_by() { sql "SELECT count(*) FROM sagaz.slot WHERE owner = '$1'"; }
 all_slots_owned() { [ "$(owned_slots)" = "$(sql 'SELECT count(*) FROM sagaz.slot')" ]; }
@@ -320,7 +318,8 @@ judge() {
     for topic in $TOPICS; do arguments+=(--topic "$topic"); done
     "$SAGAZ" verify --store "$pg_url" --broker "$broker_url" --truth "$TRUTH_SQL" --json \
         "${arguments[@]}" >"$work/verify.json" 2>"$work/verify.err" || code=$?
-    [ "$code" = 0 ] || [ "$code" = 3 ] || die "verify exited with $code: $(tail -3 "$work/verify.err")"
+    [ "$code" = 0 ] || [ "$code" = 3 ] ||
+        die "verify exited with $code: $(tail -3 "$work/verify.err")"
     sql "COPY (SELECT event_id, coalesce(key, '\\N'), order_number, topic, payload_md5 FROM truth)
          TO STDOUT" >"$work/truth.tsv"
     for topic in $TOPICS; do

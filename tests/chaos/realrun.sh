@@ -98,12 +98,14 @@ relay_stop main
 committed=$(events_committed)
 note "seed" "$SEED"
 require_variety
-note "produced in" "$(((produced - from) / 1000)) s, $((committed * 1000 / (produced - from + 1))) events/s"
-note "delivered in" "$(((drained - from) / 1000)) s, $((committed * 1000 / (drained - from + 1))) events/s"
+pace() { echo "$(($1 / 1000)) s, $((committed * 1000 / ($1 + 1))) events/s"; }
+note "produced in" "$(pace $((produced - from)))"
+note "delivered in" "$(pace $((drained - from)))"
 relay_costs "$committed"
 if [ "$FAULTS" != 0 ]; then
-    note "faults" "$done_faults of $((KILLS + FREEZES + KAFKA_KILLS)): $KILLS kill -9, $FREEZES freezes, $KAFKA_KILLS Kafka kills"
-    [ "$done_faults" = $((KILLS + FREEZES + KAFKA_KILLS)) ] || die "the load ended before the faults: raise EVENTS"
+    planned=$((KILLS + FREEZES + KAFKA_KILLS))
+    note "faults" "$done_faults of $planned: $KILLS kills, $FREEZES freezes, $KAFKA_KILLS of Kafka"
+    [ "$done_faults" = "$planned" ] || die "the load ended before the faults: raise EVENTS"
 fi
 [ "$committed" -ge "$EVENTS" ] || die "only $committed events of $EVENTS: the workload is too short"
 [ "$(sql 'SELECT count(*) FROM sagaz.parked')" = 0 ] || die "events were parked"

@@ -71,8 +71,8 @@ void Checker::judge_orders() {
     for (const std::string& id : first_arrivals_) {
         const Record& record = records_.at(id);
         if (!record.order || !record.arrived_key) continue;
-        const auto [at, is_first] = highest.try_emplace(
-            {record.arrived_topic, *record.arrived_key}, Highest{*record.order, id});
+        const auto [at, is_first] = highest.try_emplace({record.arrived_topic, *record.arrived_key},
+                                                        Highest{*record.order, id});
         if (is_first) continue;
         if (*record.order < at->second.order) {
             violate("I4", id,
@@ -86,8 +86,7 @@ void Checker::judge_orders() {
 }
 
 void Checker::judge(const std::string& id, const Record& record) {
-    const bool committed =
-        has_truth_ ? record.survived : record.fate == Fate::committed;
+    const bool committed = has_truth_ ? record.survived : record.fate == Fate::committed;
     if (committed) {
         ++verdict_.committed;
         if (!record.arrived && !record.parked && !record.pending) {

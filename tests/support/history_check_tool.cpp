@@ -28,8 +28,9 @@ int main(int argc, char** argv) {
                                       {"pending", verdict.pending},
                                       {"violations", verdict.violations_total}};
         for (const Violation& violation : verdict.violations) {
-            report["samples"].push_back(
-                {{"invariant", violation.invariant}, {"id", violation.id}, {"what", violation.what}});
+            report["samples"].push_back({{"invariant", violation.invariant},
+                                         {"id", violation.id},
+                                         {"what", violation.what}});
         }
         std::cout << report.dump(2) << '\n';
         return verdict.holds() ? 0 : 3;

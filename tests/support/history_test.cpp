@@ -1,4 +1,5 @@
 #include "tests/support/history.hpp"
+
 #include "tests/support/history_check.hpp"
 
 #include <gtest/gtest.h>
@@ -111,9 +112,10 @@ TEST(History, RefusesALineOfAnotherRun) {
 }
 
 TEST(History, NamesTheLineThatCannotBeRead) {
-    for (const char* bad : {"", "{", "[]", R"({"seed":1})",
-                            R"({"seed":1,"proc":"p","monotonic_ns":0,"idx":0,"f":"x","type":"may"})",
-                            R"({"seed":1,"proc":"p","monotonic_ns":0,"idx":0,"f":3,"type":"ok"})"}) {
+    for (const char* bad :
+         {"", "{", "[]", R"({"seed":1})",
+          R"({"seed":1,"proc":"p","monotonic_ns":0,"idx":0,"f":"x","type":"may"})",
+          R"({"seed":1,"proc":"p","monotonic_ns":0,"idx":0,"f":3,"type":"ok"})"}) {
         std::stringstream stream(std::string(bad) + "\n");
         try {
             check(stream);
@@ -155,9 +157,13 @@ TEST(HistoryCheck, FindsASurvivorOfAKilledProducerThatNeverArrived) {
 }
 
 TEST(HistoryCheck, DemandsNothingOfACommitThatACrashUndid) {
-    EXPECT_TRUE(
-        Story().append("a", Type::ok).append("b", Type::ok, 2).arrive("b").say("truth", "b").end()
-            .holds());
+    EXPECT_TRUE(Story()
+                    .append("a", Type::ok)
+                    .append("b", Type::ok, 2)
+                    .arrive("b")
+                    .say("truth", "b")
+                    .end()
+                    .holds());
 }
 
 TEST(HistoryCheck, FindsAnEventOfATransactionThatRolledBack) {

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Runs every real-server scenario, one after the other, and closes with a table.
+#
+#   chaos.sh [NAME...]     all without a name:
+#       realrun faults two_relays postgres_crash broker_outage drain_bench
+#
+# Exits 1 when one fails. LOGS (a new temporary folder) keeps each one's output.
+set -uo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+logs=${LOGS:-$(mktemp -d "${TMPDIR:-/tmp}/sagaz-chaos-XXXXXX")}
+mkdir -p "$logs"
+[ $# -gt 0 ] || set -- realrun faults two_relays postgres_crash broker_outage drain_bench
+failed=0
+table=
+for name in "$@"; do
+    case $name in
+        realrun) command=("$here/realrun.sh") ;;
+        faults) command=("$here/realrun.sh" --faults) ;;
+        two_relays | postgres_crash | broker_outage | drain_bench) command=("$here/$name.sh") ;;
+        *) echo "chaos.sh: no scenario $name" >&2; exit 2 ;;
+    esac
+    from=$SECONDS
+    result=passed
+    "${command[@]}" 2>&1 | tee "$logs/$name.log" || result=FAILED failed=1
+    table+=$(printf '%-16s %-7s %5d s' "$name" "$result" $((SECONDS - from)))$'\n'
+done
+printf '\n%s' "$table"
+echo "logs: $logs"
+exit $failed
