@@ -101,7 +101,11 @@ bool RelayStep::has_to_store() const {
 }
 
 bool RelayStep::store_is_due(Instant now) const {
-    return now - stored_at_ >= options_.store_interval && has_to_store();
+    if (now - stored_at_ >= options_.store_interval) return has_to_store();
+    // Events to be parked leave only by a store; when they fill the memory, nothing goes on before.
+    return !has_room() &&
+           std::any_of(delivery_.logs().begin(), delivery_.logs().end(),
+                       [](const auto& log) { return log->ledger.has_parking_in_front(); });
 }
 
 std::optional<Command> RelayStep::settle(Instant now) {
