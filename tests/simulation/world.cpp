@@ -31,7 +31,11 @@ public:
         destination_.set_faults(plan.broker, random_.next());
         g_current_lines = &trace_.last_lines();
     }
-    ~World() { g_current_lines = nullptr; }
+    ~World() {
+        // While there is still a scheduler to hand their last messages to.
+        for (const auto& relay : relays_) relay->kill();
+        g_current_lines = nullptr;
+    }
     World(const World&) = delete;
     World& operator=(const World&) = delete;
 
