@@ -375,14 +375,18 @@ void RelayStep::on_published(std::size_t count, Instant now) {
 void RelayStep::on_receipts(std::span<const Receipt> receipts, Instant now) {
     poll_due_ = false;
     polled_at_ = now;
+    // A refusal is an answer as good as an acceptance: were it waited for, events that will never be
+    // accepted would hold up all the others, longer each time.
+    const auto answers = [&] { return counters().accepted + counters().refused; };
     const std::uint64_t accepted = counters().accepted;
+    const std::uint64_t answered = answers();
     delivery_.receive(receipts);
-    if (counters().accepted > accepted) {
-        active_at_ = now;
+    if (counters().accepted > accepted) active_at_ = now;
+    const bool broke = delivery_.take_broke();
+    if (answers() > answered) {
         send_backoff_.reset();
         send_at_ = Instant{};
-    }
-    if (delivery_.take_broke() && counters().accepted == accepted) {
+    } else if (broke) {
         send_at_ = now + send_backoff_.next();
     }
 }
