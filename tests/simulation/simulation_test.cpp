@@ -120,6 +120,31 @@ TEST(Simulation, DoesNotSpinWithABatchOfOne) {
     }
 }
 
+TEST(Simulation, RefusedEventsDoNotHoldUpOthers) {
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+        Plan plan = plan_of(seed);
+        plan.settings.on_refused = OnRefused::park_event;
+        plan.broker.refused_events = 400;
+        plan.options.retry_max = seconds{5};
+        const Result result = run(plan);
+        ASSERT_TRUE(result.violations.empty()) << report(seed, result);
+        EXPECT_GT(result.tally.parked, 0U) << seed;
+    }
+}
+
+TEST(Simulation, ParksManyEventsThroughASmallMemory) {
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+        Plan plan = plan_of(seed);
+        plan.settings.on_refused = OnRefused::park_key;
+        plan.broker.refused_keys = 900;
+        plan.options.batch_max = 1;
+        plan.options.store_interval = milliseconds{500};
+        const Result result = run(plan);
+        ASSERT_TRUE(result.violations.empty()) << report(seed, result);
+        EXPECT_GT(result.tally.parked, 0U) << seed;
+    }
+}
+
 // ---- the guards that live in the store: without one of them the simulator must find the harm
 
 namespace {
