@@ -94,11 +94,18 @@ std::optional<Command> RelayStep::own_slots(Instant now) {
     return std::nullopt;
 }
 
-bool RelayStep::store_is_due(Instant now) const {
-    if (now - stored_at_ < options_.store_interval) return false;
+bool RelayStep::has_to_store() const {
     return std::any_of(delivery_.logs().begin(), delivery_.logs().end(), [](const auto& log) {
         return log->ledger.has_moved() || log->ledger.has_parking_in_front();
     });
+}
+
+bool RelayStep::store_is_due(Instant now) const {
+    if (now - stored_at_ >= options_.store_interval) return has_to_store();
+    // Events to be parked leave only by a store; when they fill the memory, nothing goes on before.
+    return !has_room() &&
+           std::any_of(delivery_.logs().begin(), delivery_.logs().end(),
+                       [](const auto& log) { return log->ledger.has_parking_in_front(); });
 }
 
 std::optional<Command> RelayStep::settle(Instant now) {
@@ -135,14 +142,20 @@ std::optional<Command> RelayStep::read(Instant now) {
     if (auto command = late_command()) return command;
     if (!has_room()) return std::nullopt;
     if (auto command = read_command()) return command;
-    const Duration interval =
-        now - active_at_ < kIdleAfter ? options_.poll_interval : options_.idle_poll_interval;
-    if (!big_window_ && now - opened_at_ < interval) return std::nullopt;
-    const bool any_closed = std::any_of(
-        delivery_.logs().begin(), delivery_.logs().end(),
-        [](const auto& log) { return log->window.is_closed() || log->window.needs_end(); });
-    if (any_closed) return command::OpenWindow{};
+    if (!big_window_ && now < open_at(now)) return std::nullopt;
+    if (has_closed_window()) return command::OpenWindow{};
     return std::nullopt;
+}
+
+bool RelayStep::has_closed_window() const {
+    return std::any_of(delivery_.logs().begin(), delivery_.logs().end(), [](const auto& log) {
+        return log->window.is_closed() || log->window.needs_end();
+    });
+}
+
+Instant RelayStep::open_at(Instant now) const {
+    const bool is_idle = now - active_at_ >= kIdleAfter;
+    return opened_at_ + (is_idle ? options_.idle_poll_interval : options_.poll_interval);
 }
 
 std::optional<Command> RelayStep::late_command() {
@@ -201,12 +214,11 @@ Command RelayStep::rest(Instant now) {
             wake = std::min(wake, gate_since_ + kGatePatience);
         }
         wake = std::min(wake, lease_.observe_at());
-        wake = std::min(wake,
-                        opened_at_ + (now - active_at_ < kIdleAfter ? options_.poll_interval
-                                                                    : options_.idle_poll_interval));
-        const bool moved = std::any_of(delivery_.logs().begin(), delivery_.logs().end(),
-                                       [](const auto& log) { return log->ledger.is_behind(); });
-        if (moved) wake = std::min(wake, stored_at_ + options_.store_interval);
+        // A relay without slots, or without room, has no window to open and so none to wake for.
+        const bool opens = has_closed_window() && has_room() && !lease_.is_stale(now);
+        if (opens) wake = std::min(wake, open_at(now));
+        // Not is_behind: empty windows alone are no reason to store, nor to wake.
+        if (has_to_store()) wake = std::min(wake, stored_at_ + options_.store_interval);
         if (!delivery_.held(1).empty()) wake = std::min(wake, looked_at_ + kLookInterval);
     }
     if (delivery_.has_ready() && send_at_ > now) wake = std::min(wake, send_at_);
@@ -363,14 +375,18 @@ void RelayStep::on_published(std::size_t count, Instant now) {
 void RelayStep::on_receipts(std::span<const Receipt> receipts, Instant now) {
     poll_due_ = false;
     polled_at_ = now;
+    // A refusal is an answer as good as an acceptance: were it waited for, events that will never be
+    // accepted would hold up all the others, longer each time.
+    const auto answers = [&] { return counters().accepted + counters().refused; };
     const std::uint64_t accepted = counters().accepted;
+    const std::uint64_t answered = answers();
     delivery_.receive(receipts);
-    if (counters().accepted > accepted) {
-        active_at_ = now;
+    if (counters().accepted > accepted) active_at_ = now;
+    const bool broke = delivery_.take_broke();
+    if (answers() > answered) {
         send_backoff_.reset();
         send_at_ = Instant{};
-    }
-    if (delivery_.take_broke() && counters().accepted == accepted) {
+    } else if (broke) {
         send_at_ = now + send_backoff_.next();
     }
 }

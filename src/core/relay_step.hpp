@@ -140,6 +140,9 @@ private:
     std::optional<Command> read_command();
     bool can_send(Instant now);
     bool has_room() const;
+    bool has_closed_window() const;
+    Instant open_at(Instant now) const;
+    bool has_to_store() const;
     bool store_is_due(Instant now) const;
     void forget();
 

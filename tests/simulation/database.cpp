@@ -44,6 +44,7 @@ void SimDatabase::complete(std::uint64_t xid, std::uint64_t high_xid) {
 }
 
 bool SimDatabase::lock(Tx tx, const std::string& key, std::function<void()> granted) {
+    SAGAZ_ASSERT(!sessions_[tx].over);
     KeyLock& lock = locks_[key];
     if (lock.holder && *lock.holder != tx) {
         lock.waiters.push_back({tx, std::move(granted)});

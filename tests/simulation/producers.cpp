@@ -83,7 +83,8 @@ Script Producers::produce(Random random) {
                 events.push_back(
                     database_.insert(tx, make_event(random, key, is_held), position));
             }
-            if (!is_lost && in_savepoint && random.chance(500)) {
+            if (is_lost) break;
+            if (in_savepoint && random.chance(500)) {
                 database_.rollback_to_savepoint(tx);
                 events.resize(before);
             }

@@ -22,7 +22,15 @@ struct StoreFaults {
     bool pooler{};        ///< The connection outlives a crash of the database, as through pgbouncer.
     bool writes_wait_for_disk{true};  ///< The relay's own statements commit synchronously.
     bool takes_xids{};    ///< `open_window` takes a transaction id to know the ceiling.
+    bool ignores_token{};  ///< A wrong store, to prove that the model needs the guard.
+    bool ignores_epoch{};  ///< The same for the owner's epoch.
 };
+
+/// What is left of the faults when all is healed.
+inline StoreFaults healed(const StoreFaults& faults) {
+    return {.pooler = faults.pooler, .ignores_token = faults.ignores_token,
+            .ignores_epoch = faults.ignores_epoch};
+}
 
 /// A row as a store returns it; the views are into `row`.
 Row view_of(const LogRow& row, bool held);
@@ -59,7 +67,7 @@ public:
     Backlog measure() override;
 
     /// No more faults.
-    void heal() { faults_ = StoreFaults{.pooler = faults_.pooler}; }
+    void heal() { faults_ = healed(faults_); }
 
 private:
     template <class Effect>

@@ -61,19 +61,26 @@ TEST(Simulation, KeepsEveryPromiseUnderEverySeed) {
     const std::uint64_t first = only.value_or(1);
     const std::uint64_t last = only ? first : number_from("SAGAZ_SEEDS").value_or(kSeeds);
     Tally sum;
-    std::uint64_t idle_turns = 0;
     for (std::uint64_t seed = first; seed <= last; ++seed) {
         const Result result = run_seed(seed);
         ASSERT_TRUE(result.violations.empty()) << report(seed, result);
         sum.add(result.tally);
-        if (idle_turns < result.idle_turns) fmt::print("idle {} {}\n", seed, result.idle_turns);
-        idle_turns = std::max(idle_turns, result.idle_turns);
     }
     fmt::print("{} seeds: {} events ({} rolled back, {} lost in {} crashes), {} arrived, {} of them "
                "by publishers, {} repeats, {} breaks, {} parked, {} take-overs, {} turns\n",
                last - first + 1, sum.events, sum.rolled_back, sum.lost_in_crashes, sum.crashes,
                sum.arrived, sum.sent_by_publishers, sum.repeats, sum.breaks, sum.parked,
                sum.takeovers, sum.turns);
+    if (only) return;
+    // A run that met nothing proves nothing.
+    EXPECT_GT(sum.rolled_back, 1'000U);
+    EXPECT_GT(sum.lost_in_crashes, 500U);
+    EXPECT_GT(sum.crashes, 100U);
+    EXPECT_GT(sum.sent_by_publishers, 500U);
+    EXPECT_GT(sum.repeats, 1'000U);
+    EXPECT_GT(sum.breaks, 500U);
+    EXPECT_GT(sum.parked, 500U);
+    EXPECT_GT(sum.takeovers, 2'000U);
 }
 
 TEST(Simulation, GivesTheSameTraceForTheSameSeed) {
@@ -85,6 +92,91 @@ TEST(Simulation, GivesTheSameTraceForTheSameSeed) {
         EXPECT_GT(one.trace_lines, 10U);
     }
     EXPECT_NE(run_seed(1).trace_hash, run_seed(2).trace_hash);
+}
+
+// ---- what the simulator found, by the plan that shows it
+
+TEST(Simulation, PassesEqualPositionsTogether) {
+    for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+        Plan plan = plan_of(seed);
+        plan.settings.slot_count = 1;
+        plan.business.copied = 40;
+        plan.options.store_interval = milliseconds{1};
+        plan.broker.capacity = 1;
+        plan.broker.delay_max = milliseconds{8};
+        const Result result = run(plan);
+        ASSERT_TRUE(result.violations.empty()) << report(seed, result);
+    }
+}
+
+TEST(Simulation, DoesNotSpinWithABatchOfOne) {
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+        Plan plan = plan_of(seed);
+        plan.options.batch_max = 1;
+        plan.business.async_commits = 1'000;
+        plan.wal_writer = seconds{10};
+        const Result result = run(plan);
+        ASSERT_TRUE(result.violations.empty()) << report(seed, result);
+    }
+}
+
+TEST(Simulation, RefusedEventsDoNotHoldUpOthers) {
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+        Plan plan = plan_of(seed);
+        plan.settings.on_refused = OnRefused::park_event;
+        plan.broker.refused_events = 400;
+        plan.options.retry_max = seconds{5};
+        const Result result = run(plan);
+        ASSERT_TRUE(result.violations.empty()) << report(seed, result);
+        EXPECT_GT(result.tally.parked, 0U) << seed;
+    }
+}
+
+TEST(Simulation, ParksManyEventsThroughASmallMemory) {
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+        Plan plan = plan_of(seed);
+        plan.settings.on_refused = OnRefused::park_key;
+        plan.broker.refused_keys = 900;
+        plan.options.batch_max = 1;
+        plan.options.store_interval = milliseconds{500};
+        const Result result = run(plan);
+        ASSERT_TRUE(result.violations.empty()) << report(seed, result);
+        EXPECT_GT(result.tally.parked, 0U) << seed;
+    }
+}
+
+// ---- the guards that live in the store: without one of them the simulator must find the harm
+
+namespace {
+
+template <class Change>
+std::string first_violation(Change change) {
+    for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
+        Plan plan = plan_of(seed);
+        change(plan);
+        const Result result = run(plan);
+        if (!result.violations.empty()) return result.violations.front();
+    }
+    return "";
+}
+
+}  // namespace
+
+TEST(Simulation, FindsAStoreThatDoesNotCheckTheIncarnation) {
+    EXPECT_NE(first_violation([](Plan& plan) {
+                  plan.store.ignores_token = plan.store.pooler = true;
+                  plan.crashes = 3;
+              }),
+              "");
+}
+
+TEST(Simulation, FindsAStoreThatDoesNotCheckTheEpoch) {
+    EXPECT_NE(first_violation([](Plan& plan) {
+                  plan.store.ignores_epoch = true;
+                  plan.relays = 3;
+                  plan.freezes = 6;
+              }),
+              "");
 }
 
 }  // namespace sagaz::simulation

@@ -13,6 +13,8 @@ const std::deque<std::string>* g_current_lines = nullptr;
 
 /// After the last heal the backlog must be gone within this time (invariant I20).
 constexpr Duration kDrainWithin = seconds{30};
+constexpr std::uint64_t kTurnsOfAPoll = 8;
+constexpr std::uint64_t kTurnsOfASecond = 200;
 constexpr Duration kDownMax = milliseconds{600};
 
 class World {
@@ -29,7 +31,11 @@ public:
         destination_.set_faults(plan.broker, random_.next());
         g_current_lines = &trace_.last_lines();
     }
-    ~World() { g_current_lines = nullptr; }
+    ~World() {
+        // While there is still a scheduler to hand their last messages to.
+        for (const auto& relay : relays_) relay->kill();
+        g_current_lines = nullptr;
+    }
     World(const World&) = delete;
     World& operator=(const World&) = delete;
 
@@ -60,8 +66,7 @@ private:
         const RelayProcess::Setup setup{{scheduler_, database_, history_, trace_},
                                         destination_,
                                         plan_.options,
-                                        healed_ ? StoreFaults{.pooler = plan_.store.pooler}
-                                                : plan_.store,
+                                        healed_ ? healed(plan_.store) : plan_.store,
                                         fmt::format("relay{}", ++relays_started_),
                                         random_.next()};
         auto relay = std::make_shared<RelayProcess>(setup);
@@ -171,9 +176,21 @@ private:
             if (!relay->error().empty()) history_.violation(relay->error());
         }
         history_.finish();
+        check_that_none_spins();
+    }
+
+    /// With nothing to do a relay polls at its interval: a few commands each time (I22).
+    void check_that_none_spins() {
         const std::uint64_t before = turns();
         run_while_clean(seconds{1});
-        idle_turns_ = turns() - before;
+        std::uint64_t living = 0;
+        for (const auto& relay : relays_) living += relay->is_over() ? 0 : 1;
+        const auto polls = static_cast<std::uint64_t>(seconds{1} / plan_.options.poll_interval);
+        idle_turns_ = living == 0 ? 0 : (turns() - before) / living;
+        if (idle_turns_ > kTurnsOfAPoll * polls + kTurnsOfASecond) {
+            history_.violation(fmt::format("a relay with nothing to do made {} turns in a second, "
+                                           "polling {} times", idle_turns_, polls));
+        }
     }
 
     std::uint64_t turns() const {

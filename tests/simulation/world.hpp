@@ -58,7 +58,7 @@ struct Result {
     std::uint64_t trace_lines{};
     std::vector<std::string> last_lines{};
     Tally tally{};
-    std::uint64_t idle_turns{};  ///< Of all relays in the second after the end, with nothing to do.
+    std::uint64_t idle_turns{};  ///< Of one relay in the second after the end, nothing to do.
 };
 
 /// Runs one plan to its end: a busy time with faults, then healing, then draining.
