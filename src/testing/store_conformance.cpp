@@ -100,6 +100,7 @@ void acts_only_within_its_incarnation(Case& c) {
         {"look_at", [&] { (void)store->look_at(std::vector<RowRef>{{0, 1, {}}}); }},
         {"release", [&] { store->release(reader.owned()); }},
         {"tidy", [&] { store->tidy(reader.owned()); }},
+        {"measure", [&] { (void)store->measure(); }},
     };
     for (const auto& [name, call] : calls) {
         EXPECT_EQ(code_of(call), "incarnation_changed") << name;
@@ -320,17 +321,35 @@ void starts_over_from_what_was_not_stored(Case& c) {
     EXPECT_EQ(payloads_of(second.read_window()), Words{"a"});
 }
 
-void stores_again_after_a_lost_answer(Case& c) {
+void parks_once_when_the_answer_was_lost(Case& c) {
     c.commit("a");
     const auto store = c.open();
     StoreReader reader(*store);
     const auto rows = reader.read_window();
     const std::vector<Parking> parked{
         {rows[0].slot, rows[0].position, rows[0].event_id, "refused", ""}};
-    const auto moves = reader.moves();
+    auto moves = reader.moves();
     EXPECT_EQ(store->store(moves, parked).size(), moves.size());
+    for (auto& move : moves) ++move.cursor.n;
     EXPECT_EQ(store->store(moves, parked).size(), moves.size());
     EXPECT_EQ(store->load(reader.owned()).stopped.size(), 1U);
+}
+
+// A statement that was given up may run late: it must not take the newest cursor's place.
+void keeps_the_newest_cursor_when_an_older_store_comes_late(Case& c) {
+    c.commit("a");
+    const auto store = c.open();
+    StoreReader reader(*store);
+    const auto late = reader.moves();
+    (void)reader.read_window();
+    auto moves = reader.moves();
+    for (auto& move : moves) ++move.cursor.n;
+    (void)store->store(moves, {});
+    (void)store->store(late, {});
+    for (const auto& [slot, cursor] : store->load(reader.owned()).cursors) {
+        EXPECT_EQ(cursor.n, moves[0].cursor.n) << slot;
+        EXPECT_EQ(cursor.done, moves[0].cursor.done) << slot;
+    }
 }
 
 void parks_with_the_cursor_and_stops_the_key(Case& c) {
@@ -397,7 +416,9 @@ constexpr Entry kEntries[] = {
     {"PassesWhatWasWrittenBeforeWhenForced", passes_what_was_written_before_when_forced},
     {"GoesOnFromTheStoredCursor", goes_on_from_the_stored_cursor},
     {"StartsOverFromWhatWasNotStored", starts_over_from_what_was_not_stored},
-    {"StoresAgainAfterALostAnswer", stores_again_after_a_lost_answer},
+    {"ParksOnceWhenTheAnswerWasLost", parks_once_when_the_answer_was_lost},
+    {"KeepsTheNewestCursorWhenAnOlderStoreComesLate",
+     keeps_the_newest_cursor_when_an_older_store_comes_late},
     {"ParksWithTheCursorAndStopsTheKey", parks_with_the_cursor_and_stops_the_key},
     {"TidiesCursorsAndKeepsTheNewest", tidies_cursors_and_keeps_the_newest},
 };

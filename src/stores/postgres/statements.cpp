@@ -200,7 +200,7 @@ CROSS JOIN LATERAL (
         WHERE o.slot = r.slot AND o.id > r.after AND o.id <= r.upto
           AND pg_visible_in_snapshot(o.xid, r.target)
           AND NOT pg_visible_in_snapshot(o.xid, r.done)
-        ORDER BY o.id FETCH FIRST $3::int8 ROWS WITH TIES) f)";
+        ORDER BY o.id FETCH FIRST ($3::int8) ROWS WITH TIES) f)";
 
 // As kRead; $9 slots and $10 transactions, in pairs. Merged by id, since two late transactions
 // may have touched one key.
@@ -218,9 +218,9 @@ CROSS JOIN LATERAL (
           AND (o.xid, o.id) <= (l.xid, r.upto)
           AND pg_visible_in_snapshot(o.xid, r.target)
           AND NOT pg_visible_in_snapshot(o.xid, r.done)
-        ORDER BY o.xid, o.id FETCH FIRST $3::int8 ROWS WITH TIES) m
+        ORDER BY o.xid, o.id FETCH FIRST ($3::int8) ROWS WITH TIES) m
     WHERE l.slot = r.slot
-    ORDER BY m.id FETCH FIRST $3::int8 ROWS WITH TIES) f)";
+    ORDER BY m.id FETCH FIRST ($3::int8) ROWS WITH TIES) f)";
 
 // $2 slots, $3 after, $4 upto: the next row of each slot, whoever may see it.
 constexpr std::string_view kNextPosition = R"(WITH guard
