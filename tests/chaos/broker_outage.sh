@@ -60,7 +60,7 @@ recovered=$(($(now_ms) - back))
 note "events again after" "$recovered ms"
 [ "${relay_pids[main]}" = "$relay" ] && relay_lives main || die "the relay ended, see its log"
 wait "$pgbench" || die "pgbench failed: $(tail -3 "$work/pgbench.log")"
-wait_for 120 "everything is delivered" is_drained
+wait_until_drained 120 main
 "$SAGAZ" status --store "$pg_url" --json >"$work/status.json"
 note "status afterwards" "$(field destination.state)"
 [ "$(field destination.state)" = up ] || die "status still says $(field destination.state)"

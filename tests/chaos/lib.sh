@@ -20,6 +20,7 @@ chaos_begin() {
     chaos_name=$1
     chaos_failed=1
     chaos_children=()
+    declare -gA end_signals=()
     work=$(mktemp -d "${TMPDIR:-/tmp}/sagaz-$chaos_name-XXXXXX")
     chmod 711 "$work"
     relay_cpu_ticks=0
@@ -73,7 +74,7 @@ end_child() {
     local pid=$1 tries=100
     is_child "$pid" || return 0
     kill -CONT "$pid" 2>/dev/null
-    kill -TERM "$pid" 2>/dev/null
+    kill "-${end_signals[$pid]:-TERM}" "$pid" 2>/dev/null
     while is_child "$pid" && [ $tries -gt 0 ]; do
         sleep 0.1
         tries=$((tries - 1))
@@ -144,6 +145,7 @@ pg_launch() {
     as_server "$pg_bin/postgres" -D "$work/pg/data" >>"$work/postgres.log" 2>&1 </dev/null &
     pg_pid=$!
     chaos_children+=("$pg_pid")
+    end_signals[$pg_pid]=INT  # TERM would wait for the clients
     wait_for 60 "PostgreSQL answers" \
         "$pg_bin/pg_isready" -q -h 127.0.0.1 -p "$pg_port" -U postgres
 }
@@ -282,6 +284,13 @@ slots_owned_by() { sql "SELECT count(*) FROM sagaz.slot WHERE owner = '$1'"; }
 all_slots_owned() { [ "$(owned_slots)" = "$(sql 'SELECT count(*) FROM sagaz.slot')" ]; }
 pending() { sql "SELECT pending_events FROM sagaz.backlog"; }
 is_drained() { [ "$(pending 2>/dev/null)" = 0 ]; }
+
+# wait_until_drained SECONDS RELAY: fails at once when that relay ends instead.
+wait_until_drained() {
+    drained_or_dead() { is_drained || ! relay_lives "$2"; }
+    wait_for "$1" "everything is delivered" drained_or_dead "$@"
+    relay_lives "$2" || die "relay $2 ended: $(tail -3 "$work/relay-$2.log" | tr '\n' ' ')"
+}
 
 # ------------------------------------------------------------------------ the bank and its truth
 

@@ -68,7 +68,7 @@ hasty_url=postgresql://hasty@127.0.0.1:$pg_port/bank
 relay_start main
 wait_for 30 "the relay owns every slot" all_slots_owned
 crash_rounds direct "$CRASHES" "$hasty_url"
-wait_for 120 "everything is delivered" is_drained
+wait_until_drained 120 main
 relay_stop main
 note "direct" "$CRASHES crashes, $(events_committed) events survived, $lost heard commits lost"
 judge
@@ -79,7 +79,7 @@ if [ "$POOLED_CRASHES" -gt 0 ]; then
     RELAY_STORE=$bouncer_url relay_start main
     wait_for 30 "the relay owns every slot" all_slots_owned
     crash_rounds pooled "$POOLED_CRASHES" "${bouncer_url/\/bank/\/hasty}"
-    wait_for 120 "everything is delivered" is_drained
+    wait_until_drained 120 main
     relay_stop main
     note "through pgbouncer" "$POOLED_CRASHES crashes, $(events_committed) events survived, \
 $((lost - lost_before)) heard commits lost"

@@ -87,11 +87,9 @@ bank_run "$pg_url" -c "$CLIENTS" -j 2 -t "$transactions" >"$work/pgbench.log" 2>
 pgbench=$!
 chaos_children+=("$pgbench")
 [ "$FAULTS" = 0 ] || run_faults "$pgbench"
-code=0
-wait "$pgbench" || code=$?
-[ "$code" = 0 ] || die "pgbench exited with $code: $(tail -3 "$work/pgbench.log")"
+wait "$pgbench" || die "pgbench failed: $(tail -3 "$work/pgbench.log")"
 produced=$(now_ms)
-wait_for $((120 + EVENTS / 2000)) "everything is delivered" is_drained
+wait_until_drained $((120 + EVENTS / 2000)) main
 drained=$(now_ms)
 relay_stop main
 
