@@ -2,8 +2,10 @@
 
 #include <librdkafka/rdkafka.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <stdexcept>
 #include <utility>
@@ -34,6 +36,7 @@ public:
             {"enable.auto.commit", "false"},
             {"auto.offset.reset", "error"},
             {"check.crcs", "true"},
+            {"fetch.wait.max.ms", "50"},
         };
         for (const auto& [name, value] : settings) {
             if (rd_kafka_conf_set(conf, name, value, text, sizeof text) != RD_KAFKA_CONF_OK) {
@@ -57,31 +60,43 @@ public:
         return count;
     }
 
-    // One partition from its start to where it ends now.
-    void read(const std::string& topic, std::int32_t partition, std::vector<Message>& into) {
-        std::int64_t low = 0;
-        std::int64_t high = 0;
-        must(rd_kafka_query_watermark_offsets(client_.get(), topic.c_str(), partition, &low, &high,
-                                              kTimeoutMs),
-             "offsets");
-        if (low >= high) return;
-        rd_kafka_topic_partition_list_t* assignment = rd_kafka_topic_partition_list_new(1);
-        rd_kafka_topic_partition_list_add(assignment, topic.c_str(), partition)->offset = low;
+    // Every partition from its start to where it ends now.
+    std::vector<Message> read(const std::string& topic) {
+        const int count = partitions(topic);
+        std::vector<std::vector<Message>> read(static_cast<std::size_t>(count));
+        std::vector<std::int64_t> ends(read.size());
+        std::size_t open = 0;
+        rd_kafka_topic_partition_list_t* assignment = rd_kafka_topic_partition_list_new(count);
+        for (std::int32_t p = 0; p < count; ++p) {
+            std::int64_t low = 0;
+            std::int64_t& high = ends[static_cast<std::size_t>(p)];
+            must(rd_kafka_query_watermark_offsets(client_.get(), topic.c_str(), p, &low, &high,
+                                                  kTimeoutMs),
+                 "offsets");
+            if (low >= high) continue;
+            ++open;
+            rd_kafka_topic_partition_list_add(assignment, topic.c_str(), p)->offset = low;
+        }
         const auto assigned = rd_kafka_assign(client_.get(), assignment);
         rd_kafka_topic_partition_list_destroy(assignment);
         must(assigned, "assign");
         const auto end = std::chrono::steady_clock::now() + kPatience;
-        for (std::int64_t next = low; next < high;) {
+        while (open > 0) {
             rd_kafka_message_t* message = rd_kafka_consumer_poll(client_.get(), 200);
             if (std::chrono::steady_clock::now() > end) fail("no end of " + topic);
             if (message == nullptr) continue;
             if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-                next = message->offset + 1;
-                into.push_back(to_message(topic, *message));
+                const auto p = static_cast<std::size_t>(message->partition);
+                if (message->offset < ends[p]) read[p].push_back(to_message(topic, *message));
+                if (message->offset + 1 == ends[p]) --open;
             }
             rd_kafka_message_destroy(message);
         }
-        must(rd_kafka_assign(client_.get(), nullptr), "unassign");
+        std::vector<Message> all;
+        for (auto& of_partition : read) {
+            std::move(of_partition.begin(), of_partition.end(), std::back_inserter(all));
+        }
+        return all;
     }
 
 private:
@@ -127,11 +142,7 @@ private:
 }  // namespace
 
 std::vector<Message> read_topic(const std::string& bootstrap, const std::string& topic) {
-    Consumer consumer{bootstrap};
-    std::vector<Message> messages;
-    const int partitions = consumer.partitions(topic);
-    for (std::int32_t p = 0; p < partitions; ++p) consumer.read(topic, p, messages);
-    return messages;
+    return Consumer{bootstrap}.read(topic);
 }
 
 }  // namespace sagaz::tests

@@ -27,6 +27,8 @@ public:
     std::string create_topic(int partitions = 4,
                              const std::map<std::string, std::string>& config = {});
     void delete_topic(const std::string& topic);
+    /// Nobody may write to `topic` from now on; without `describe`, nor see that it exists.
+    void deny_writing(const std::string& topic, bool describe);
 
     void kill();      ///< -9
     void freeze();    ///< SIGSTOP

@@ -345,7 +345,7 @@ void KafkaBroker::look_after_health(Clock::time_point now, Clock::time_point end
         case Probe::Answer::reached:
             unreachable_.clear();
             alarm_ = false;
-            stalled_ = stalled ? probe.leaderless : std::string{};
+            stalled_ = stalled ? probe.trouble : std::string{};
             break;
         case Probe::Answer::unreachable: unreachable_ = unreachable_text(); break;
         case Probe::Answer::silent:

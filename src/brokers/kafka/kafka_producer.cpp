@@ -62,13 +62,18 @@ rd_kafka_headers_t* make_headers(std::span<const HeaderView> headers) {
     return made;
 }
 
-std::string leaderless_partition(const rd_kafka_metadata_t& metadata) {
+// The first thing that is wrong with one of our topics, in words.
+std::string trouble_of(const rd_kafka_metadata_t& metadata) {
     for (int t = 0; t < metadata.topic_cnt; ++t) {
         const rd_kafka_metadata_topic_t& topic = metadata.topics[t];
+        const std::string name = "topic '" + std::string{topic.topic} + "'";
         for (int p = 0; p < topic.partition_cnt; ++p) {
             if (topic.partitions[p].leader != -1) continue;
-            return "partition " + std::to_string(topic.partitions[p].id) + " of topic '" +
-                   topic.topic + "' has no leader";
+            return "partition " + std::to_string(topic.partitions[p].id) + " of " + name +
+                   " has no leader";
+        }
+        if (topic.err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            return name + ": " + rd_kafka_err2str(topic.err);
         }
     }
     return {};
@@ -152,7 +157,7 @@ Probe Producer::probe(Milliseconds wait) {
     Probe probe;
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
         probe.answer = Probe::Answer::reached;
-        probe.leaderless = leaderless_partition(*metadata);
+        probe.trouble = trouble_of(*metadata);
         rd_kafka_metadata_destroy(metadata);
     } else if (error == RD_KAFKA_RESP_ERR__TRANSPORT) {
         probe.answer = Probe::Answer::unreachable;

@@ -39,7 +39,7 @@ public:
 /// What the cluster says of itself.
 struct Probe {
     enum class Answer { reached, unreachable, silent } answer{Answer::silent};
-    std::string leaderless{};  ///< The first partition without a leader, in words.
+    std::string trouble{};  ///< A partition without a leader, a topic in error; in words.
 };
 
 /// One librdkafka producer and its topic handles. Lives until the first thing goes wrong; the
