@@ -15,6 +15,8 @@ VERB = re.compile(r"\./do ([a-z]+)")
 EXPLAINED = (
     ("error code", re.compile(r'(?:ErrorKind::\w+,\s*|\brefuse\(\s*)"([a-z]\w*)"'),
      "docs/reference/errors.md"),
+    ("error code", re.compile(r'Meaning\{"[^"]*",\s*\w+,\s*"([a-z]\w*)"'),
+     "docs/reference/errors.md"),
     ("key", re.compile(r'KeyInfo\{"([a-z.\_]+)"'), "docs/reference/configuration.md"),
     ("metric", re.compile(r'MetricInfo\{"(\w+)"'), "docs/reference/metrics.md"),
 )

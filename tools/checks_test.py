@@ -219,6 +219,7 @@ class Docs(Tree):
         self.write("src/a.cpp", 'throw Error(ErrorKind::fatal, "schema_missing", "");\n')
         self.assertEqual(self.found(), "")
         for words, text in (("error code table_gone", 'Error(ErrorKind::fatal, "table_gone", "")'),
+                            ("error code disk_full", 'Meaning{"53100", unavailable, "disk_full"}'),
                             ("error code usage", 'refuse("usage", "")'),
                             ("key relay.speed", 'KeyInfo{"relay.speed", text}'),
                             ("metric outbox_mood", 'MetricInfo{"outbox_mood", gauge}')):
