@@ -1,8 +1,8 @@
 """Checks documents and tree against each other.
 
-What documents name is there: tests, files behind links, verbs of ./do. What others hold on to
-(error codes, configuration keys, metrics) stands in its document. Each guarantee of README.md names
-a test that holds it.
+What documents name is there: tests, files behind links, verbs of ./do. What others hold on to stands
+in its document: configuration keys, metrics (and error codes, by a test of the app). Each guarantee
+of README.md names a test that holds it.
 """
 
 import re
@@ -13,8 +13,6 @@ LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 VERB = re.compile(r"\./do ([a-z]+)")
 # Names in our sources, and the document that explains each.
 EXPLAINED = (
-    ("error code", re.compile(r'(?:ErrorKind::\w+,\s*|\brefuse\(\s*)"([a-z]\w*)"'),
-     "docs/reference/errors.md"),
     ("key", re.compile(r'KeyInfo\{"([a-z.\_]+)"'), "docs/reference/configuration.md"),
     ("metric", re.compile(r'MetricInfo\{"(\w+)"'), "docs/reference/metrics.md"),
 )
