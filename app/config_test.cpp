@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <set>
 
 namespace sagaz::app {
@@ -182,6 +183,15 @@ TEST(Config, GivesEveryKeyAVariableOfItsOwn) {
     std::set<std::string> names;
     for (const auto& key : config_keys()) {
         EXPECT_TRUE(names.insert(variable_of(key.key)).second) << key.key;
+    }
+}
+
+TEST(Config, IsDocumentedKeyByKey) {
+    std::ifstream file{SAGAZ_SOURCE_DIR "/docs/reference/configuration.md"};
+    const std::string page{std::istreambuf_iterator<char>{file}, {}};
+    for (const auto& key : config_keys()) {
+        const auto fallback = key.fallback.empty() ? std::string{} : "`" + std::string{key.fallback} + "`";
+        EXPECT_NE(page.find("| `" + std::string{key.key} + "` | " + fallback + " |"), std::string::npos) << key.key;
     }
 }
 

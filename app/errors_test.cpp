@@ -4,7 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <regex>
 #include <sstream>
 
 namespace sagaz::app {
@@ -60,6 +63,28 @@ TEST(ErrorCodes, AreSortedOnceEachAndInTheReference) {
         const auto row = "| `" + std::string{info.code} + "` | " + std::to_string(info.exit) + " |";
         EXPECT_NE(page.str().find(row), std::string::npos) << "no row in errors.md: " << row;
     }
+}
+
+TEST(ErrorCodes, HoldEveryCodeThatTheSourcesThrow) {
+    const std::regex thrown{
+        R"re((?:\b(?:invalid|conflict|unavailable|in_doubt|fatal),\s*|refuse(?:_at)?\((?:mark, )?)"([a-z_]+)")re"};
+    std::size_t found = 0;
+    for (const auto* const folder : {"/src", "/app"}) {
+        for (const auto& entry : std::filesystem::recursive_directory_iterator(SAGAZ_SOURCE_DIR + std::string{folder})) {
+            const auto name = entry.path().filename().string();
+            if (!name.ends_with(".cpp") || name.find("test.cpp") != std::string::npos ||
+                entry.path().string().find("/testing/") != std::string::npos) {
+                continue;
+            }
+            std::ifstream file{entry.path()};
+            const std::string text{std::istreambuf_iterator<char>{file}, {}};
+            for (std::sregex_iterator match{text.begin(), text.end(), thrown}, end; match != end; ++match) {
+                ++found;
+                EXPECT_FALSE(info_of((*match)[1].str()).what.empty()) << (*match)[1] << " in " << name;
+            }
+        }
+    }
+    EXPECT_GT(found, 100U) << "the search itself must work";
 }
 
 TEST(Console, DrawsNoProgressWhereNobodyLooks) {

@@ -68,12 +68,10 @@ public:
 
     bool parse_error(std::size_t position, const std::string& /*token*/,
                      const nlohmann::detail::exception& error) override {
-        const std::string text = error.what();  // its tail may quote the payload
-        const auto end = text.find("; last read");
-        refuse_line("not JSON at byte " + std::to_string(position) + ": " +
-                        text.substr(0, end).substr(text.find("syntax error") == std::string::npos
-                                                       ? 0
-                                                       : text.find("syntax error")),
+        // Only the position and the kind of trouble: the parser's own text quotes what it read.
+        const bool range = dynamic_cast<const json::out_of_range*>(&error) != nullptr;
+        refuse_line("not JSON at byte " + std::to_string(position) +
+                        (range ? ": a number is out of range" : ""),
                     "write one JSON object a line");
     }
 
