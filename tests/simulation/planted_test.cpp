@@ -1,7 +1,6 @@
 // Built once for each planted bug, with SAGAZ_PLANT: a simulator that misses one is red.
-#include "world.hpp"
-
 #include "core/plant.hpp"
+#include "world.hpp"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
