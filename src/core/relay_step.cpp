@@ -375,8 +375,8 @@ void RelayStep::on_published(std::size_t count, Instant now) {
 void RelayStep::on_receipts(std::span<const Receipt> receipts, Instant now) {
     poll_due_ = false;
     polled_at_ = now;
-    // A refusal is an answer as good as an acceptance: were it waited for, events that will never be
-    // accepted would hold up all the others, longer each time.
+    // A refusal is an answer as good as an acceptance: were it waited for, events that will never
+    // be accepted would hold up all the others, longer each time.
     const auto answers = [&] { return counters().accepted + counters().refused; };
     const std::uint64_t accepted = counters().accepted;
     const std::uint64_t answered = answers();

@@ -142,8 +142,8 @@ void SimDatabase::release_locks(Tx tx) {
         KeyLock& lock = locks_[key];
         lock.holder.reset();
         if (lock.waiters.empty()) continue;
-        const auto next = lock.waiters.begin() +
-                          static_cast<std::ptrdiff_t>(random_.below(lock.waiters.size()));
+        const auto next =
+            lock.waiters.begin() + static_cast<std::ptrdiff_t>(random_.below(lock.waiters.size()));
         Waiter waiter = std::move(*next);
         lock.waiters.erase(next);
         lock.holder = waiter.tx;
@@ -186,7 +186,8 @@ std::uint64_t SimDatabase::burn_xid() {
 std::optional<EventIndex> SimDatabase::find_live(std::int16_t slot, std::int64_t position,
                                                  const Id& id) const {
     const Live& rows = live(slot);
-    for (auto at = rows.lower_bound({position, 0}); at != rows.end() && at->first == position; ++at) {
+    for (auto at = rows.lower_bound({position, 0}); at != rows.end() && at->first == position;
+         ++at) {
         if (rows_[at->second].event_id == id) return at->second;
     }
     return std::nullopt;
@@ -199,8 +200,8 @@ std::optional<EventIndex> SimDatabase::find_event(const Id& id) const {
 }
 
 std::int16_t SimDatabase::slot_of(const std::optional<std::string>& key, const Id& event_id) const {
-    const std::uint64_t hash = key ? Random::mix(hash_bytes(*key))
-                                   : std::to_integer<std::uint64_t>(event_id.bytes[15]);
+    const std::uint64_t hash =
+        key ? Random::mix(hash_bytes(*key)) : std::to_integer<std::uint64_t>(event_id.bytes[15]);
     return static_cast<std::int16_t>(hash % static_cast<std::uint64_t>(settings_.slot_count));
 }
 

@@ -14,8 +14,8 @@
 #include <vector>
 
 /// A small PostgreSQL, as a log sees it: what is true of the real one and matters to a relay, and
-/// nothing else. Held to the real one by database_test.cpp, whose expectations were taken from
-/// PostgreSQL's own rules (procarray.c, sequence.c, xlog.c) and tried on version 15:
+/// nothing else. Its rules are those of procarray.c, sequence.c and xlog.c; model_pgtest.cpp runs
+/// the same script on it and on a real server:
 ///
 /// - A transaction takes its id at its first write. `next_xid` grows for subtransactions too,
 ///   which snapshots of `pg_current_snapshot()` do not list.
@@ -124,7 +124,8 @@ public:
     /// Visible rows of a slot in (after, upto], by position.
     using Live = std::set<std::pair<std::int64_t, EventIndex>>;
     const Live& live(std::int16_t slot) const { return live_[static_cast<std::size_t>(slot)]; }
-    std::optional<EventIndex> find_live(std::int16_t slot, std::int64_t position, const Id& id) const;
+    std::optional<EventIndex> find_live(std::int16_t slot, std::int64_t position,
+                                        const Id& id) const;
     std::optional<EventIndex> find_event(const Id& id) const;
     std::int16_t slot_of(const std::optional<std::string>& key, const Id& event_id) const;
     const Cursor& newest_cursor(std::int16_t slot) const;
@@ -134,7 +135,7 @@ public:
     // ---- what a statement can do
     /// One statement, its transaction with it: changes the tables, and the WAL will repeat it.
     void write(const std::function<void(Tables&)>& change);
-    void remove(EventIndex event);   ///< One DELETE, committed at once.
+    void remove(EventIndex event);  ///< One DELETE, committed at once.
     void release_hold(EventIndex event);
     void make_token(const Id& token) { token_ = token; }
     void flush(Lsn upto);

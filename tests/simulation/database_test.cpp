@@ -1,5 +1,5 @@
-// Is the model true? What is expected here is what PostgreSQL does; tests/integration holds the
-// real one to the same scripts where it can.
+// Is the model true? What is expected here is what PostgreSQL does; model_pgtest.cpp runs the
+// scripts that matter most on a real one beside it.
 #include "database.hpp"
 
 #include <gtest/gtest.h>
@@ -192,8 +192,8 @@ TEST_F(Database, CoversWhatACursorCounts) {
     LogRow row;
     row.xid = 12;
     row.position = 5;
-    Cursor cursor{.done = Snapshot::parse("10:11:10"), .target = Snapshot::parse("10:20:14"),
-                  .position = 4};
+    Cursor cursor{
+        .done = Snapshot::parse("10:11:10"), .target = Snapshot::parse("10:20:14"), .position = 4};
     EXPECT_FALSE(covers(cursor, row));
     cursor.position = 5;
     EXPECT_TRUE(covers(cursor, row));

@@ -79,7 +79,8 @@ void History::on_arrived(EventIndex event, std::uint64_t bytes, const std::strin
 }
 
 void History::check_order(const LogRow& row) {
-    const auto [at, is_first] = newest_arrived_.try_emplace({std::string(topic_of(row)), *row.key}, row.index);
+    const auto [at, is_first] =
+        newest_arrived_.try_emplace({std::string(topic_of(row)), *row.key}, row.index);
     if (!is_first) {
         if (row.index < at->second) {
             violation("arrived after a later event of its key: " + name(row) + ", after " +
@@ -93,20 +94,18 @@ void History::check_order(const LogRow& row) {
 }
 
 bool History::is_behind_a_refused_one(const LogRow& row) const {
-    return std::any_of(database_.rows().begin(),
-                       database_.rows().begin() + static_cast<std::ptrdiff_t>(row.index),
-                       [&](const LogRow& other) {
-                           return other.fate == Fate::committed && same_lane(other, row) &&
-                                  is_refused_(other);
-                       });
+    return std::any_of(
+        database_.rows().begin(), database_.rows().begin() + static_cast<std::ptrdiff_t>(row.index),
+        [&](const LogRow& other) {
+            return other.fate == Fate::committed && same_lane(other, row) && is_refused_(other);
+        });
 }
 
 void History::on_accepted(EventIndex event) { seen(event).accepted = true; }
 
 void History::check_parking(const LogRow& row, const ParkedEvent& parked) {
     if (parked.reason.empty()) violation("parked without a reason: " + name(row));
-    const bool by_key =
-        row.key && database_.settings().on_refused == OnRefused::park_key;
+    const bool by_key = row.key && database_.settings().on_refused == OnRefused::park_key;
     if (!is_refused_(row) && !(by_key && is_behind_a_refused_one(row))) {
         violation("parked though nothing refused it (" + parked.reason + "): " + name(row));
     }

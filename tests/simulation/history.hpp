@@ -12,7 +12,8 @@
 namespace sagaz::simulation {
 
 /// What the destination and the cursors were told, checked against the truth in the database while
-/// it happens and once more at the end. The promises, by their numbers in design section 3 (5 is its section 5):
+/// it happens and once more at the end. The promises, by their numbers in design section 3 (5 is
+/// its section 5):
 ///
 /// 1. Nothing is lost: every event of a surviving transaction arrived or is parked with a reason,
 ///    and no stored cursor ever counts one that the broker has not accepted.

@@ -91,8 +91,7 @@ Plan plan_of(std::uint64_t seed) {
     plan.seed = seed;
     plan.settings.slot_count = one_of<std::int16_t>(random, {1, 2, 4, 16});
     plan.settings.source = "/sagaz/simulated";
-    plan.settings.on_refused =
-        random.chance(500) ? OnRefused::park_key : OnRefused::park_event;
+    plan.settings.on_refused = random.chance(500) ? OnRefused::park_key : OnRefused::park_event;
     plan_options(random, plan.options);
     plan_business(random, plan.business);
     plan_store(random, plan.store);

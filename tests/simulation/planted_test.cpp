@@ -1,7 +1,7 @@
-// Built once for each planted bug, with SAGAZ_PLANT: a simulator that misses one is red.
-#include "world.hpp"
-
+// Built once for each planted bug, with SAGAZ_PLANT and a name for the test: a simulator that
+// misses one is red.
 #include "core/plant.hpp"
+#include "world.hpp"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@ namespace sagaz::simulation {
 
 constexpr std::uint64_t kSeeds = 1'000;
 
-TEST(Planted, BugIsFoundWithinAThousandSeeds) {
+TEST(SAGAZ_PLANT_NAME, IsFoundWithinAThousandSeeds) {
     static_assert(core::kPlant != core::Plant::none);
     for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
         const Result result = run(plan_of(seed));

@@ -40,8 +40,8 @@ std::vector<std::optional<std::string>> Producers::pick_keys(Random& random) con
         if (random.chance(business_.null_keys)) {
             keys.emplace_back(std::nullopt);
         } else if (random.chance(600)) {
-            keys.push_back(fmt::format(
-                "hot{}", random.below(static_cast<std::uint64_t>(business_.hot_keys))));
+            keys.push_back(
+                fmt::format("hot{}", random.below(static_cast<std::uint64_t>(business_.hot_keys))));
         } else {
             keys.push_back(fmt::format(
                 "cold{}", random.below(static_cast<std::uint64_t>(business_.cold_keys))));
@@ -80,8 +80,7 @@ Script Producers::produce(Random random) {
                 if (random.chance(300)) co_await Sleep{scheduler_, upto(random, kMoment)};
                 is_lost = generation != database_.generation();
                 if (is_lost) break;
-                events.push_back(
-                    database_.insert(tx, make_event(random, key, is_held), position));
+                events.push_back(database_.insert(tx, make_event(random, key, is_held), position));
             }
             if (is_lost) break;
             if (in_savepoint && random.chance(500)) {

@@ -12,21 +12,21 @@ namespace sagaz::simulation {
 /// The business: how many transactions, of what shape. Chances in parts of a thousand.
 struct Business {
     int producers{3};
-    int transactions{15};        ///< Of each producer.
+    int transactions{15};  ///< Of each producer.
     int hot_keys{2};
     int cold_keys{40};
-    int null_keys{100};          ///< Events without a key.
-    int early_xids{300};         ///< Transactions that write something before they lock a key.
+    int null_keys{100};   ///< Events without a key.
+    int early_xids{300};  ///< Transactions that write something before they lock a key.
     int long_transactions{100};
     Duration long_max{seconds{1}};
     Duration pause_max{milliseconds{40}};  ///< Between transactions.
     int savepoints{200};
     int rollbacks{80};
     int async_commits{300};
-    int held{};                  ///< Transactions whose events an optimistic publisher sends.
+    int held{};  ///< Transactions whose events an optimistic publisher sends.
     Duration hold{milliseconds{300}};
     Duration send_timeout{milliseconds{100}};
-    int copied{};                ///< Rows that a logical copy left, with equal positions.
+    int copied{};  ///< Rows that a logical copy left, with equal positions.
 };
 
 /// Producers over a few hot keys and many cold ones. Each event is appended under the row lock of
@@ -35,8 +35,11 @@ class Producers {
 public:
     Producers(Scheduler& scheduler, SimDatabase& database, Destination& destination,
               const Business& business, std::uint64_t seed)
-        : scheduler_(scheduler), database_(database), destination_(destination),
-          business_(business), random_(seed) {}
+        : scheduler_(scheduler),
+          database_(database),
+          destination_(destination),
+          business_(business),
+          random_(seed) {}
 
     void start();
     bool are_done() const { return running_ == 0; }
@@ -50,8 +53,8 @@ private:
     Confirmed confirm(const LogRow& row) const;
 
     Duration upto(Random& random, Duration max) const {
-        return Duration{static_cast<Duration::rep>(
-            random.below(static_cast<std::uint64_t>(max.count()) + 1))};
+        return Duration{
+            static_cast<Duration::rep>(random.below(static_cast<std::uint64_t>(max.count()) + 1))};
     }
     NewEvent make_event(Random& random, const std::optional<std::string>& key, bool held);
     std::vector<std::optional<std::string>> pick_keys(Random& random) const;

@@ -8,7 +8,8 @@
 namespace sagaz::simulation {
 
 /// The simulator's only source of chance: splitmix64 (Steele, Lea, Flood: "Fast splittable
-/// pseudorandom number generators", 2014). No std distribution, so a seed means the same everywhere.
+/// pseudorandom number generators", 2014). No std distribution, so a seed means the same
+/// everywhere.
 class Random {
 public:
     explicit Random(std::uint64_t seed) : state_(seed) {}
@@ -53,8 +54,7 @@ private:
 };
 
 /// FNV-1a, to compare bytes and traces.
-inline std::uint64_t hash_bytes(std::string_view bytes,
-                                std::uint64_t hash = 0xcbf29ce484222325U) {
+inline std::uint64_t hash_bytes(std::string_view bytes, std::uint64_t hash = 0xcbf29ce484222325U) {
     for (const char c : bytes) {
         hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
     }

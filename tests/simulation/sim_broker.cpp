@@ -152,17 +152,15 @@ struct SimBroker::Client : std::enable_shared_from_this<SimBroker::Client> {
         if (random.chance(faults.lost_acknowledgements)) {
             return settle_all(flight.token, Receipt::State::unknown);
         }
-        destination.scheduler().after(delay(),
-                                      [self = shared_from_this(), token = flight.token] {
-                                          self->acknowledge(token);
-                                      });
+        destination.scheduler().after(delay(), [self = shared_from_this(), token = flight.token] {
+            self->acknowledge(token);
+        });
     }
 
     void acknowledge(std::uint64_t token) {
         if (closed) return;
-        const auto at = std::find_if(flights.begin(), flights.end(), [&](const Flight& flight) {
-            return flight.token == token;
-        });
+        const auto at = std::find_if(flights.begin(), flights.end(),
+                                     [&](const Flight& flight) { return flight.token == token; });
         if (at == flights.end()) return;  // settled by a break, or with a later one of its lane
         const std::string lane = at->lane;
         std::erase_if(flights, [&](const Flight& flight) {
@@ -194,7 +192,8 @@ struct SimBroker::Client : std::enable_shared_from_this<SimBroker::Client> {
             if (receipt.state != Receipt::State::accepted) stopped.insert(flight.lane);
             ready.push_back({std::move(receipt), flight.event});
         }
-        destination.trace().line(who, fmt::format(R"("what":"break","messages":{})", flights.size()));
+        destination.trace().line(who,
+                                 fmt::format(R"("what":"break","messages":{})", flights.size()));
         destination.note_break();
         flights.clear();
         settled_a_break = true;
@@ -220,8 +219,7 @@ struct SimBroker::Client : std::enable_shared_from_this<SimBroker::Client> {
             when += delay() * static_cast<Duration::rep>(1 + random.below(50));
             destination.scheduler().at(when, [flight, stopped, self = shared_from_this()] {
                 Destination& to = self->destination;
-                const bool is_lost = to.is_down() ||
-                                     to.is_refused(to.database().row(flight.event));
+                const bool is_lost = to.is_down() || to.is_refused(to.database().row(flight.event));
                 if (is_lost) stopped->insert(flight.lane);
                 if (stopped->contains(flight.lane)) return;
                 to.arrive(flight.event, flight.bytes, self->who + "(dead)");
@@ -259,7 +257,8 @@ std::size_t SimBroker::publish(std::span<const Envelope> envelopes) {
         }
     }
     if (count > 0) {
-        destination.trace().line(client.who, fmt::format(R"("what":"publish","messages":{})", count));
+        destination.trace().line(client.who,
+                                 fmt::format(R"("what":"publish","messages":{})", count));
     }
     if (!client.flights.empty()) client.start_pumping();
     return count;

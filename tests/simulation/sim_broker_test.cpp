@@ -29,8 +29,11 @@ protected:
         for (const std::string& id : ids) headers.push_back({"ce_id", id});
         for (std::size_t n = 0; n < count; ++n) {
             const LogRow& row = database_.row(events_[from + n]);
-            envelopes.push_back({.token = token_ + n, .topic = row.topic, .key = *row.key,
-                                 .headers = {&headers[n], 1}, .payload = row.payload});
+            envelopes.push_back({.token = token_ + n,
+                                 .topic = row.topic,
+                                 .key = *row.key,
+                                 .headers = {&headers[n], 1},
+                                 .payload = row.payload});
         }
         const std::size_t taken = broker.publish(envelopes);
         token_ += taken;

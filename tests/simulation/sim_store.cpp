@@ -157,8 +157,8 @@ std::vector<OwnedSlot> SimStore::acquire(std::span<const SlotView> slots) {
         });
         commit();
         for (const OwnedSlot& one : taken) {
-            world_.trace.line(who_, fmt::format(R"("what":"took","slot":{},"epoch":{})", one.slot,
-                                                one.epoch));
+            world_.trace.line(
+                who_, fmt::format(R"("what":"took","slot":{},"epoch":{})", one.slot, one.epoch));
         }
         return taken;
     });
@@ -213,9 +213,9 @@ std::vector<LateTransaction> SimStore::find_late(std::span<const LateQuery> quer
             for (auto at = rows.lower_bound({query.after + 1, 0});
                  at != rows.end() && at->first <= query.upto; ++at) {
                 const std::uint64_t xid = world_.database.row(at->second).xid;
-                const bool is_listed = std::find(query.transactions.begin(),
-                                                 query.transactions.end(),
-                                                 xid) != query.transactions.end();
+                const bool is_listed =
+                    std::find(query.transactions.begin(), query.transactions.end(), xid) !=
+                    query.transactions.end();
                 if (is_listed || (xid >= query.range_min && xid < query.range_end)) {
                     late.insert(xid);
                 }
@@ -307,21 +307,25 @@ std::vector<std::int16_t> SimStore::store(std::span<const CursorMove> moves,
             std::vector<ParkedEvent> of_slot;
             for (const Parking& parking : parked) {
                 if (parking.slot != move.slot) continue;
-                const auto event = world_.database.find_live(parking.slot, parking.position,
-                                                             parking.event_id);
+                const auto event =
+                    world_.database.find_live(parking.slot, parking.position, parking.event_id);
                 if (!event || world_.database.is_parked(*event)) continue;
                 of_slot.push_back({*event, parking.slot, parking.reason});
             }
             world_.history.on_cursor(move.slot, move.cursor, of_slot);
             taken_off.insert(taken_off.end(), of_slot.begin(), of_slot.end());
             if (move.cursor.n <= world_.database.newest_cursor(move.slot).n) {
-                world_.history.violation(fmt::format("a cursor of slot {} is numbered {}, not above "
-                                                     "the newest", move.slot, move.cursor.n));
+                world_.history.violation(
+                    fmt::format("a cursor of slot {} is numbered {}, not above "
+                                "the newest",
+                                move.slot, move.cursor.n));
             }
             world_.trace.line(
-                who_, fmt::format(R"("store":{},"n":{},"done":"{}","target":"{}","position":{},"parked":{})",
-                                  move.slot, move.cursor.n, move.cursor.done.text(),
-                                  move.cursor.target.text(), move.cursor.position, of_slot.size()));
+                who_,
+                fmt::format(
+                    R"("store":{},"n":{},"done":"{}","target":"{}","position":{},"parked":{})",
+                    move.slot, move.cursor.n, move.cursor.done.text(), move.cursor.target.text(),
+                    move.cursor.position, of_slot.size()));
         }
         if (kept.empty()) return owned;
         world_.database.write([kept, taken_off](Tables& tables) {

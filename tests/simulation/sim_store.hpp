@@ -14,21 +14,22 @@ namespace sagaz::simulation {
 
 /// What goes wrong between a relay and its database; in parts of a thousand calls.
 struct StoreFaults {
-    int fails_before{};   ///< The connection is lost before the statement took effect.
-    int fails_after{};    ///< It took effect; the answer is lost.
-    int slow{};           ///< Time passes before and after the statement, others act meanwhile.
+    int fails_before{};  ///< The connection is lost before the statement took effect.
+    int fails_after{};   ///< It took effect; the answer is lost.
+    int slow{};          ///< Time passes before and after the statement, others act meanwhile.
     Duration slow_max{milliseconds{300}};
-    int short_reads{};    ///< Reads that return less than they might.
-    bool pooler{};        ///< The connection outlives a crash of the database, as through pgbouncer.
+    int short_reads{};  ///< Reads that return less than they might.
+    bool pooler{};      ///< The connection outlives a crash of the database, as through pgbouncer.
     bool writes_wait_for_disk{true};  ///< The relay's own statements commit synchronously.
-    bool takes_xids{};    ///< `open_window` takes a transaction id to know the ceiling.
-    bool ignores_token{};  ///< A wrong store, to prove that the model needs the guard.
-    bool ignores_epoch{};  ///< The same for the owner's epoch.
+    bool takes_xids{};                ///< `open_window` takes a transaction id to know the ceiling.
+    bool ignores_token{};             ///< A wrong store, to prove that the model needs the guard.
+    bool ignores_epoch{};             ///< The same for the owner's epoch.
 };
 
 /// What is left of the faults when all is healed.
 inline StoreFaults healed(const StoreFaults& faults) {
-    return {.pooler = faults.pooler, .ignores_token = faults.ignores_token,
+    return {.pooler = faults.pooler,
+            .ignores_token = faults.ignores_token,
             .ignores_epoch = faults.ignores_epoch};
 }
 
@@ -87,7 +88,7 @@ private:
     Random random_;
     Id relay_{};
     std::optional<Id> token_;
-    std::uint64_t connected_to_{};  ///< The database's generation; 0: not connected.
+    std::uint64_t connected_to_{};        ///< The database's generation; 0: not connected.
     std::optional<ReadRequest> reading_;  ///< Sent; its snapshots are still the caller's.
     std::optional<ReadResult> read_;
 };

@@ -1,6 +1,5 @@
-#include "world.hpp"
-
 #include "core/plant.hpp"
+#include "world.hpp"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -66,11 +65,12 @@ TEST(Simulation, KeepsEveryPromiseUnderEverySeed) {
         ASSERT_TRUE(result.violations.empty()) << report(seed, result);
         sum.add(result.tally);
     }
-    fmt::print("{} seeds: {} events ({} rolled back, {} lost in {} crashes), {} arrived, {} of them "
-               "by publishers, {} repeats, {} breaks, {} parked, {} take-overs, {} turns\n",
-               last - first + 1, sum.events, sum.rolled_back, sum.lost_in_crashes, sum.crashes,
-               sum.arrived, sum.sent_by_publishers, sum.repeats, sum.breaks, sum.parked,
-               sum.takeovers, sum.turns);
+    fmt::print(
+        "{} seeds: {} events ({} rolled back, {} lost in {} crashes), {} arrived, {} of them "
+        "by publishers, {} repeats, {} breaks, {} parked, {} take-overs, {} turns\n",
+        last - first + 1, sum.events, sum.rolled_back, sum.lost_in_crashes, sum.crashes,
+        sum.arrived, sum.sent_by_publishers, sum.repeats, sum.breaks, sum.parked, sum.takeovers,
+        sum.turns);
     if (only) return;
     // A run that met nothing proves nothing.
     EXPECT_GT(sum.rolled_back, 1'000U);
@@ -124,7 +124,7 @@ TEST(Simulation, RefusedEventsDoNotHoldUpOthers) {
     for (std::uint64_t seed = 1; seed <= 20; ++seed) {
         Plan plan = plan_of(seed);
         plan.settings.on_refused = OnRefused::park_event;
-        plan.broker.refused_events = 400;
+        plan.broker.refused_events = 980;
         plan.options.retry_max = seconds{5};
         const Result result = run(plan);
         ASSERT_TRUE(result.violations.empty()) << report(seed, result);
@@ -137,6 +137,7 @@ TEST(Simulation, ParksManyEventsThroughASmallMemory) {
         Plan plan = plan_of(seed);
         plan.settings.on_refused = OnRefused::park_key;
         plan.broker.refused_keys = 900;
+        plan.business.transactions = 60;
         plan.options.batch_max = 1;
         plan.options.store_interval = milliseconds{500};
         const Result result = run(plan);

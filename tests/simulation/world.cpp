@@ -83,14 +83,15 @@ private:
     }
 
     Duration some(Duration max) {
-        return Duration{static_cast<Duration::rep>(
-            random_.below(static_cast<std::uint64_t>(max.count()) + 1))};
+        return Duration{
+            static_cast<Duration::rep>(random_.below(static_cast<std::uint64_t>(max.count()) + 1))};
     }
 
     void schedule_wal_writer() {
         scheduler_.after(some(2 * plan_.wal_writer), [this] {
             const Lsn ahead = database_.insert_lsn() - database_.flushed_lsn();
-            if (database_.is_up()) database_.flush(database_.flushed_lsn() + random_.below(ahead + 1));
+            if (database_.is_up())
+                database_.flush(database_.flushed_lsn() + random_.below(ahead + 1));
             schedule_wal_writer();
         });
     }
@@ -170,7 +171,8 @@ private:
 
     void finish() {
         if (!is_drained()) {
-            history_.violation(fmt::format("not drained in time after healing: {}", what_is_left()));
+            history_.violation(
+                fmt::format("not drained in time after healing: {}", what_is_left()));
         }
         for (const auto& relay : relays_) {
             if (!relay->error().empty()) history_.violation(relay->error());
@@ -188,8 +190,10 @@ private:
         const auto polls = static_cast<std::uint64_t>(seconds{1} / plan_.options.poll_interval);
         idle_turns_ = living == 0 ? 0 : (turns() - before) / living;
         if (idle_turns_ > kTurnsOfAPoll * polls + kTurnsOfASecond) {
-            history_.violation(fmt::format("a relay with nothing to do made {} turns in a second, "
-                                           "polling {} times", idle_turns_, polls));
+            history_.violation(
+                fmt::format("a relay with nothing to do made {} turns in a second, "
+                            "polling {} times",
+                            idle_turns_, polls));
         }
     }
 

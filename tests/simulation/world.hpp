@@ -24,13 +24,13 @@ struct Plan {
     StoreFaults store{};
     BrokerFaults broker{};
     int relays{1};
-    Duration busy{seconds{3}};     ///< Faults come during this time; then all is healed.
+    Duration busy{seconds{3}};  ///< Faults come during this time; then all is healed.
     Duration wal_writer{milliseconds{200}};
     int crashes{};
     int outages{};
     int kills{};
     int freezes{};
-    int stops{};                   ///< Of a relay, in good order, with a new one afterwards.
+    int stops{};  ///< Of a relay, in good order, with a new one afterwards.
 };
 
 Plan plan_of(std::uint64_t seed);
