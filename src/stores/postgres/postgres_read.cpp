@@ -1,5 +1,12 @@
 // How the store reads rows.
 //
+// Late rows are looked for where they can be. A transaction takes its id before its rows take
+// theirs, and `open_window` reads the sequence before the next transaction id: so a transaction at
+// or above a window's ceiling has rows above that window's last position only. Remembering one such
+// pair a segment tells from which segment on the rows of a transaction may lie; mostly that is the
+// newest one, and the leaf is named. Only after an attach, while transactions run that began
+// before it, is the whole ring asked.
+//
 // One statement reads one segment of the ring, by the leaf's name, for all slots of the request
 // that are in the lowest segment needed. Where a segment has nothing for any of them, one probe
 // finds the next id that exists, so a jump of the sequence costs two statements, not a walk.
@@ -26,36 +33,119 @@ constexpr std::int64_t kPayloadMaxAtLeast = 512;
 constexpr std::int64_t kTimesMean = 4;
 constexpr std::int64_t kNoLimit = std::numeric_limits<std::int32_t>::max();
 
+constexpr std::int64_t kUnknown = -1;
+constexpr std::int64_t kLeavesApart = 3;  // up to so many leaves a statement each beats the ring
+
+std::int64_t wide(std::int16_t value) { return value; }
+std::size_t leaf_of(std::int64_t segment) { return static_cast<std::size_t>(segment % kSegments); }
 std::int64_t segment_of(std::int64_t position) { return position >> kSegmentBits; }
 std::int64_t end_of(std::int64_t segment) { return ((segment + 1) << kSegmentBits) - 1; }
 
 }  // namespace
 
+// ------------------------------------------------------------------------------------ late rows
+
+void PostgresStore::remember_start(const Opening& opening) {
+    const std::int64_t segment = segment_of(opening.last_position + 1);
+    if (!starts_.empty() && starts_.back().segment == segment) return;
+    if (starts_.size() == kSegments) starts_.erase(starts_.begin());
+    starts_.push_back({opening.ceiling, segment});
+}
+
+std::optional<std::int64_t> PostgresStore::first_segment_of(std::uint64_t transaction) const {
+    const auto after = std::ranges::upper_bound(starts_, transaction, {}, &Start::ceiling);
+    if (after == starts_.begin()) return std::nullopt;
+    return std::prev(after)->segment;
+}
+
+// Where rows of the transactions asked for may be, as leaves; mostly the newest one or two.
+std::vector<std::size_t> PostgresStore::leaves_for(std::span<const LateQuery> queries) const {
+    std::uint64_t oldest = std::numeric_limits<std::uint64_t>::max();
+    std::int64_t upto = 0;
+    for (const auto& query : queries) {
+        for (const auto transaction : query.transactions) oldest = std::min(oldest, transaction);
+        if (query.range_min < query.range_end) oldest = std::min(oldest, query.range_min);
+        upto = std::max(upto, query.upto);
+    }
+    const auto first = first_segment_of(oldest);
+    if (!first || segment_of(upto) - *first >= kLeavesApart) return {kWholeRing};
+    std::vector<std::size_t> leaves;
+    for (auto segment = *first; segment <= segment_of(upto); ++segment) {
+        leaves.push_back(leaf_of(segment));
+    }
+    if (leaves.empty()) leaves.push_back(leaf_of(*first));
+    return leaves;
+}
+
+std::vector<LateTransaction> PostgresStore::find_late(std::span<const LateQuery> queries) {
+    std::vector<LateTransaction> pairs;
+    for (const auto& query : queries) {
+        for (const auto transaction : query.transactions) pairs.push_back({query.slot, transaction});
+    }
+    Parameters parameters = guarded();
+    parameters.array(queries, [](const LateQuery& query) { return wide(query.slot); })
+        .array(queries, [](const LateQuery& query) { return query.after; })
+        .array(queries, [](const LateQuery& query) { return query.upto; })
+        .array(queries, [](const LateQuery& query) { return query.range_min; })
+        .array(queries, [](const LateQuery& query) { return query.range_end; })
+        .array(pairs, [](const LateTransaction& pair) { return wide(pair.slot); })
+        .array(pairs, [](const LateTransaction& pair) { return pair.transaction; });
+    std::vector<LateTransaction> late;
+    for (const std::size_t leaf : leaves_for(queries)) {
+        const Result rows = run(statements_.find_late[leaf], parameters);
+        for (int n = 0; n < PQntuples(rows.get()); ++n) {
+            if (PQgetisnull(rows.get(), n, 0) != 0) continue;
+            const auto slot = static_cast<std::int16_t>(std::stoi(PQgetvalue(rows.get(), n, 0)));
+            const LateTransaction found{slot, std::stoull(PQgetvalue(rows.get(), n, 1))};
+            if (std::ranges::find(late, found) == late.end()) late.push_back(found);
+        }
+    }
+    return late;
+}
+
+// ------------------------------------------------------------------------------------- the steps
+
 // The ranges in the lowest segment that any of them needs.
-PostgresStore::Asked PostgresStore::next_plain() {
+PostgresStore::Step PostgresStore::next_plain() {
     std::int64_t lowest = std::numeric_limits<std::int64_t>::max();
     for (const auto& progress : progress_) {
         if (progress.kind() == Kind::late || progress.is_done()) continue;
         lowest = std::min(lowest, segment_of(progress.after + 1));
     }
-    Asked asked;
+    Step step;
     for (auto& progress : progress_) {
         if (progress.kind() == Kind::late || progress.is_done()) continue;
         if (segment_of(progress.after + 1) != lowest) continue;
         progress.upto = std::min(progress.range->upto, end_of(lowest));
-        asked.push_back(&progress);
+        step.ranges.push_back(&progress);
     }
-    return asked;
+    if (!step.ranges.empty()) step.leaf = leaf_of(lowest);
+    return step;
 }
 
-PostgresStore::Asked PostgresStore::next_late() {
-    Asked asked;
+// The same for late rows, which begin where the oldest transaction asked for may have begun. Where
+// that is not known all are read from the whole ring.
+PostgresStore::Step PostgresStore::next_late() {
+    Step step{Kind::late, kWholeRing, {}};
+    std::int64_t lowest = std::numeric_limits<std::int64_t>::max();
     for (auto& progress : progress_) {
         if (progress.kind() == Kind::plain || progress.is_done()) continue;
+        const auto first = first_segment_of(*std::ranges::min_element(progress.range->late));
+        if (first) progress.after = std::max(progress.after, end_of(*first - 1));
+        if (progress.is_done()) continue;
+        lowest = first ? std::min(lowest, segment_of(progress.after + 1)) : kUnknown;
         progress.upto = progress.range->upto;
-        asked.push_back(&progress);
+        step.ranges.push_back(&progress);
     }
-    return asked;
+    if (step.ranges.empty() || lowest == kUnknown) return step;
+    step.leaf = leaf_of(lowest);
+    std::erase_if(step.ranges, [&](const Progress* progress) {
+        return segment_of(progress->after + 1) != lowest;
+    });
+    for (Progress* progress : step.ranges) {
+        progress->upto = std::min(progress->range->upto, end_of(lowest));
+    }
+    return step;
 }
 
 PostgresStore::Limits PostgresStore::limits_for(std::size_t ranges) const {
@@ -70,35 +160,29 @@ PostgresStore::Limits PostgresStore::limits_for(std::size_t ranges) const {
     return limits;
 }
 
-void PostgresStore::send_read(const Asked& asked, Kind kind, Limits limits) {
-    const auto slot = [](const Progress* progress) {
-        return static_cast<std::int64_t>(progress->range->slot);
-    };
+void PostgresStore::send_read(const Step& step, Limits limits) {
     Parameters parameters = guarded();
     parameters.number(limits.payload_max)
         .number(limits.rows_each)
-        .array(asked, slot)
-        .array(asked, [](const Progress* p) { return std::optional{p->range->done->text()}; })
-        .array(asked, [](const Progress* p) { return std::optional{p->range->target->text()}; })
-        .array(asked, [](const Progress* p) { return p->after; })
-        .array(asked, [](const Progress* p) { return p->upto; });
-    if (kind == Kind::plain) {
-        const std::int64_t segment = asked.empty() ? 0 : segment_of(asked.front()->after + 1);
-        const auto leaf = static_cast<std::size_t>(segment % kSegments);
-        connection_.send(statements_.read[leaf], parameters, Format::binary);
+        .array(step.ranges, [](const Progress* p) { return wide(p->range->slot); })
+        .array(step.ranges, [](const Progress* p) { return std::optional{p->range->done->text()}; })
+        .array(step.ranges,
+               [](const Progress* p) { return std::optional{p->range->target->text()}; })
+        .array(step.ranges, [](const Progress* p) { return p->after; })
+        .array(step.ranges, [](const Progress* p) { return p->upto; });
+    if (step.kind == Kind::plain) {
+        connection_.send(statements_.read[step.leaf], parameters, Format::binary);
         return;
     }
     std::vector<LateTransaction> pairs;
-    for (const Progress* progress : asked) {
+    for (const Progress* progress : step.ranges) {
         for (const auto transaction : progress->range->late) {
             pairs.push_back({progress->range->slot, transaction});
         }
     }
-    parameters
-        .array(pairs,
-               [](const LateTransaction& pair) { return static_cast<std::int64_t>(pair.slot); })
+    parameters.array(pairs, [](const LateTransaction& pair) { return wide(pair.slot); })
         .array(pairs, [](const LateTransaction& pair) { return pair.transaction; });
-    connection_.send(statements_.read_late, parameters, Format::binary);
+    connection_.send(statements_.read_late[step.leaf], parameters, Format::binary);
 }
 
 PostgresStore::Progress& PostgresStore::progress_of(std::int16_t slot) {
@@ -113,8 +197,8 @@ bool PostgresStore::is_all_done() const {
 }
 
 // Receives the statement under way and moves its ranges on.
-void PostgresStore::collect(ResultBatch& batch, const Asked& asked, Limits limits) {
-    for (Progress* progress : asked) progress->returned = 0;
+void PostgresStore::collect(ResultBatch& batch, const Step& step, Limits limits) {
+    for (Progress* progress : step.ranges) progress->returned = 0;
     const std::size_t before = batch.rows.size();
     const auto taken = batch.take(connection_.receive());
     read_flushed_ = taken.flushed;
@@ -127,7 +211,7 @@ void PostgresStore::collect(ResultBatch& batch, const Asked& asked, Limits limit
         ++current->returned;
         current->last = row.position;
     }
-    for (Progress* progress : asked) {
+    for (Progress* progress : step.ranges) {
         const bool has_more = progress->returned >= limits.rows_each;
         progress->after = has_more ? progress->last : progress->upto;
     }
@@ -136,25 +220,26 @@ void PostgresStore::collect(ResultBatch& batch, const Asked& asked, Limits limit
         progress_of(cut.slot).after = cut.position - 1;
         if (cut.is_first) large.push_back(cut);
     }
-    read_large(batch, large);
+    read_large(batch, step, large);
 }
 
-void PostgresStore::read_large(ResultBatch& batch, std::span<const ResultBatch::Cut> cuts) {
+void PostgresStore::read_large(ResultBatch& batch, const Step& step,
+                               std::span<const ResultBatch::Cut> cuts) {
     if (cuts.empty()) return;
-    Asked asked;
+    Step alone{step.kind, step.leaf, {}};
     for (const auto& cut : cuts) {
         Progress& progress = progress_of(cut.slot);
         progress.upto = cut.position;
-        asked.push_back(&progress);
+        alone.ranges.push_back(&progress);
     }
-    const Limits limits{1, kNoLimit};
-    send_read(asked, asked.front()->kind(), limits);
-    collect(batch, asked, limits);
+    constexpr Limits kAlone{1, kNoLimit};
+    send_read(alone, kAlone);
+    collect(batch, alone, kAlone);
 }
 
 // Moves every range on to just before the next row that exists in it.
 void PostgresStore::skip_empty_distance() {
-    Asked asked;
+    std::vector<Progress*> asked;
     for (auto& progress : progress_) {
         if (progress.kind() == Kind::plain && !progress.is_done()) asked.push_back(&progress);
     }
@@ -162,8 +247,7 @@ void PostgresStore::skip_empty_distance() {
     const Result rows =
         run(statements_.next_position,
             guarded()
-                .array(asked,
-                       [](const Progress* p) { return static_cast<std::int64_t>(p->range->slot); })
+                .array(asked, [](const Progress* p) { return wide(p->range->slot); })
                 .array(asked, [](const Progress* p) { return p->after; })
                 .array(asked, [](const Progress* p) { return p->range->upto; }));
     for (int n = 0; n < PQntuples(rows.get()); ++n) {
@@ -187,30 +271,29 @@ void PostgresStore::start_read(const ReadRequest& request) {
     progress_.clear();
     for (const auto& range : request_.ranges) progress_.push_back({&range, range.after, 0, 0, 0});
     // With nothing left to read the statement still tells how far the log is flushed.
-    asked_ = next_plain();
-    const Asked late = next_late();
-    limits_ = limits_for(asked_.size() + late.size());
-    const bool is_late_only = asked_.empty() && !late.empty();
-    if (is_late_only) asked_ = late;
-    send_read(asked_, is_late_only ? Kind::late : Kind::plain, limits_);
+    step_ = next_plain();
+    Step late = next_late();
+    limits_ = limits_for(step_.ranges.size() + late.ranges.size());
+    if (step_.ranges.empty() && !late.ranges.empty()) step_ = std::move(late);
+    send_read(step_, limits_);
 }
 
 ReadResult PostgresStore::finish_read() {
     auto batch = std::make_unique<ResultBatch>();
-    const bool was_plain = asked_.empty() || asked_.front()->kind() == Kind::plain;
-    collect(*batch, asked_, limits_);
-    if (was_plain) {
-        if (const Asked late = next_late(); !late.empty()) {
-            send_read(late, Kind::late, limits_);
-            collect(*batch, late, limits_);
-        }
+    const auto read = [&](const Step& step) {
+        send_read(step, limits_);
+        collect(*batch, step, limits_);
+    };
+    collect(*batch, step_, limits_);
+    if (step_.kind == Kind::plain) {
+        if (const Step late = next_late(); !late.ranges.empty()) read(late);
     }
     while (batch->rows.empty() && !is_all_done()) {
         skip_empty_distance();
-        const Asked plain = next_plain();
-        if (plain.empty()) break;
-        send_read(plain, Kind::plain, limits_);
-        collect(*batch, plain, limits_);
+        Step step = next_plain();
+        if (step.ranges.empty()) step = next_late();
+        if (step.ranges.empty()) break;
+        read(step);
     }
     batch->sort();
     learn_payload_size(*batch);
@@ -227,17 +310,16 @@ ReadResult PostgresStore::finish_read() {
 // What has become of held rows: they are few and close together, so mostly one statement.
 std::vector<HoldState> PostgresStore::look_at(std::span<const RowRef> rows) {
     std::vector<HoldState> states(rows.size(), HoldState::gone);
-    for (std::int64_t leaf = 0; leaf < kSegments; ++leaf) {
+    for (std::size_t leaf = 0; leaf < kSegments; ++leaf) {
         std::vector<std::size_t> places;
         for (std::size_t n = 0; n < rows.size(); ++n) {
-            if (segment_of(rows[n].position) % kSegments == leaf) places.push_back(n);
+            if (leaf_of(segment_of(rows[n].position)) == leaf) places.push_back(n);
         }
         if (places.empty()) continue;
         const Result found =
-            run(statements_.look_at[static_cast<std::size_t>(leaf)],
+            run(statements_.look_at[leaf],
                 guarded()
-                    .array(places,
-                           [&](std::size_t n) { return static_cast<std::int64_t>(rows[n].slot); })
+                    .array(places, [&](std::size_t n) { return wide(rows[n].slot); })
                     .array(places, [&](std::size_t n) { return rows[n].position; })
                     .array(places,
                            [&](std::size_t n) { return std::optional{rows[n].event_id.text()}; }));

@@ -141,6 +141,7 @@ void PostgresStore::check_schema() {
 Attached PostgresStore::attach(const Id& relay) {
     relay_ = relay;
     last_position_ = 0;
+    starts_.clear();
     check_schema();
     const Result token = connection_.execute(statements_.attach);
     incarnation_ = Id::parse(text_at(token.get(), 0, 0));
@@ -273,29 +274,8 @@ Opening PostgresStore::open_window() {
                     "somebody set it back; set it above the highest id of the outbox");
     }
     last_position_ = opening.last_position;
+    remember_start(opening);
     return opening;
-}
-
-std::vector<LateTransaction> PostgresStore::find_late(std::span<const LateQuery> queries) {
-    std::vector<LateTransaction> pairs;
-    for (const auto& query : queries) {
-        for (const auto transaction : query.transactions) pairs.push_back({query.slot, transaction});
-    }
-    const Result rows =
-        run(statements_.find_late,
-            guarded()
-                .array(queries, [](const LateQuery& query) { return wide(query.slot); })
-                .array(queries, [](const LateQuery& query) { return query.after; })
-                .array(queries, [](const LateQuery& query) { return query.upto; })
-                .array(queries, [](const LateQuery& query) { return query.range_min; })
-                .array(queries, [](const LateQuery& query) { return query.range_end; })
-                .array(pairs, [](const LateTransaction& pair) { return wide(pair.slot); })
-                .array(pairs, [](const LateTransaction& pair) { return pair.transaction; }));
-    std::vector<LateTransaction> late;
-    for (int n = 0; n < PQntuples(rows.get()) && !is_empty(rows.get()); ++n) {
-        late.push_back({slot_at(rows.get(), n), number_at<std::uint64_t>(rows.get(), n, 1)});
-    }
-    return late;
 }
 
 std::uint64_t PostgresStore::flushed(bool force) {

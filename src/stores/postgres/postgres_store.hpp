@@ -52,7 +52,19 @@ private:
         bool is_done() const { return after >= range->upto; }
         Kind kind() const { return range->late.empty() ? Kind::plain : Kind::late; }
     };
-    using Asked = std::vector<Progress*>;
+
+    /// One read statement: of a leaf or, for late rows that may be anywhere, of the whole ring.
+    struct Step {
+        Kind kind{Kind::plain};
+        std::size_t leaf{};
+        std::vector<Progress*> ranges{};
+    };
+
+    /// Rows of transactions at or above `ceiling` lie in this segment or a later one.
+    struct Start {
+        std::uint64_t ceiling{};
+        std::int64_t segment{};
+    };
 
     struct Limits {
         std::int64_t rows_each{};
@@ -67,11 +79,15 @@ private:
     void check_schema();
     Loaded::SlotCursor decode_cursor(const PGresult* rows, int n) const;
 
-    Asked next_plain();
-    Asked next_late();
-    void send_read(const Asked& asked, Kind kind, Limits limits);
-    void collect(ResultBatch& batch, const Asked& asked, Limits limits);
-    void read_large(ResultBatch& batch, std::span<const ResultBatch::Cut> cuts);
+    void remember_start(const Opening& opening);
+    std::optional<std::int64_t> first_segment_of(std::uint64_t transaction) const;
+    std::vector<std::size_t> leaves_for(std::span<const LateQuery> queries) const;
+
+    Step next_plain();
+    Step next_late();
+    void send_read(const Step& step, Limits limits);
+    void collect(ResultBatch& batch, const Step& step, Limits limits);
+    void read_large(ResultBatch& batch, const Step& step, std::span<const ResultBatch::Cut> cuts);
     void skip_empty_distance();
     Progress& progress_of(std::int16_t slot);
     bool is_all_done() const;
@@ -85,11 +101,12 @@ private:
     Id relay_{};
     Id incarnation_{};
     std::int64_t last_position_{};  ///< Of the last window of this incarnation.
+    std::vector<Start> starts_;     ///< Of this incarnation, one a segment, ascending.
 
     // The read under way.
     ReadRequest request_;
     std::vector<Progress> progress_;
-    Asked asked_;
+    Step step_;
     Limits limits_{};
     std::uint64_t read_flushed_{};
     std::int64_t payload_mean_{};   ///< Of late, in bytes.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -8,6 +9,7 @@ namespace sagaz::inline v0::postgres {
 
 inline constexpr int kSegmentBits = 18;  ///< A segment of the log has 2^18 ids.
 inline constexpr int kSegments = 16;     ///< And the ring has sixteen: see migration 0001.
+inline constexpr std::size_t kWholeRing = kSegments;  ///< In place of a leaf: all of them.
 
 /// Every statement of the store, on one page: statements.cpp. Each begins with the guard, whose
 /// only parameter is $1, the incarnation; a statement that returns no row at all found another
@@ -24,9 +26,9 @@ struct Statements {
     std::string load_cursors;
     std::string load_stopped;
     std::string open_window;
-    std::string find_late;
+    std::array<std::string, kSegments + 1> find_late;  ///< One a leaf; the last: the whole ring.
     std::array<std::string, kSegments> read;
-    std::string read_late;
+    std::array<std::string, kSegments + 1> read_late;  ///< As find_late.
     std::string next_position;
     std::string flushed;
     std::string flush;

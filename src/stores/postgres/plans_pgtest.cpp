@@ -1,0 +1,168 @@
+// How many pages the store's own statements touch, as the server counts them. What matters is the
+// shape: a window on a full ring, a large backlog or a long late transaction costs what it
+// delivers, whatever the planner knows about the tables.
+#include "testing/store_reader.hpp"
+#include "tests/support/postgres_writer.hpp"
+
+#include <gtest/gtest.h>
+
+#include <fmt/format.h>
+
+namespace sagaz {
+namespace {
+
+using test::PostgresServer;
+using test::Schema;
+using test::Sql;
+using testing::StoreReader;
+
+constexpr int kRowsALeaf = 20'000;
+constexpr int kLeaves = 16;
+
+PostgresServer& counting_server() {
+    static PostgresServer server({.config = {"shared_preload_libraries = 'pg_stat_statements'",
+                                             "pg_stat_statements.track = top",
+                                             "synchronous_commit = off", "max_wal_size = 4GB"},
+                                  .bin = ""});
+    return server;
+}
+
+struct Cost {
+    std::int64_t calls{};
+    std::int64_t pages{};
+};
+
+class Plans : public ::testing::TestWithParam<bool> {
+protected:
+    Plans() : schema_(counting_server()), sql_(schema_.connect()) {
+        sql_.run("CREATE EXTENSION IF NOT EXISTS pg_stat_statements");
+    }
+
+    // Some rows in every leaf of the ring, the newest last, all delivered.
+    void fill_ring() {
+        for (int leaf = 0; leaf < kLeaves; ++leaf) {
+            sql_.run(schema_.sql(fmt::format("SELECT setval('@s@.outbox_id', {})",
+                                             (leaf << 18) + 1'000)));
+            insert(kRowsALeaf);
+        }
+    }
+
+    void insert(int rows) {
+        sql_.run(schema_.sql(fmt::format(
+            "INSERT INTO @s@.outbox (topic, key, event_type, payload) "
+            "SELECT 't', (n % 5000)::text, 'E', convert_to(repeat('ab', 100), 'UTF8') "
+            "FROM generate_series(1, {}) n", rows)));
+    }
+
+    // With the parameter true the planner has statistics, which it never has in operation.
+    void maybe_analyze() {
+        if (!GetParam()) return;
+        for (int leaf = 0; leaf < kLeaves; ++leaf) {
+            sql_.run(schema_.sql(fmt::format("VACUUM ANALYZE @s@.outbox_{:02}", leaf)));
+        }
+        sql_.run(schema_.sql("ANALYZE @s@.outbox"));
+    }
+
+    void reset() { sql_.run("SELECT pg_stat_statements_reset()"); }
+
+    // Of the statements of this schema whose text has `part`.
+    Cost cost(const std::string& part) {
+        const auto row = sql_.rows(fmt::format(
+            "SELECT coalesce(sum(calls), 0)::bigint, "
+            "coalesce(sum(shared_blks_hit + shared_blks_read), 0)::bigint "
+            "FROM pg_stat_statements WHERE strpos(query, 'WITH ') = 1 "
+            "AND strpos(query, '{}.incarnation') > 0 AND strpos(query, '{}') > 0",
+            schema_.name(), part)).at(0);
+        return {std::stoll(row[0]), std::stoll(row[1])};
+    }
+
+    Schema schema_;
+    Sql sql_;
+};
+
+constexpr const char* kFindLate = "RECURSIVE";
+constexpr const char* kRead = "UNION ALL\nSELECT f.*";
+constexpr const char* kOpen = "pg_current_snapshot(), q.last_position";
+
+TEST_P(Plans, DeliversABacklogForWhatItIs) {
+    fill_ring();
+    maybe_analyze();
+    const auto store = test::open_store(schema_);
+    StoreReader reader(*store, {5'000, std::size_t{8} << 20});
+    reset();
+    const auto rows = reader.read_window();
+    EXPECT_EQ(rows.size(), static_cast<std::size_t>(kRowsALeaf * kLeaves));
+    const Cost read = cost(kRead);
+    std::cout << "backlog: " << read.calls << " calls, " << read.pages << " pages, late "
+              << cost(kFindLate).pages << "\n";
+    EXPECT_LT(read.pages, 2 * kRowsALeaf * kLeaves);
+}
+
+TEST_P(Plans, LooksForLateRowsOnAFullRingWithoutReadingIt) {
+    fill_ring();
+    maybe_analyze();
+    const auto store = test::open_store(schema_);
+    StoreReader reader(*store, {5'000, std::size_t{8} << 20});
+    (void)reader.read_window();
+    // Twenty transactions run while the window is taken; half of them have rows.
+    std::vector<std::unique_ptr<test::PostgresWriter>> writers;
+    for (int n = 0; n < 20; ++n) {
+        writers.push_back(std::make_unique<test::PostgresWriter>(schema_));
+        writers.back()->sql().run("SELECT pg_current_xact_id()");
+        if (n % 2 == 0) writers.back()->append("late" + std::to_string(n), std::to_string(n));
+    }
+    insert(1'000);
+    EXPECT_EQ(reader.read_window().size(), 1'000U);
+    for (auto& writer : writers) writer->commit();
+    insert(10'000);
+    reset();
+    const auto rows = reader.read_window();
+    EXPECT_EQ(rows.size(), 10'010U);
+    const Cost late = cost(kFindLate);
+    std::cout << "late: " << late.calls << " calls, " << late.pages << " pages; read "
+              << cost(kRead).calls << " calls, " << cost(kRead).pages << " pages\n";
+    EXPECT_EQ(late.calls, 1);
+    EXPECT_LT(late.pages, 16 * 20 * 16 * 4);
+}
+
+TEST_P(Plans, ReadsALongLateTransactionOnce) {
+    fill_ring();
+    const auto store = test::open_store(schema_);
+    StoreReader reader(*store, {5'000, std::size_t{8} << 20});
+    test::PostgresWriter writer(schema_);
+    writer.sql().run(schema_.sql(
+        "INSERT INTO @s@.outbox (topic, key, event_type, payload) "
+        "SELECT 't', (n % 5000)::text, 'E', convert_to(repeat('ab', 100), 'UTF8') "
+        "FROM generate_series(1, 100000) n"));
+    insert(1'000);
+    maybe_analyze();
+    (void)reader.read_window();
+    writer.commit();
+    reset();
+    EXPECT_EQ(reader.read_window().size(), 100'000U);
+    const Cost late = cost(kFindLate);
+    const Cost read = cost(kRead);
+    std::cout << "long: find " << late.pages << " pages; read " << read.calls << " calls, "
+              << read.pages << " pages\n";
+    EXPECT_LT(late.pages, 16 * 16 * 4 * 2);
+    EXPECT_LT(read.pages, 2 * 100'000);
+}
+
+TEST_P(Plans, OpensAWindowForAFewPages) {
+    fill_ring();
+    maybe_analyze();
+    const auto store = test::open_store(schema_);
+    StoreReader reader(*store);
+    reset();
+    (void)store->open_window();
+    std::cout << "open: " << cost(kOpen).pages << "\n";
+    EXPECT_EQ(cost(kOpen).calls, 1);
+    EXPECT_LT(cost(kOpen).pages, 10);
+}
+
+INSTANTIATE_TEST_SUITE_P(Statistics, Plans, ::testing::Bool(), [](const auto& each) {
+    return each.param ? "Known" : "Unknown";
+});
+
+}  // namespace
+}  // namespace sagaz
