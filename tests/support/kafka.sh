@@ -80,6 +80,8 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 log.retention.hours=-1
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 ${SAGAZ_KAFKA_PROPERTIES:-}
 CONF
     echo "127.0.0.1:$client" >"$dir/bootstrap"

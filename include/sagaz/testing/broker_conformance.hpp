@@ -108,7 +108,9 @@ private:
 };
 
 /// Publishes samples as the relay does: from the first one that is not accepted, until every one is
-/// accepted or refused; a refused one is left out (its key goes on). Gives up at `deadline`.
+/// accepted or refused; a refused one is left out (its key goes on). Gives up at `deadline`; what
+/// is on its way then must be abandoned and polled before the next `deliver`. One broker, one
+/// courier: tokens grow.
 class SAGAZ_EXPORT Courier {
 public:
     explicit Courier(Broker& broker) : broker_(broker) {}

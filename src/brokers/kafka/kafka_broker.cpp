@@ -8,15 +8,16 @@
 // which idempotence allows, would not do: the server checks sequence numbers only against what it
 // remembers of a producer id, and of a new id (or one silent for a day) it remembers nothing, so
 // when the first batch is refused it takes the second, whatever its number. Seen with Apache
-// Kafka 4.3.1; `F32_ARefusalByTheServerIsNeverOvertaken` holds it. With one request in flight, the
-// second is not sent before the first has its answer, and `enable.gapless.guarantee` makes a
-// refusal fatal for the producer before the client looks for a next one. Throughput does not
-// suffer, since batches grow while one is on its way; 300,000 messages a run showed no difference.
-// A leader that changes, or a lost connection, makes the client drain the partition first. What we
-// refuse ourselves never reaches the client, and nothing is taken after it until it is handed out.
-// A message fails in the client, without a fatal error, only where its topic does not exist or may
-// not be written: then the client fails all messages of the topic that it holds, in one step. (One
-// window is left: a topic that vanishes and comes back between two polls of ours.)
+// Kafka 4.3.1; `F32_ARefusalByTheServerIsNeverOvertaken` holds it. Even `enable.gapless.guarantee`
+// with one request in flight is not enough, since the client has the next request ready and may
+// send it before its own purge arrives: so the first message that fails, for whatever reason, cuts
+// the producer's connections in the client's thread that found out (`Lifeline`). That thread is
+// the one that would send the partition's next request, and it does so after its reports; a topic
+// that vanishes and comes back is covered in the same way. Throughput does not suffer from one
+// request in flight, since batches grow while one is on its way: 300,000 messages a run showed no
+// difference. A leader that changes, a lost connection or an error that is retried makes the client
+// drain the partition first. What we refuse ourselves never reaches the client, and nothing is
+// taken after it until it is handed out.
 //
 // A break settles everything. The first report that is not an acceptance, and any fatal error,
 // ends the producer: nothing more is taken, what was not sent is purged at once, what was sent has
@@ -309,9 +310,11 @@ void KafkaBroker::retire_producer() {
     producer_->detach();
     reaper_ = std::jthread{[retired = std::move(producer_)]() mutable { retired.reset(); }};
     ++retired_;
+    alarm_ = false;
 }
 
 void KafkaBroker::on_error(rd_kafka_resp_err_t error, std::string_view text) {
+    if (state_ == State::breaking) return;  // Its connections were cut; that is no news.
     if (error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
         alarm_ = true;
         probe_at_ = {};

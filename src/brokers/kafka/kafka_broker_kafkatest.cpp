@@ -202,22 +202,23 @@ TEST_F(KafkaServerTest, F36_AFrozenServerThatThawsLeavesNoGap) {
     const std::string topic = server_of_all->create_topic(2);
     PromiseWatch broker{
         open(options_for({{"socket.timeout.ms", "2000"}, {"linger.ms", "0"}}))};
+    Courier courier{broker};
     const auto samples = numbered(topic, 300, 5);
     for (const Receipt& receipt :
-         Courier{broker}.deliver(std::span{samples}.first(50), kPatience)) {
+         courier.deliver(std::span{samples}.first(50), kPatience)) {
         ASSERT_EQ(receipt.state, State::accepted);
     }
     server_of_all->freeze();
     // Longer than the client's time-out of a request: it gives up what the server will still do.
     EXPECT_FALSE(std::ranges::any_of(
-        Courier{broker}.deliver(std::span{samples}.subspan(50, 50), 6'000ms),
+        courier.deliver(std::span{samples}.subspan(50, 50), 6'000ms),
         [](const Receipt& receipt) { return receipt.state == State::refused; }));
     server_of_all->thaw();
     // What a relay would do now: settle what is on its way, then from the first open one.
     broker.abandon(5'000ms);
     while (broker.outstanding() > 0) broker.poll(0ms);
     for (const Receipt& receipt :
-         Courier{broker}.deliver(std::span{samples}.subspan(50), kPatience)) {
+         courier.deliver(std::span{samples}.subspan(50), kPatience)) {
         ASSERT_EQ(receipt.state, State::accepted) << receipt.detail;
     }
     expect_in_order(topic, samples);

@@ -206,6 +206,21 @@ TEST_F(KafkaBrokerTest, F33_NeitherPossiblyNorNotPersistedIsAccepted) {
     EXPECT_EQ(payloads(samples), first_arrivals()) << "accepted, hence in the log";
 }
 
+TEST_F(KafkaBrokerTest, F33_ARequestThatIsRetriedIsNotOvertakenByTheNext) {
+    KafkaBroker broker{one_by_one()};
+    deliver(broker, numbered(1));
+    mock_.delay(1, 100);
+    mock_.fail_next(tests::kApiProduce,
+                    {RD_KAFKA_RESP_ERR_NO_ERROR, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+                     RD_KAFKA_RESP_ERR_NO_ERROR, RD_KAFKA_RESP_ERR__TRANSPORT,
+                     RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND});
+    const auto samples = numbered(9);
+    ASSERT_EQ(publish(broker, std::span{samples}.subspan(1)), 8U);
+    for (const Receipt& receipt : collect(broker, 8)) EXPECT_EQ(receipt.state, State::accepted);
+    mock_.delay(1, 0);
+    EXPECT_EQ(first_arrivals(), payloads(samples));
+}
+
 TEST_F(KafkaBrokerTest, F34_AFullQueuePushesBackAndDropsNothing) {
     Options small = options();
     small.queue_max = 10;

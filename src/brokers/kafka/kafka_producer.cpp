@@ -10,7 +10,35 @@ namespace sagaz::inline v0::kafka {
 
 namespace {
 
-ProducerEvents* events_of(void* opaque) { return *static_cast<ProducerEvents**>(opaque); }
+using Ties = Producer::Ties;
+
+ProducerEvents* events_of(void* opaque) { return static_cast<Ties*>(opaque)->events; }
+
+// True while this thread is within `send`: a message that fails there was never in the client, so
+// nothing can overtake it.
+thread_local bool is_sending = false;
+
+// In the thread that found out what became of the message. The error alone does not tell: from
+// librdkafka 2.1 on it is not set yet where the server blamed single records.
+rd_kafka_resp_err_t on_acknowledgement(rd_kafka_t*, rd_kafka_message_t* message, void* opaque) {
+    const bool accepted = message->err == RD_KAFKA_RESP_ERR_NO_ERROR &&
+                          rd_kafka_message_status(message) == RD_KAFKA_MSG_STATUS_PERSISTED;
+    if (!accepted && !is_sending) static_cast<Ties*>(opaque)->lifeline.cut();
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+rd_kafka_resp_err_t on_new(rd_kafka_t* client, const rd_kafka_conf_t*, void* opaque, char*,
+                           std::size_t) {
+    return rd_kafka_interceptor_add_on_acknowledgement(client, "sagaz", on_acknowledgement, opaque);
+}
+
+int open_socket(int domain, int type, int protocol, void* opaque) {
+    return static_cast<Ties*>(opaque)->lifeline.open(domain, type, protocol);
+}
+
+int close_socket(int socket, void* opaque) {
+    return static_cast<Ties*>(opaque)->lifeline.close(socket);
+}
 
 void on_delivery(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
     ProducerEvents* events = events_of(opaque);
@@ -82,8 +110,12 @@ std::string trouble_of(const rd_kafka_metadata_t& metadata) {
 }  // namespace
 
 Producer::Producer(Conf conf, ProducerEvents& events)
-    : events_(std::make_unique<ProducerEvents*>(&events)) {
-    rd_kafka_conf_set_opaque(conf.get(), events_.get());
+    : ties_(std::make_unique<Ties>()) {
+    ties_->events = &events;
+    rd_kafka_conf_set_opaque(conf.get(), ties_.get());
+    rd_kafka_conf_set_socket_cb(conf.get(), open_socket);
+    rd_kafka_conf_set_closesocket_cb(conf.get(), close_socket);
+    rd_kafka_conf_interceptor_add_on_new(conf.get(), "sagaz", on_new, ties_.get());
     rd_kafka_conf_set_dr_msg_cb(conf.get(), on_delivery);
     rd_kafka_conf_set_error_cb(conf.get(), on_error);
     rd_kafka_conf_set_log_cb(conf.get(), drop_log);
@@ -133,7 +165,9 @@ rd_kafka_resp_err_t Producer::send(std::uint64_t sequence, const Envelope& envel
         values[count] = vu(RD_KAFKA_VTYPE_HEADERS);
         values[count++].u.headers = headers;
     }
+    is_sending = true;
     rd_kafka_error_t* error = rd_kafka_produceva(client_.get(), values.data(), count);
+    is_sending = false;
     if (error == nullptr) return RD_KAFKA_RESP_ERR_NO_ERROR;
     const rd_kafka_resp_err_t code = rd_kafka_error_code(error);
     rd_kafka_error_destroy(error);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "brokers/kafka/kafka_options.hpp"
+#include "brokers/kafka/lifeline.hpp"
 
 #include <sagaz/broker.hpp>
 
@@ -42,8 +43,9 @@ struct Probe {
     std::string trouble{};  ///< A partition without a leader, a topic in error; in words.
 };
 
-/// One librdkafka producer and its topic handles. Lives until the first thing goes wrong; the
-/// broker then takes a new one.
+/// One librdkafka producer and its topic handles. Lives until the first thing goes wrong: a message
+/// that fails cuts the lifeline in the client's thread that found out, before that thread can send
+/// anything more; the broker then takes a new producer.
 class Producer {
 public:
     /// Connects in the background. Throws `invalid` (`broker_option`).
@@ -70,7 +72,13 @@ public:
     std::string fatal() const;
 
     /// No callback from now on; for an object that another thread will destroy.
-    void detach() { *events_ = nullptr; }
+    void detach() { ties_->events = nullptr; }
+
+    /// What the client's callbacks reach.
+    struct Ties {
+        ProducerEvents* events{};  ///< Of the owner's thread only.
+        Lifeline lifeline{};
+    };
 
 private:
     struct ClientDeleter {
@@ -83,7 +91,7 @@ private:
 
     rd_kafka_topic_t* topic(std::string_view name);
 
-    std::unique_ptr<ProducerEvents*> events_;  // Its address is the client's opaque.
+    std::unique_ptr<Ties> ties_;  // Its address is the client's opaque.
     std::unique_ptr<rd_kafka_t, ClientDeleter> client_;
     std::map<std::string, Topic, std::less<>> topics_;  // After client_: destroyed before it.
     std::string_view last_name_{};
