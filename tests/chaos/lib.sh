@@ -73,15 +73,14 @@ find_programs() {
 end_child() {
     local pid=$1 tries=100
     is_child "$pid" || return 0
-    kill -CONT "$pid" 2>/dev/null
-    kill "-${end_signals[$pid]:-TERM}" "$pid" 2>/dev/null
+    kill -CONT "$pid" 2>/dev/null || true
+    kill "-${end_signals[$pid]:-TERM}" "$pid" 2>/dev/null || true
     while is_child "$pid" && [ $tries -gt 0 ]; do
         sleep 0.1
         tries=$((tries - 1))
     done
-    is_child "$pid" && kill -KILL "$pid" 2>/dev/null
-    wait "$pid" 2>/dev/null
-    return 0
+    if is_child "$pid"; then kill -KILL "$pid" 2>/dev/null || true; fi
+    wait "$pid" 2>/dev/null || true
 }
 
 is_child() {
@@ -303,11 +302,12 @@ bank_create() {
         die "the bank's tables were not made"
 }
 
-# bank_run URL pgbench-argument...: the mix of business transactions.
+# bank_run URL pgbench-argument...: the mix of business transactions. For the background: becomes
+# pgbench, so that the job's pid is pgbench's own.
 bank_run() {
     local url=$1
     shift
-    "$pg_bin/pgbench" "$url" -n -M simple --random-seed="$SEED" \
+    exec "$pg_bin/pgbench" "$url" -n -M simple --random-seed="$SEED" \
         -f "$chaos_here/transfer.sql@70" -f "$chaos_here/savepoint.sql@15" \
         -f "$chaos_here/slow.sql@10" -f "$chaos_here/rolled_back.sql@5" "$@"
 }
