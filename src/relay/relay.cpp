@@ -45,7 +45,7 @@ public:
                 driver_.step().stop(now, now + options_.drain_timeout);
             }
             const relay::Turn turn = driver_.turn();
-            note(began);
+            note(began, stopping);
             if (turn.ended) return drained;
             if (turn.wake_at > clock_.now())
                 sleep(turn.wake_at, stopping ? std::stop_token{} : stop);
@@ -66,7 +66,7 @@ private:
         wake_.wait_until(lock, stop, until, [] { return false; });
     }
 
-    void note(core::Instant began) {
+    void note(core::Instant began, bool stopping) {
         const core::RelayStep& step = driver_.step();
         const core::Instant now = clock_.now();
         const std::scoped_lock lock(mutex_);
@@ -84,7 +84,8 @@ private:
         }
         status_.destination_down_ms =
             std::chrono::duration_cast<Milliseconds>(step.down_for(now)).count();
-        status_.drained = step.is_drained(began);
+        // A relay that stops gives its slots back and can no longer tell: the last look counts.
+        if (!stopping) status_.drained = step.is_drained(began);
     }
 
     SteadyClock clock_;
