@@ -8,6 +8,8 @@ guarantee of README.md names a test that holds it.
 import re
 import tree
 
+# A test of a conformance suite: a row of the table that registers it.
+ENTRY = re.compile(r'^\s*\{"(\w+)",\s*\w+\s*\}', re.MULTILINE)
 NAMED = re.compile(r"`([A-Z]\w*\.(?:F\d+_)?[A-Z]\w*)`")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 VERB = re.compile(r"\./do ([a-z]+)")
@@ -22,7 +24,11 @@ ITEM = re.compile(r"^\d+\. ")
 def tests_of(root):
     found = set()
     for path in tree.files(root, tree.SOURCES):
-        found |= {f"{suite}.{name}" for suite, name in tree.TEST.findall(tree.read(root, path))}
+        text = tree.read(root, path)
+        found |= {f"{suite}.{name}" for suite, name in tree.TEST.findall(text)}
+        if path.stem.endswith("_conformance"):
+            suite = path.stem.title().replace("_", "")
+            found |= {f"{suite}.{name}" for name in ENTRY.findall(text)}
     return found
 
 

@@ -205,6 +205,12 @@ class Docs(Tree):
         self.assert_found("no such test: Relay.DropsNothing", "README.md",
                           self.readme + "`Relay.DropsNothing`\n")
 
+    def test_knows_the_tests_of_a_conformance_suite(self):
+        self.write("src/testing/store_conformance.cpp",
+                   '    {"F22_StoresNothingLate",\n     stores_nothing_late},\n')
+        self.assert_clean("README.md", self.readme + "`StoreConformance.F22_StoresNothingLate`\n")
+        self.assert_found("no such test", "README.md", self.readme + "`StoreConformance.IsFine`\n")
+
     def test_finds_a_guarantee_without_a_test(self):
         self.assert_found("names no test", "README.md", self.readme + "2. Always in order.\n")
         self.assert_found("no numbered list", "README.md", "# sagaz\n")
