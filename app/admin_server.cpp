@@ -21,9 +21,9 @@ constexpr int kPatienceSeconds = 2;
 constexpr auto kText = "text/plain; charset=utf-8";
 constexpr auto kMetricsText = "text/plain; version=0.0.4; charset=utf-8";
 
-// httplib's own queue has no limit. When this one is full the accepting thread serves the connection
-// itself: nobody is accepted meanwhile, so the kernel's short backlog is the limit, and no accepted
-// socket is dropped without being closed.
+// httplib's own queue has no limit. When this one is full the accepting thread serves the
+// connection itself: nobody is accepted meanwhile, so the kernel's short backlog is the limit, and
+// no accepted socket is dropped without being closed.
 class BoundedQueue final : public httplib::TaskQueue {
 public:
     // Newer versions return whether the task was taken, older ones nothing.
@@ -105,7 +105,8 @@ struct AdminServer::State {
     std::jthread thread;
 };
 
-AdminServer::AdminServer(const std::string& listen, AdminPages pages) : state_{std::make_unique<State>()} {
+AdminServer::AdminServer(const std::string& listen, AdminPages pages)
+    : state_{std::make_unique<State>()} {
     state_->pages = std::move(pages);
     auto& server = state_->server;
     server.new_task_queue = [] { return new BoundedQueue; };  // httplib takes ownership
@@ -130,9 +131,12 @@ AdminServer::AdminServer(const std::string& listen, AdminPages pages) : state_{s
         response.set_content(shown->metrics(), kMetricsText);
     });
     const auto [host, wanted] = split_address(listen);
-    const int port = wanted == 0 ? server.bind_to_any_port(host) : server.bind_to_port(host, wanted) ? wanted : -1;
+    const int port = wanted == 0                         ? server.bind_to_any_port(host)
+                     : server.bind_to_port(host, wanted) ? wanted
+                                                         : -1;
     if (port <= 0) {
-        refuse("admin_listen", "admin.listen is \"" + listen + "\" and that address is taken or not ours",
+        refuse("admin_listen",
+               "admin.listen is \"" + listen + "\" and that address is taken or not ours",
                "choose another port, or 0 for any free one");
     }
     state_->address = listen.substr(0, listen.rfind(':')) + ':' + std::to_string(port);

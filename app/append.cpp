@@ -75,7 +75,10 @@ private:
 class Appender {
 public:
     Appender(const AppendOptions& options, Console& console)
-        : options_{options}, console_{console}, outbox_{options.store.schema}, connection_{options.store.url, {}} {}
+        : options_{options},
+          console_{console},
+          outbox_{options.store.schema},
+          connection_{options.store.url, {}} {}
 
     void add(Event event) {
         bytes_ += event.payload.size() + event.topic.size() + event.event_type.size();
@@ -100,7 +103,8 @@ public:
             }
             throw Error{ErrorKind::in_doubt, "commit_in_doubt",
                         "the answer to COMMIT was lost: " + std::string{error.what()},
-                        "look with sagaz events ls whether the last " + std::to_string(events_.size()) +
+                        "look with sagaz events ls whether the last " +
+                            std::to_string(events_.size()) +
                             " events are there before you append them again"};
         }
         committed_ += events_.size();
@@ -145,13 +149,16 @@ bool read_line(std::istream& in, std::string& line) {
             return true;
         }
         if (line.size() >= kLineMax) {
-            throw Error{ErrorKind::invalid, "append_line", "longer than 64 MiB", "write one event a line"};
+            throw Error{ErrorKind::invalid, "append_line", "longer than 64 MiB",
+                        "write one event a line"};
         }
         line += static_cast<char>(c);
     }
 }
 
-bool is_blank(const std::string& line) { return line.find_first_not_of(" \t\r") == std::string::npos; }
+bool is_blank(const std::string& line) {
+    return line.find_first_not_of(" \t\r") == std::string::npos;
+}
 
 int append_lines(const AppendOptions& options, Console& console) {
     Appender appender{options, console};
@@ -171,14 +178,16 @@ int append_lines(const AppendOptions& options, Console& console) {
                     line.erase(0, 3);
                 }
                 auto event = parse_event_line(line);
-                static_cast<void>(Outbox{options.store.schema}.append_statement(event));  // its limits
+                static_cast<void>(
+                    Outbox{options.store.schema}.append_statement(event));  // its limits
                 appender.add(std::move(event));
             } catch (const Error& error) {
                 if (error.kind() != ErrorKind::invalid || error.code() == "schema_missing") {
                     throw;
                 }
                 throw Error{ErrorKind::invalid, std::string{error.code()},
-                            "line " + std::to_string(number) + ": " + error.what(), std::string{error.hint()}};
+                            "line " + std::to_string(number) + ": " + error.what(),
+                            std::string{error.hint()}};
             }
         }
         appender.commit();

@@ -32,7 +32,8 @@ std::string ask_kafka(const kafka::Options& options, std::chrono::milliseconds d
     auto all = options.client;
     all["bootstrap.servers"] = options.bootstrap_servers;
     for (const auto& [name, value] : all) {
-        if (rd_kafka_conf_set(conf, name.c_str(), value.c_str(), problem, sizeof problem) != RD_KAFKA_CONF_OK) {
+        if (rd_kafka_conf_set(conf, name.c_str(), value.c_str(), problem, sizeof problem) !=
+            RD_KAFKA_CONF_OK) {
             rd_kafka_conf_destroy(conf);
             refuse("broker_option", problem, "correct broker.options");
         }
@@ -44,7 +45,8 @@ std::string ask_kafka(const kafka::Options& options, std::chrono::milliseconds d
         return problem;
     }
     const struct rd_kafka_metadata* metadata = nullptr;
-    const auto answer = rd_kafka_metadata(client.get(), 0, nullptr, &metadata, static_cast<int>(deadline.count()));
+    const auto answer =
+        rd_kafka_metadata(client.get(), 0, nullptr, &metadata, static_cast<int>(deadline.count()));
     if (answer != RD_KAFKA_RESP_ERR_NO_ERROR) {
         return rd_kafka_err2str(answer);
     }
@@ -57,7 +59,8 @@ std::string ask_kafka(const kafka::Options& options, std::chrono::milliseconds d
 std::unique_ptr<Broker> open_broker(const BrokerTarget& target) {
     const auto url = parse_broker_url(target.url, "the configuration");
     if (url.kind != BrokerKind::kafka && !target.options.empty()) {
-        refuse("broker_option", "broker.options for " + target.url, "only kafka:// takes client options");
+        refuse("broker_option", "broker.options for " + target.url,
+               "only kafka:// takes client options");
     }
     if (url.kind == BrokerKind::kafka) {
         return kafka::open(kafka_options(url.place, target));

@@ -6,7 +6,7 @@
 
 namespace sagaz::inline v0 {
 class Broker;
-}
+}  // namespace sagaz::inline v0
 
 namespace sagaz::inline v0::app {
 

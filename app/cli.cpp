@@ -16,10 +16,12 @@ namespace sagaz::inline v0::app {
 namespace {
 
 constexpr auto kAbout =
-    "sagaz (native): moves committed events from PostgreSQL to a broker, at least once, in order per key";
+    "sagaz (native): moves committed events from PostgreSQL to a broker, at least once, in order "
+    "per key";
 constexpr auto kFooter =
     "Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 condition found, 130 interrupted.\n"
-    "Every key of the configuration has a variable: SAGAZ_<SECTION>_<KEY>. See sagaz config show.\n";
+    "Every key of the configuration has a variable: SAGAZ_<SECTION>_<KEY>. See sagaz config "
+    "show.\n";
 
 std::chrono::milliseconds duration_of(const std::string& flag, const std::string& text) {
     const auto value = parse_duration(text);
@@ -38,8 +40,8 @@ std::pair<std::string, std::string> pair_of(const std::string& flag, const std::
     return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
-/// The parser with one `add_` function a verb. Each leaves in `run_` what is to be done; the lambdas
-/// view this object, which outlives them.
+/// The parser with one `add_` function a verb. Each leaves in `run_` what is to be done; the
+/// lambdas view this object, which outlives them.
 class CommandLine {
 public:
     explicit CommandLine(Console& console) : console_{console} {
@@ -77,10 +79,12 @@ private:
         app_.add_option("--config", config_file_, "configuration file (YAML)");
         for (const auto& key : config_keys()) {
             if (!key.flag.empty()) {
-                app_.add_option(std::string{key.flag}, flags_[std::string{key.key}], std::string{key.help});
+                app_.add_option(std::string{key.flag}, flags_[std::string{key.key}],
+                                std::string{key.help});
             }
         }
-        app_.add_flag("--json", json_, "JSON on standard output; every object carries \"schema\": 1");
+        app_.add_flag("--json", json_,
+                      "JSON on standard output; every object carries \"schema\": 1");
         app_.add_flag("--no-color", no_color_, "no colours");
     }
 
@@ -119,19 +123,24 @@ private:
 
     void add_migrate() {
         auto* const command = verb(app_, "migrate", "bring the schema up");
-        command->add_flag("--print", migrate_.print, "write plain SQL that also records the version");
+        command->add_flag("--print", migrate_.print,
+                          "write plain SQL that also records the version");
         command->add_option("--from", migrate_.from, "with --print: the version that is there");
         command->add_option("--to", migrate_.to, "with --print: the version to reach");
         command->add_flag("--status", migrate_.status, "say which versions are there");
         command->add_flag("--check", migrate_.check, "exit 3 when behind");
-        command->add_option("--set", sets_, "KEY=VALUE of what shapes bytes or order, after migrating")->expected(1)->take_all();
+        command
+            ->add_option("--set", sets_, "KEY=VALUE of what shapes bytes or order, after migrating")
+            ->expected(1)
+            ->take_all();
         command->add_flag("--no-roles", migrate_.no_roles, "make no roles and no grants");
         command->callback([this] {
             run_ = [this] {
                 for (const auto& text : sets_) migrate_.set.push_back(pair_of("--set", text));
                 migrate_.json = json_;
                 // Printing needs no database, so it must not ask for one.
-                migrate_.store = migrate_.print ? StoreTarget{{}, config().text("store.schema")} : store();
+                migrate_.store =
+                    migrate_.print ? StoreTarget{{}, config().text("store.schema")} : store();
                 return run_migrate(migrate_, console_);
             };
         });
@@ -140,12 +149,15 @@ private:
     void add_wait() {
         auto* const command = verb(app_, "wait", "wait until servers and schema are there");
         command->add_option("--for", wait_.targets, "store, schema, broker; separated by commas")
-            ->delimiter(',')->required()->check(CLI::IsMember({"store", "schema", "broker"}));
+            ->delimiter(',')
+            ->required()
+            ->check(CLI::IsMember({"store", "schema", "broker"}));
         command->add_option("--timeout", timeout_, "how long, as 60s");
         command->callback([this] {
             run_ = [this] {
                 wait_.json = json_;
-                wait_.timeout = timeout_.empty() ? wait_.timeout : duration_of("--timeout", timeout_);
+                wait_.timeout =
+                    timeout_.empty() ? wait_.timeout : duration_of("--timeout", timeout_);
                 for (const auto& target : wait_.targets) {
                     if (target == "broker") {
                         wait_.broker = broker_target(config_with_warnings());
@@ -159,14 +171,17 @@ private:
     }
 
     void add_relay() {
-        auto* const command = verb(app_, "relay", "move committed events to the broker until SIGTERM");
+        auto* const command =
+            verb(app_, "relay", "move committed events to the broker until SIGTERM");
         command->add_flag("--until-drained", relay_.until_drained, "stop when nothing is left");
-        command->add_option("--timeout", timeout_, "with --until-drained: give up after this long (exit 3)");
+        command->add_option("--timeout", timeout_,
+                            "with --until-drained: give up after this long (exit 3)");
         command->callback([this] {
             run_ = [this] {
                 if (!timeout_.empty()) {
                     if (!relay_.until_drained) {
-                        refuse("usage", "--timeout without --until-drained", "add --until-drained, or leave it out");
+                        refuse("usage", "--timeout without --until-drained",
+                               "add --until-drained, or leave it out");
                     }
                     relay_.timeout = duration_of("--timeout", timeout_);
                 }
@@ -177,23 +192,36 @@ private:
     }
 
     void add_append() {
-        auto* const command = verb(app_, "append", "append one event, or JSON lines on standard input");
-        auto* const type = command->add_option("--type", append_.event_type, "the event's type; without it standard input is read");
-        command->add_option("--topic", append_.topic, "the topic; none: the schema's template")->needs(type);
-        command->add_option("--key", append_.key, "events of one (topic, key) stay in order")->needs(type);
-        command->add_option("--payload", append_.payload, "text, @FILE, or - for standard input")->needs(type);
-        command->add_option("--header", headers_, "NAME=VALUE, may be repeated")->needs(type)->expected(1)->take_all();
+        auto* const command =
+            verb(app_, "append", "append one event, or JSON lines on standard input");
+        auto* const type = command->add_option(
+            "--type", append_.event_type, "the event's type; without it standard input is read");
+        command->add_option("--topic", append_.topic, "the topic; none: the schema's template")
+            ->needs(type);
+        command->add_option("--key", append_.key, "events of one (topic, key) stay in order")
+            ->needs(type);
+        command->add_option("--payload", append_.payload, "text, @FILE, or - for standard input")
+            ->needs(type);
+        command->add_option("--header", headers_, "NAME=VALUE, may be repeated")
+            ->needs(type)
+            ->expected(1)
+            ->take_all();
         command->add_option("--id", append_.id, "a UUID; none: a new one")->needs(type);
-        command->add_option("--content-type", append_.content_type, "application/json")->needs(type);
+        command->add_option("--content-type", append_.content_type, "application/json")
+            ->needs(type);
         command->footer(
-            "JSON lines: {\"topic\", \"key\", \"event_type\", \"payload\" (any JSON value) or \"payload_text\" or\n"
-            "\"payload_base64\", \"headers\", \"event_id\", \"content_type\", \"aggregate_type\", \"aggregate_id\",\n"
-            "\"saga_id\"}. Up to 1,000 lines are one transaction. The event ids come on standard output.\n");
+            "JSON lines: {\"topic\", \"key\", \"event_type\", \"payload\" (any JSON value) or "
+            "\"payload_text\" or\n"
+            "\"payload_base64\", \"headers\", \"event_id\", \"content_type\", \"aggregate_type\", "
+            "\"aggregate_id\",\n"
+            "\"saga_id\"}. Up to 1,000 lines are one transaction. The event ids come on standard "
+            "output.\n");
         command->callback([this] {
             run_ = [this] {
                 append_.json = json_;
                 append_.from_stdin = append_.event_type.empty();
-                for (const auto& text : headers_) append_.headers.push_back(pair_of("--header", text));
+                for (const auto& text : headers_)
+                    append_.headers.push_back(pair_of("--header", text));
                 append_.store = store();
                 return run_append(append_, console_);
             };
@@ -201,7 +229,8 @@ private:
     }
 
     void add_status() {
-        auto* const command = verb(app_, "status", "backlog, rate, slots, relays, parked events, destination");
+        auto* const command =
+            verb(app_, "status", "backlog, rate, slots, relays, parked events, destination");
         command->add_flag("--exit-code", status_.exit_code, "exit 3 when something is wrong");
         command->callback([this] {
             run_ = [this] {
@@ -216,13 +245,16 @@ private:
         auto* const events = verb(app_, "events", "read the log");
         events->require_subcommand(1);
         for (const bool follow : {false, true}) {
-            auto* const command = follow ? verb(*events, "tail", "show new events until interrupted")
-                                         : verb(*events, "ls", "the newest events, or those after a position");
+            auto* const command =
+                follow ? verb(*events, "tail", "show new events until interrupted")
+                       : verb(*events, "ls", "the newest events, or those after a position");
             command->add_option("--topic", list_.filter.topic, "only of this topic");
             command->add_option("--key", list_.filter.key, "only of this key");
             command->add_option("--type", list_.filter.event_type, "only of this type");
-            command->add_option("--after", list_.filter.after, "only later positions, oldest first");
-            command->add_option("--limit", list_.filter.limit, "at most so many")->check(CLI::Range(1, 100'000));
+            command->add_option("--after", list_.filter.after,
+                                "only later positions, oldest first");
+            command->add_option("--limit", list_.filter.limit, "at most so many")
+                ->check(CLI::Range(1, 100'000));
             command->add_flag("--payload", list_.payload, "with headers and payload");
             command->callback([this, follow] {
                 run_ = [this, follow] {
@@ -246,9 +278,14 @@ private:
     }
 
     void add_verify() {
-        auto* const command = verb(app_, "verify", "compare what should have been sent with what the destination holds");
-        command->add_option("--truth", verify_.truth_sql, "SQL that gives event_id, key, order")->required();
-        command->add_option("--topic", verify_.topics, "for Kafka: topics to read, separated by commas")->delimiter(',');
+        auto* const command = verb(
+            app_, "verify", "compare what should have been sent with what the destination holds");
+        command->add_option("--truth", verify_.truth_sql, "SQL that gives event_id, key, order")
+            ->required();
+        command
+            ->add_option("--topic", verify_.topics,
+                         "for Kafka: topics to read, separated by commas")
+            ->delimiter(',');
         command->add_option("--report", verify_.report_path, "write the JSON report here too");
         command->callback([this] {
             run_ = [this] {
@@ -263,9 +300,10 @@ private:
     void add_config() {
         auto* const parent = verb(app_, "config", "the configuration");
         parent->require_subcommand(1);
-        verb(*parent, "show", "effective values with their origin, secrets hidden")->callback([this] {
-            run_ = [this] { return run_config_show({&config(), json_}, console_); };
-        });
+        verb(*parent, "show", "effective values with their origin, secrets hidden")
+            ->callback([this] {
+                run_ = [this] { return run_config_show({&config(), json_}, console_); };
+            });
         verb(*parent, "validate", "check file, environment and flags")->callback([this] {
             run_ = [this] { return run_config_validate({&config(), json_}, console_); };
         });
@@ -275,12 +313,16 @@ private:
     }
 
     void add_probes() {
-        auto* const probe = verb(app_, "healthcheck", "ask a running relay, for containers without curl");
-        probe->add_option("PROBE", health_.probe, "live or ready")->required()->check(CLI::IsMember({"live", "ready"}));
+        auto* const probe =
+            verb(app_, "healthcheck", "ask a running relay, for containers without curl");
+        probe->add_option("PROBE", health_.probe, "live or ready")
+            ->required()
+            ->check(CLI::IsMember({"live", "ready"}));
         probe->add_option("--timeout", timeout_, "how long to wait for an answer, as 3s");
         probe->callback([this] {
             run_ = [this] {
-                health_.timeout = timeout_.empty() ? health_.timeout : duration_of("--timeout", timeout_);
+                health_.timeout =
+                    timeout_.empty() ? health_.timeout : duration_of("--timeout", timeout_);
                 health_.address = config_with_warnings().text("admin.listen");
                 return run_healthcheck(health_, console_);
             };
@@ -290,7 +332,8 @@ private:
         });
     }
 
-    [[noreturn]] void refuse_usage(int argc, const char* const* argv, const CLI::ParseError& error) {
+    [[noreturn]] void refuse_usage(int argc, const char* const* argv,
+                                   const CLI::ParseError& error) {
         std::vector<std::string> names;
         for (const auto* const command : app_.get_subcommands({})) {
             names.push_back(command->get_name());
@@ -307,7 +350,8 @@ private:
             }
             const auto guess = nearest(word, names);
             if (!guess.empty() && n == 1) {
-                refuse("usage", "unknown command \"" + word + "\"", "did you mean \"" + guess + "\"? see sagaz --help");
+                refuse("usage", "unknown command \"" + word + "\"",
+                       "did you mean \"" + guess + "\"? see sagaz --help");
             }
         }
         refuse("usage", error.what(), "see " + help);

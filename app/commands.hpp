@@ -34,7 +34,7 @@ struct StoreTarget {
 
 /// Where events go, or are read back from.
 struct BrokerTarget {
-    std::string url{};                             ///< As given: "kafka://h:p,h:p", "file:PATH", ...
+    std::string url{};  ///< As given: "kafka://h:p,h:p", "file:PATH", ...
     std::map<std::string, std::string> options{};  ///< For the client library, allow-listed there.
 };
 
@@ -81,7 +81,8 @@ struct StatusOptions {
     StoreTarget store{};
     bool json{};
     bool exit_code{};  ///< Exit 3 when something is wrong.
-    std::chrono::milliseconds interval{2'500};  ///< How long to wait for a report that gives a rate.
+    std::chrono::milliseconds interval{
+        2'500};  ///< How long to wait for a report that gives a rate.
 };
 
 struct EventFilter {
@@ -113,7 +114,7 @@ struct VerifyOptions {
     std::vector<std::string> topics{};  ///< For Kafka: which topics to read.
     std::string truth_sql{};            ///< Gives event_id, key, order (and more, see its help).
     bool json{};
-    std::string report_path{};          ///< Empty: only to standard output.
+    std::string report_path{};  ///< Empty: only to standard output.
 };
 
 struct HealthcheckOptions {

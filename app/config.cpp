@@ -14,28 +14,40 @@ namespace {
 
 using enum ValueType;
 constexpr std::array kKeys{
-    KeyInfo{"store.url", url, "", "", "--store", "the database: postgresql://user@host:port/database"},
+    KeyInfo{"store.url", url, "", "", "--store",
+            "the database: postgresql://user@host:port/database"},
     KeyInfo{"store.url_file", path, "", "", "--store-file", "a file that holds store.url"},
     KeyInfo{"store.schema", text, "sagaz", "", "--schema", "the schema of sagaz's tables"},
-    KeyInfo{"broker.url", url, "", "", "--broker", "the destination: kafka://host:port, file:PATH, stdout:, null:"},
+    KeyInfo{"broker.url", url, "", "", "--broker",
+            "the destination: kafka://host:port, file:PATH, stdout:, null:"},
     KeyInfo{"broker.username_file", path, "", "", "", "a file that holds the SASL user name"},
     KeyInfo{"broker.password_file", path, "", "", "", "a file that holds the SASL password"},
-    KeyInfo{"broker.tls_ca_file", path, "", "", "", "certificate authorities to trust (PEM); turns TLS on"},
+    KeyInfo{"broker.tls_ca_file", path, "", "", "",
+            "certificate authorities to trust (PEM); turns TLS on"},
     KeyInfo{"broker.tls_cert_file", path, "", "", "", "client certificate (PEM)"},
     KeyInfo{"broker.tls_key_file", path, "", "", "", "client key (PEM)"},
     KeyInfo{"relay.batch_max", count, "5000", "", "", "rows of one read"},
-    KeyInfo{"relay.batch_max_bytes", size, "8MiB", "", "", "payload bytes of one read; memory is about three times this"},
+    KeyInfo{"relay.batch_max_bytes", size, "8MiB", "", "",
+            "payload bytes of one read; memory is about three times this"},
     KeyInfo{"relay.poll_interval", duration, "10ms", "", "", "between reads while events come"},
-    KeyInfo{"relay.idle_poll_interval", duration, "500ms", "", "", "between reads after some seconds of silence"},
-    KeyInfo{"relay.lease", duration, "10s", "", "", "a slot whose owner is silent this long is taken over"},
-    KeyInfo{"relay.store_interval", duration, "100ms", "", "", "between stored cursors; a crash repeats this much"},
+    KeyInfo{"relay.idle_poll_interval", duration, "500ms", "", "",
+            "between reads after some seconds of silence"},
+    KeyInfo{"relay.lease", duration, "10s", "", "",
+            "a slot whose owner is silent this long is taken over"},
+    KeyInfo{"relay.store_interval", duration, "100ms", "", "",
+            "between stored cursors; a crash repeats this much"},
     KeyInfo{"relay.drain_timeout", duration, "20s", "", "", "from SIGTERM to the end, at most"},
-    KeyInfo{"relay.retry_initial", duration, "100ms", "", "", "first backoff after an error of store or broker"},
+    KeyInfo{"relay.retry_initial", duration, "100ms", "", "",
+            "first backoff after an error of store or broker"},
     KeyInfo{"relay.retry_max", duration, "5s", "", "", "longest backoff"},
-    KeyInfo{"optimistic.grace", duration, "1500ms", "", "", "how long the relay leaves a held event to its publisher"},
-    KeyInfo{"admin.listen", address, "127.0.0.1:9464", "", "", "where /livez, /readyz and /metrics answer; port 0: any free one"},
-    KeyInfo{"log.format", choice, "text", "text|json", "--log-format", "one line an event, for people or for machines"},
-    KeyInfo{"log.level", choice, "info", "debug|info|warning|error", "--log-level", "the least important level that is written"},
+    KeyInfo{"optimistic.grace", duration, "1500ms", "", "",
+            "how long the relay leaves a held event to its publisher"},
+    KeyInfo{"admin.listen", address, "127.0.0.1:9464", "", "",
+            "where /livez, /readyz and /metrics answer; port 0: any free one"},
+    KeyInfo{"log.format", choice, "text", "text|json", "--log-format",
+            "one line an event, for people or for machines"},
+    KeyInfo{"log.level", choice, "info", "debug|info|warning|error", "--log-level",
+            "the least important level that is written"},
 };
 
 const KeyInfo* find_key(std::string_view key) {
@@ -48,7 +60,8 @@ std::vector<std::string> names_in(std::string_view section) {
     std::vector<std::string> names;
     for (const auto& info : kKeys) {
         const auto dot = info.key.find('.');
-        const auto name = std::string{section.empty() ? info.key.substr(0, dot) : info.key.substr(dot + 1)};
+        const auto name =
+            std::string{section.empty() ? info.key.substr(0, dot) : info.key.substr(dot + 1)};
         if ((section.empty() || info.key.substr(0, dot) == section) &&
             std::find(names.begin(), names.end(), name) == names.end()) {
             names.push_back(name);
@@ -113,12 +126,16 @@ bool is_choice(std::string_view text, std::string_view choices) {
 std::string objection(const KeyInfo& info, const std::string& value) {
     switch (info.type) {
         case duration:
-            return parse_duration(value) ? "" : "write a number with its unit: ms, s, m, h or d, as 30s";
-        case size: return parse_size(value) ? "" : "write a number with its unit: B, KiB, MiB or GiB, as 8MiB";
+            return parse_duration(value) ? ""
+                                         : "write a number with its unit: ms, s, m, h or d, as 30s";
+        case size:
+            return parse_size(value) ? ""
+                                     : "write a number with its unit: B, KiB, MiB or GiB, as 8MiB";
         case count: return parse_count(value) ? "" : "write a whole number";
         case address: return is_address(value) ? "" : "write host:port, as 127.0.0.1:9464";
         case choice:
-            return is_choice(value, info.choices) ? "" : "write one of " + std::string{info.choices};
+            return is_choice(value, info.choices) ? ""
+                                                  : "write one of " + std::string{info.choices};
         case text: return value.empty() ? "write a value, or leave the key out" : "";
         case url:
         case path: return "";
@@ -130,7 +147,8 @@ void check_value(const KeyInfo& info, const Value& value) {
     const auto instead = objection(info, value.text);
     if (!instead.empty()) {
         refuse("config_value",
-               std::string{info.key} + " is \"" + value.text + "\" (from " + value.where + ")", instead);
+               std::string{info.key} + " is \"" + value.text + "\" (from " + value.where + ")",
+               instead);
     }
     if (info.type == url && !value.text.empty()) {
         if (info.key == "store.url") {
@@ -153,7 +171,8 @@ void take_postgres_environment(const ConfigSources& sources, Config& config) {
     }
     for (const auto* const name : {"PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE"}) {
         if (!variable(name).empty()) {  // libpq reads them itself
-            store = {"postgresql://", Origin::postgres_environment, std::string{name} + " and other PG*"};
+            store = {"postgresql://", Origin::postgres_environment,
+                     std::string{name} + " and other PG*"};
             return;
         }
     }
@@ -210,7 +229,8 @@ void settle_url_file(Config& config) {
         return;
     }
     if (direct.origin == file.origin) {
-        refuse("config_conflict", "store.url from " + direct.where + " and store.url_file from " + file.where,
+        refuse("config_conflict",
+               "store.url from " + direct.where + " and store.url_file from " + file.where,
                "keep one of the two");
     }
     auto& loser = direct.origin < file.origin ? direct : file;
@@ -233,7 +253,8 @@ Config load_config(const ConfigSources& sources) {
     Config config;
     config.file_name = sources.file_name;
     for (const auto& info : kKeys) {
-        config.values[std::string{info.key}] = {std::string{info.fallback}, Origin::fallback, "default"};
+        config.values[std::string{info.key}] = {std::string{info.fallback}, Origin::fallback,
+                                                "default"};
     }
     take_postgres_environment(sources, config);
     take_file(sources, config);

@@ -42,7 +42,8 @@ enum class Origin { fallback, postgres_environment, file, environment, flag };
 struct Value {
     std::string text{};
     Origin origin{Origin::fallback};
-    std::string where{"default"};  ///< "--store", "SAGAZ_STORE_URL", "sagaz.yaml:3:8", "DATABASE_URL".
+    std::string where{
+        "default"};  ///< "--store", "SAGAZ_STORE_URL", "sagaz.yaml:3:8", "DATABASE_URL".
 };
 
 /// One scalar of the file. `section` and `key` have been checked for doubles, not for meaning.

@@ -23,7 +23,10 @@ Json schema_of(const KeyInfo& key) {
     switch (key.type) {
         case ValueType::duration: schema["pattern"] = "^[0-9]+(ms|s|m|h|d)$"; break;
         case ValueType::size: schema["pattern"] = "^[0-9]+(B|KiB|MiB|GiB)$"; break;
-        case ValueType::count: schema["type"] = "integer"; schema["minimum"] = 0; break;
+        case ValueType::count:
+            schema["type"] = "integer";
+            schema["minimum"] = 0;
+            break;
         case ValueType::address: schema["pattern"] = "^.+:[0-9]+$"; break;
         case ValueType::choice: {
             schema["enum"] = Json::array();
@@ -59,18 +62,22 @@ int run_config_show(const ConfigShowOptions& options, Console& console) {
     for (const auto& key : config_keys()) {
         const auto& value = config.values.find(key.key)->second;
         values[std::string{key.key}] = {{"value", shown(key, value)}, {"from", value.where}};
-        rows.push_back({std::string{key.key}, value.text.empty() ? "-" : shown(key, value), value.where});
+        rows.push_back(
+            {std::string{key.key}, value.text.empty() ? "-" : shown(key, value), value.where});
     }
     // An option of the client may be a secret, and only the client knows which are.
     for (const auto& [name, value] : config.broker_options) {
-        const bool secret = name.find("password") != std::string::npos || name.find("secret") != std::string::npos ||
-                            name.find("pem") != std::string::npos || name.find("oauthbearer") != std::string::npos;
+        const bool secret = name.find("password") != std::string::npos ||
+                            name.find("secret") != std::string::npos ||
+                            name.find("pem") != std::string::npos ||
+                            name.find("oauthbearer") != std::string::npos;
         const auto text = secret ? std::string{"***"} : value.text;
         values["broker.options." + name] = {{"value", text}, {"from", value.where}};
         rows.push_back({"broker.options." + name, text, value.where});
     }
     if (options.json) {
-        console.out() << Json{{"schema", 1}, {"file", config.file_name}, {"values", values}}.dump() << '\n';
+        console.out() << Json{{"schema", 1}, {"file", config.file_name}, {"values", values}}.dump()
+                      << '\n';
     } else {
         write_table(console.out(), rows);
     }
@@ -83,8 +90,11 @@ int run_config_validate(const ConfigShowOptions& options, Console& console) {
     warn_all(config, console);
     const auto file = config.file_name.empty() ? std::string{"no file"} : config.file_name;
     if (options.json) {
-        console.out() << Json{{"schema", 1}, {"valid", true}, {"file", config.file_name},
-                              {"warnings", config.warnings}}.dump()
+        console.out() << Json{{"schema", 1},
+                              {"valid", true},
+                              {"file", config.file_name},
+                              {"warnings", config.warnings}}
+                             .dump()
                       << '\n';
     } else {
         console.say("the configuration is valid (" + file + ")");
@@ -109,14 +119,17 @@ int run_config_schema(Console& console) {
                           {"title", "sagaz.yaml"},
                           {"type", "object"},
                           {"additionalProperties", false},
-                          {"properties", sections}}.dump(2)
+                          {"properties", sections}}
+                         .dump(2)
                   << '\n';
     return kOk;
 }
 
 int run_version(bool json, Console& console) {
     if (json) {
-        console.out() << Json{{"schema", 1}, {"name", "sagaz (native)"}, {"version", SAGAZ_VERSION}}.dump() << '\n';
+        console.out()
+            << Json{{"schema", 1}, {"name", "sagaz (native)"}, {"version", SAGAZ_VERSION}}.dump()
+            << '\n';
     } else {
         console.out() << "sagaz (native) " << SAGAZ_VERSION << '\n';
     }

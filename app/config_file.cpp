@@ -1,7 +1,6 @@
 // Reads the YAML file as a stream of events, not as a tree: yaml-cpp's tree keeps the last of two
 // equal keys in silence, and a setting that somebody believes to be in force must not be lost so.
 #include "app/config.hpp"
-
 #include "app/errors.hpp"
 
 #include <yaml-cpp/anchor.h>
@@ -17,7 +16,8 @@ namespace sagaz::inline v0::app {
 namespace {
 
 constexpr auto kShape =
-    "write sections with keys below them: a line \"store:\" and below it \"  url: postgresql://...\"";
+    "write sections with keys below them: a line \"store:\" and below it \"  url: "
+    "postgresql://...\"";
 
 class Reader final : public YAML::EventHandler {
 public:
@@ -40,7 +40,8 @@ public:
             refuse_at(mark, "config_yaml", "an empty key", "name the key");
         }
         if (depth_ > 1 && !at_options()) {
-            refuse_at(mark, "config_value", path() + " has no value", "write a value, or leave the key out");
+            refuse_at(mark, "config_value", path() + " has no value",
+                      "write a value, or leave the key out");
         }
         has_key_ = false;  // a section with nothing in it
     }
@@ -62,19 +63,21 @@ public:
             refuse_at(mark, "config_yaml", path() + " holds a value where keys belong", kShape);
         }
         has_key_ = false;
-        entries_.push_back({keys_[0], keys_[1], depth_ == 3 ? keys_[2] : std::string{}, value, key_mark_.line + 1,
-                            key_mark_.column + 1, mark.line + 1, mark.column + 1});
+        entries_.push_back({keys_[0], keys_[1], depth_ == 3 ? keys_[2] : std::string{}, value,
+                            key_mark_.line + 1, key_mark_.column + 1, mark.line + 1,
+                            mark.column + 1});
     }
 
-    void OnSequenceStart(const YAML::Mark& mark, const std::string& /*tag*/, YAML::anchor_t /*anchor*/,
-                         YAML::EmitterStyle::value /*style*/) override {
+    void OnSequenceStart(const YAML::Mark& mark, const std::string& /*tag*/,
+                         YAML::anchor_t /*anchor*/, YAML::EmitterStyle::value /*style*/) override {
         refuse_at(mark, "config_yaml", "a list" + (depth_ == 0 ? "" : " at " + path()), kShape);
     }
     void OnSequenceEnd() override {}
 
     void OnMapStart(const YAML::Mark& mark, const std::string& /*tag*/, YAML::anchor_t /*anchor*/,
                     YAML::EmitterStyle::value /*style*/) override {
-        const bool fits = depth_ == 0 || (has_key_ && (depth_ == 1 || (depth_ == 2 && at_options())));
+        const bool fits =
+            depth_ == 0 || (has_key_ && (depth_ == 1 || (depth_ == 2 && at_options())));
         if (!fits) {
             refuse_at(mark, "config_yaml", "keys below " + path(), kShape);
         }
@@ -102,14 +105,16 @@ private:
         key_mark_ = mark;
         has_key_ = true;
         if (!seen_.insert(path()).second) {
-            refuse_at(mark, "config_duplicate_key", path() + " stands here again", "keep one of the two");
+            refuse_at(mark, "config_duplicate_key", path() + " stands here again",
+                      "keep one of the two");
         }
     }
 
-    [[noreturn]] void refuse_at(const YAML::Mark& mark, std::string_view code, const std::string& seen,
-                                const std::string& what_to_do) const {
+    [[noreturn]] void refuse_at(const YAML::Mark& mark, std::string_view code,
+                                const std::string& seen, const std::string& what_to_do) const {
         refuse(code,
-               name_ + ':' + std::to_string(mark.line + 1) + ':' + std::to_string(mark.column + 1) + ": " + seen,
+               name_ + ':' + std::to_string(mark.line + 1) + ':' + std::to_string(mark.column + 1) +
+                   ": " + seen,
                what_to_do);
     }
 
@@ -134,8 +139,8 @@ std::vector<FileEntry> read_yaml(const std::string& text, const std::string& nam
         }
     } catch (const YAML::Exception& error) {
         refuse("config_yaml",
-               name + ':' + std::to_string(error.mark.line + 1) + ':' + std::to_string(error.mark.column + 1) +
-                   ": " + error.msg,
+               name + ':' + std::to_string(error.mark.line + 1) + ':' +
+                   std::to_string(error.mark.column + 1) + ": " + error.msg,
                "correct the YAML there; `sagaz config schema` describes the keys");
     }
     return reader.take();

@@ -1,6 +1,5 @@
-#include "app/config.hpp"
-
 #include "app/commands.hpp"
+#include "app/config.hpp"
 #include "app/errors.hpp"
 #include "app/url.hpp"
 
@@ -33,8 +32,9 @@ std::string read_secret(const Config& config, std::string_view key) {
     const auto& path = config.text(key);
     auto text = read_small_file(path);
     if (!text) {
-        refuse("secret_file", std::string{key} + " is \"" + path + "\" (from " +
-                                  config.values.find(key)->second.where + ") and cannot be read",
+        refuse("secret_file",
+               std::string{key} + " is \"" + path + "\" (from " +
+                   config.values.find(key)->second.where + ") and cannot be read",
                "make the file readable for this user, or correct the path");
     }
     if (text->ends_with('\n')) {
@@ -43,7 +43,8 @@ std::string read_secret(const Config& config, std::string_view key) {
     return *text;
 }
 
-void give(std::map<std::string, std::string>& options, const std::string& name, const std::string& value) {
+void give(std::map<std::string, std::string>& options, const std::string& name,
+          const std::string& value) {
     if (!value.empty()) {
         options.emplace(name, value);  // what the file says under broker.options goes first
     }
@@ -57,7 +58,8 @@ ConfigSources sources_of_process(const std::string& config_flag) {
         const std::string_view text{*entry};
         const auto equals = text.find('=');
         if (equals != std::string_view::npos &&
-            (text.starts_with("SAGAZ_") || text.starts_with("PG") || text.starts_with("DATABASE_URL="))) {
+            (text.starts_with("SAGAZ_") || text.starts_with("PG") ||
+             text.starts_with("DATABASE_URL="))) {
             sources.environment.emplace(text.substr(0, equals), text.substr(equals + 1));
         }
     }
@@ -67,7 +69,8 @@ ConfigSources sources_of_process(const std::string& config_flag) {
     if (!named.empty()) {
         auto text = read_small_file(named);
         if (!text) {
-            refuse("config_file", "\"" + named + "\" from " + (config_flag.empty() ? "SAGAZ_CONFIG" : "--config"),
+            refuse("config_file",
+                   "\"" + named + "\" from " + (config_flag.empty() ? "SAGAZ_CONFIG" : "--config"),
                    "name a readable file of at most 1 MiB");
         }
         sources.file_name = named;
@@ -97,8 +100,10 @@ StoreTarget store_target(const Config& config) {
         check_store_url(target.url, config.text("store.url_file"));
     }
     if (target.url.empty()) {
-        refuse("store_url_missing", "no --store, no SAGAZ_STORE_URL, no store.url, no DATABASE_URL, no PGHOST",
-               "give --store postgresql://user@host:port/database, or set SAGAZ_STORE_URL, or store.url in "
+        refuse("store_url_missing",
+               "no --store, no SAGAZ_STORE_URL, no store.url, no DATABASE_URL, no PGHOST",
+               "give --store postgresql://user@host:port/database, or set SAGAZ_STORE_URL, or "
+               "store.url in "
                "the file of --config");
     }
     return target;
@@ -108,16 +113,19 @@ BrokerTarget broker_target(const Config& config) {
     BrokerTarget target{config.text("broker.url"), {}};
     if (target.url.empty()) {
         refuse("broker_url_missing", "no --broker, no SAGAZ_BROKER_URL, no broker.url",
-               "give --broker kafka://host:port, or set SAGAZ_BROKER_URL, or broker.url in the file of "
+               "give --broker kafka://host:port, or set SAGAZ_BROKER_URL, or broker.url in the "
+               "file of "
                "--config");
     }
     for (const auto& [name, value] : config.broker_options) {
         target.options[name] = value.text;
     }
-    const bool tls = !config.text("broker.tls_ca_file").empty() || !config.text("broker.tls_cert_file").empty();
+    const bool tls =
+        !config.text("broker.tls_ca_file").empty() || !config.text("broker.tls_cert_file").empty();
     const bool sasl = !config.text("broker.username_file").empty();
     if (sasl != !config.text("broker.password_file").empty()) {
-        refuse("config_conflict", std::string{"only one of broker.username_file and broker.password_file is set"},
+        refuse("config_conflict",
+               std::string{"only one of broker.username_file and broker.password_file is set"},
                "set both, or neither");
     }
     if (sasl) {

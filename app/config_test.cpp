@@ -82,8 +82,9 @@ TEST(Config, FlagBeatsEnvironmentBeatsFileBeatsDatabaseUrl) {
 TEST(Config, RefusesAKeyThatStandsTwice) {
     EXPECT_TRUE(refusal_of(file("relay:\n  lease: 5s\n  lease: 6s\n"))
                     .starts_with("config_duplicate_key | s.yaml:3:3: relay.lease"));
-    EXPECT_TRUE(refusal_of(file("relay:\n  lease: 5s\nlog:\n  level: info\nrelay:\n  batch_max: 5\n"))
-                    .starts_with("config_duplicate_key | s.yaml:5:1: relay"));
+    EXPECT_TRUE(
+        refusal_of(file("relay:\n  lease: 5s\nlog:\n  level: info\nrelay:\n  batch_max: 5\n"))
+            .starts_with("config_duplicate_key | s.yaml:5:1: relay"));
     EXPECT_TRUE(refusal_of(file("broker:\n  options:\n    a: 1\n    a: 2\n"))
                     .starts_with("config_duplicate_key | s.yaml:4:5: broker.options.a"));
 }
@@ -93,22 +94,26 @@ TEST(Config, NamesTheNearestForAnUnknownKey) {
     EXPECT_TRUE(key.starts_with("config_unknown_key | s.yaml:2:3: key \"relay.batchmax\"")) << key;
     EXPECT_NE(key.find("did you mean \"batch_max\"?"), std::string::npos) << key;
     const auto section = refusal_of(file("stoer:\n  url: x\n"));
-    EXPECT_TRUE(section.starts_with("config_unknown_key | s.yaml:2:3: section \"stoer\"")) << section;
+    EXPECT_TRUE(section.starts_with("config_unknown_key | s.yaml:2:3: section \"stoer\""))
+        << section;
     EXPECT_NE(section.find("did you mean \"store\"?"), std::string::npos) << section;
 }
 
 TEST(Config, RefusesWhatIsNotTwoPlainLevels) {
     for (const auto* const text :
-         {"- a\n", "just text\n", "store: postgresql://h/d\n", "relay:\n  lease:\n    - 5s\n", "relay:\n  lease: {a: b}\n",
-          "a: &x 1\nb: *x\n", "relay: {}\n---\nlog: {}\n", "relay:\n  lease: \"5s\n", "a: b: c\n", "? [a]\n: b\n",
-          "broker:\n  options: x\n", "broker:\n  options:\n    a:\n      b: c\n", "\t- x", "{"}) {
-        EXPECT_TRUE(refusal_of(file(text)).starts_with("config_")) << text << refusal_of(file(text));
+         {"- a\n", "just text\n", "store: postgresql://h/d\n", "relay:\n  lease:\n    - 5s\n",
+          "relay:\n  lease: {a: b}\n", "a: &x 1\nb: *x\n", "relay: {}\n---\nlog: {}\n",
+          "relay:\n  lease: \"5s\n", "a: b: c\n", "? [a]\n: b\n", "broker:\n  options: x\n",
+          "broker:\n  options:\n    a:\n      b: c\n", "\t- x", "{"}) {
+        EXPECT_TRUE(refusal_of(file(text)).starts_with("config_"))
+            << text << refusal_of(file(text));
     }
 }
 
 TEST(Config, TakesAnEmptyFileAndEmptySections) {
-    for (const auto* const text : {"", "# only a comment\n", "---\n", "relay:\nlog:\n  level: debug\n", "relay: {}\n",
-                                   "broker:\n  options:\nlog:\n  level: debug\n"}) {
+    for (const auto* const text :
+         {"", "# only a comment\n", "---\n", "relay:\nlog:\n  level: debug\n", "relay: {}\n",
+          "broker:\n  options:\nlog:\n  level: debug\n"}) {
         EXPECT_EQ(refusal_of(file(text)), "") << text;
     }
     EXPECT_EQ(load_config(file("relay:\nlog:\n  level: debug\n")).text("log.level"), "debug");
@@ -117,11 +122,15 @@ TEST(Config, TakesAnEmptyFileAndEmptySections) {
 TEST(Config, RefusesABareNumberWhereAUnitBelongs) {
     EXPECT_TRUE(refusal_of(file("relay:\n  lease: 10\n"))
                     .starts_with("config_value | relay.lease is \"10\" (from s.yaml:2:10)"));
-    EXPECT_TRUE(refusal_of(file("relay:\n  batch_max_bytes: 8000000\n")).starts_with("config_value | "));
+    EXPECT_TRUE(
+        refusal_of(file("relay:\n  batch_max_bytes: 8000000\n")).starts_with("config_value | "));
     EXPECT_TRUE(refusal_of(file("relay:\n  lease:\n")).starts_with("config_value | s.yaml:"));
-    EXPECT_TRUE(refusal_of({.environment = {{"SAGAZ_RELAY_LEASE", "10"}}}).starts_with("config_value | relay.lease"));
-    EXPECT_TRUE(refusal_of({.flags = {{"log.level", "loud"}}}).starts_with("config_value | log.level"));
-    EXPECT_TRUE(refusal_of({.environment = {{"SAGAZ_ADMIN_LISTEN", "9464"}}}).starts_with("config_value | "));
+    EXPECT_TRUE(refusal_of({.environment = {{"SAGAZ_RELAY_LEASE", "10"}}})
+                    .starts_with("config_value | relay.lease"));
+    EXPECT_TRUE(
+        refusal_of({.flags = {{"log.level", "loud"}}}).starts_with("config_value | log.level"));
+    EXPECT_TRUE(refusal_of({.environment = {{"SAGAZ_ADMIN_LISTEN", "9464"}}})
+                    .starts_with("config_value | "));
 }
 
 TEST(Config, WarnsOfAnUnknownVariableSinceKubernetesInjectsThem) {
@@ -161,13 +170,14 @@ TEST(Config, NamesFlagKeyAndVariableOfAMissingUrl) {
 TEST(Config, TurnsSecretFilesIntoClientOptions) {
     const SecretFile user{"ann\n"};
     const SecretFile password{"hush"};
-    auto sources = file("broker:\n  url: kafka://h:1\n  tls_ca_file: /ca.pem\n  username_file: " + user.path() +
-                        "\n  password_file: " + password.path() +
+    auto sources = file("broker:\n  url: kafka://h:1\n  tls_ca_file: /ca.pem\n  username_file: " +
+                        user.path() + "\n  password_file: " + password.path() +
                         "\n  options:\n    sasl.mechanisms: SCRAM-SHA-512\n    linger.ms: 5\n");
     const auto target = broker_target(load_config(sources));
     const std::map<std::string, std::string> expected{
-        {"security.protocol", "sasl_ssl"}, {"sasl.mechanisms", "SCRAM-SHA-512"}, {"sasl.username", "ann"},
-        {"sasl.password", "hush"},         {"ssl.ca.location", "/ca.pem"},       {"linger.ms", "5"}};
+        {"security.protocol", "sasl_ssl"}, {"sasl.mechanisms", "SCRAM-SHA-512"},
+        {"sasl.username", "ann"},          {"sasl.password", "hush"},
+        {"ssl.ca.location", "/ca.pem"},    {"linger.ms", "5"}};
     EXPECT_EQ(target.options, expected);
 }
 
@@ -190,8 +200,11 @@ TEST(Config, IsDocumentedKeyByKey) {
     std::ifstream file{SAGAZ_SOURCE_DIR "/docs/reference/configuration.md"};
     const std::string page{std::istreambuf_iterator<char>{file}, {}};
     for (const auto& key : config_keys()) {
-        const auto fallback = key.fallback.empty() ? std::string{} : "`" + std::string{key.fallback} + "`";
-        EXPECT_NE(page.find("| `" + std::string{key.key} + "` | " + fallback + " |"), std::string::npos) << key.key;
+        const auto fallback =
+            key.fallback.empty() ? std::string{} : "`" + std::string{key.fallback} + "`";
+        EXPECT_NE(page.find("| `" + std::string{key.key} + "` | " + fallback + " |"),
+                  std::string::npos)
+            << key.key;
     }
 }
 

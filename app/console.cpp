@@ -33,7 +33,8 @@ void Console::say(std::string_view line) {
 
 void Console::warn(std::string_view line) {
     clear_progress();
-    err_ << (options_.color ? "\x1b[33mwarning:\x1b[0m " : "warning: ") << line << '\n' << std::flush;
+    err_ << (options_.color ? "\x1b[33mwarning:\x1b[0m " : "warning: ") << line << '\n'
+         << std::flush;
 }
 
 void Console::error(const Error& error) {

@@ -7,7 +7,7 @@
 
 namespace sagaz::inline v0 {
 class Error;
-}
+}  // namespace sagaz::inline v0
 
 namespace sagaz::inline v0::app {
 

@@ -30,7 +30,8 @@ int exit_of(const Error& error) noexcept;
 std::string three_lines(const Error& error);
 
 /// An error of usage or configuration (exit 2).
-[[noreturn]] void refuse(std::string_view code, const std::string& seen, const std::string& what_to_do);
+[[noreturn]] void refuse(std::string_view code, const std::string& seen,
+                         const std::string& what_to_do);
 
 /// Hides passwords: in URLs the userinfo's, in keyword strings the value of `password=`.
 std::string hide_secrets(std::string_view text);

@@ -18,9 +18,9 @@ namespace {
 using nlohmann::json;
 constexpr int kDepthMax = 200;
 
-const std::vector<std::string> kKeys{"topic",        "key",          "event_type",     "payload",      "payload_text",
-                                     "payload_base64", "headers",    "event_id",       "content_type", "aggregate_type",
-                                     "aggregate_id", "saga_id"};
+const std::vector<std::string> kKeys{
+    "topic",   "key",      "event_type",   "payload",        "payload_text", "payload_base64",
+    "headers", "event_id", "content_type", "aggregate_type", "aggregate_id", "saga_id"};
 
 [[noreturn]] void refuse_line(const std::string& seen, const std::string& what_to_do) {
     throw Error{ErrorKind::invalid, "append_line", seen, what_to_do};
@@ -44,8 +44,12 @@ public:
     bool boolean(bool v) override { return value(v ? "true" : "false", nullptr); }
     bool number_integer(number_integer_t v) override { return value(std::to_string(v), nullptr); }
     bool number_unsigned(number_unsigned_t v) override { return value(std::to_string(v), nullptr); }
-    bool number_float(number_float_t /*v*/, const string_t& text) override { return value(text, nullptr); }
-    bool string(string_t& v) override { return in_payload() ? value(json_text(v), nullptr) : value({}, &v); }
+    bool number_float(number_float_t /*v*/, const string_t& text) override {
+        return value(text, nullptr);
+    }
+    bool string(string_t& v) override {
+        return in_payload() ? value(json_text(v), nullptr) : value({}, &v);
+    }
     bool binary(binary_t& /*v*/) override { return false; }
 
     bool start_object(std::size_t /*n*/) override { return open('{', '}'); }
@@ -81,16 +85,17 @@ private:
     void take_field(const std::string& name) {
         if (std::find(kKeys.begin(), kKeys.end(), name) == kKeys.end()) {
             const auto guess = nearest(name, kKeys);
-            refuse_line("unknown key " + json_text(name), guess.empty()
-                                                           ? std::string{"see sagaz append --help for the keys"}
-                                                           : "did you mean \"" + guess + "\"?");
+            refuse_line("unknown key " + json_text(name),
+                        guess.empty() ? std::string{"see sagaz append --help for the keys"}
+                                      : "did you mean \"" + guess + "\"?");
         }
         if (!seen_.insert(name).second) {
             refuse_line("key \"" + name + "\" stands twice", "keep one of the two");
         }
         if (name.starts_with("payload")) {
             if (!payload_key_.empty()) {
-                refuse_line("both \"" + payload_key_ + "\" and \"" + name + "\"", "keep one of the two");
+                refuse_line("both \"" + payload_key_ + "\" and \"" + name + "\"",
+                            "keep one of the two");
             }
             payload_key_ = name;
         }
@@ -137,7 +142,8 @@ private:
             first_.pop_back();
         } else if (field_ == "headers" && pairs_ && stack_.size() == 2) {
             if (pair_.size() != 2) {
-                refuse_line("a header that is not [name, value]", "write [[\"name\", \"value\"], ...]");
+                refuse_line("a header that is not [name, value]",
+                            "write [[\"name\", \"value\"], ...]");
             }
             event_.headers.push_back({pair_[0], pair_[1]});
         }
@@ -168,7 +174,8 @@ private:
             set_field(raw, text);
         } else if (pairs_) {
             if (stack_.size() != 3 || pair_.size() >= 2) {
-                refuse_line("a header that is not [name, value]", "write [[\"name\", \"value\"], ...]");
+                refuse_line("a header that is not [name, value]",
+                            "write [[\"name\", \"value\"], ...]");
             }
             pair_.push_back(text != nullptr ? *text : raw);
         } else {
@@ -196,7 +203,8 @@ private:
         if (field_ == "saga_id") event_.saga_id = *text;
         if (field_ == "event_id") event_.id = parse_id(*text);
         if (field_ == "payload_base64") event_.payload = decode(*text);
-        if (field_ == "headers") refuse_line("\"headers\" is a text", "write {\"name\": \"value\"}");
+        if (field_ == "headers")
+            refuse_line("\"headers\" is a text", "write {\"name\": \"value\"}");
     }
 
     static Id parse_id(const std::string& text) {
@@ -210,17 +218,18 @@ private:
     static std::string decode(const std::string& text) {
         auto bytes = decode_base64(text);
         if (!bytes) {
-            refuse_line("\"payload_base64\" is not base64", "write padded base64 (RFC 4648, + and /)");
+            refuse_line("\"payload_base64\" is not base64",
+                        "write padded base64 (RFC 4648, + and /)");
         }
         return std::move(*bytes);
     }
 
     Event event_;
     std::set<std::string> seen_;
-    std::string field_;          // of the object's first level that is being read
+    std::string field_;  // of the object's first level that is being read
     std::string payload_key_;
-    std::string stack_;          // the closing brackets that are still to come
-    std::vector<bool> first_;    // a payload level: nothing written in it yet
+    std::string stack_;        // the closing brackets that are still to come
+    std::vector<bool> first_;  // a payload level: nothing written in it yet
     std::string header_name_;
     std::vector<std::string> pair_;
     bool pairs_{};

@@ -2,8 +2,8 @@
 // of the log serve it and a big backlog costs nothing; `show` by event id is the exception, since
 // nothing is indexed by it.
 //
-// `tail` goes by snapshots, as a relay does: each round takes a snapshot and shows the rows that are
-// visible in it and were not in the one before. Going by "id > last" would miss a late commit.
+// `tail` goes by snapshots, as a relay does: each round takes a snapshot and shows the rows that
+// are visible in it and were not in the one before. Going by "id > last" would miss a late commit.
 #include "app/commands.hpp"
 #include "app/console.hpp"
 #include "app/errors.hpp"
@@ -30,8 +30,20 @@ constexpr std::size_t kLimitMax = 100'000;
 constexpr const char* kColumns =
     "o.id, o.event_id, o.slot, o.created_at, o.topic, o.key, o.event_type, o.content_type, "
     "o.aggregate_type, o.aggregate_id, o.saga_id, o.xid";
-enum Column : int { kId, kEventId, kSlot, kCreatedAt, kTopic, kKey, kType, kContentType, kFirstOptional,
-                    kXid = 11, kHeaders = 12, kPayload = 13 };
+enum Column : int {
+    kId,
+    kEventId,
+    kSlot,
+    kCreatedAt,
+    kTopic,
+    kKey,
+    kType,
+    kContentType,
+    kFirstOptional,
+    kXid = 11,
+    kHeaders = 12,
+    kPayload = 13
+};
 
 std::optional<std::string> cell(const postgres::Result& result, int row, int column) {
     if (PQgetisnull(result.get(), row, column) != 0) {
@@ -76,7 +88,8 @@ Json to_json(const postgres::Result& result, int row, bool payload) {
     object["slot"] = std::stoi(*cell(result, row, kSlot));
     object["transaction"] = *cell(result, row, kXid);
     object["created_at"] = *cell(result, row, kCreatedAt);
-    constexpr std::array kNames{"topic", "key", "event_type", "content_type", "aggregate_type", "aggregate_id", "saga_id"};
+    constexpr std::array kNames{"topic",          "key",          "event_type", "content_type",
+                                "aggregate_type", "aggregate_id", "saga_id"};
     for (std::size_t n = 0; n < kNames.size(); ++n) {
         object[kNames[n]] = value(kTopic + static_cast<int>(n));
     }
@@ -96,9 +109,12 @@ Json to_json(const postgres::Result& result, int row, bool payload) {
     return object;
 }
 
-std::string line_of(const Json& object) { return object.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string line_of(const Json& object) {
+    return object.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
-void write(const postgres::Result& result, const EventsListOptions& options, bool with_head, Console& console) {
+void write(const postgres::Result& result, const EventsListOptions& options, bool with_head,
+           Console& console) {
     if (options.json) {
         for (int row = 0; row < PQntuples(result.get()); ++row) {
             console.out() << line_of(to_json(result, row, options.payload)) << '\n';
@@ -112,10 +128,11 @@ void write(const postgres::Result& result, const EventsListOptions& options, boo
         if (options.payload) rows[0].emplace_back("PAYLOAD");
     }
     for (int row = 0; row < PQntuples(result.get()); ++row) {
-        rows.push_back({*cell(result, row, kId), *cell(result, row, kEventId), *cell(result, row, kCreatedAt),
-                        cell(result, row, kTopic).value_or("-"), cell(result, row, kKey).value_or("-"),
-                        *cell(result, row, kType)});
-        if (options.payload) rows.back().push_back(unhex(*cell(result, row, kPayload)).substr(0, 200));
+        rows.push_back({*cell(result, row, kId), *cell(result, row, kEventId),
+                        *cell(result, row, kCreatedAt), cell(result, row, kTopic).value_or("-"),
+                        cell(result, row, kKey).value_or("-"), *cell(result, row, kType)});
+        if (options.payload)
+            rows.back().push_back(unhex(*cell(result, row, kPayload)).substr(0, 200));
     }
     if (PQntuples(result.get()) > 0) {
         write_table(console.out(), rows);
@@ -136,39 +153,49 @@ public:
         const auto where = conditions(options.filter, parameters);
         const auto limit = std::to_string(std::min(options.filter.limit, kLimitMax));
         const std::string order = options.filter.after > 0 ? "asc" : "desc";
-        return run("select " + columns_again(options.payload) + " from (select o.* from @schema@.slot s "
-                   "cross join lateral (select " + columns(options.payload) + " from @schema@.outbox o "
-                   "where o.slot = s.slot and o.id > $1" + where + " order by o.id " + order + " limit " + limit +
-                   ") o where s.destination = 'default' order by o.id " + order + " limit " + limit +
-                   ") o order by o.id", parameters);
+        return run("select " + columns_again(options.payload) +
+                       " from (select o.* from @schema@.slot s "
+                       "cross join lateral (select " +
+                       columns(options.payload) +
+                       " from @schema@.outbox o "
+                       "where o.slot = s.slot and o.id > $1" +
+                       where + " order by o.id " + order + " limit " + limit +
+                       ") o where s.destination = 'default' order by o.id " + order + " limit " +
+                       limit + ") o order by o.id",
+                   parameters);
     }
 
-    std::string snapshot() {
-        return *cell(run("select pg_current_snapshot()::text", {}), 0, 0);
-    }
+    std::string snapshot() { return *cell(run("select pg_current_snapshot()::text", {}), 0, 0); }
 
     // What became visible between two snapshots.
-    postgres::Result between(const std::string& before, const std::string& now, const EventsListOptions& options) {
+    postgres::Result between(const std::string& before, const std::string& now,
+                             const EventsListOptions& options) {
         postgres::Parameters parameters;
         parameters.text(before).text(now);
         const auto where = conditions(options.filter, parameters);
-        return run("select " + columns_again(options.payload) + " from @schema@.slot s cross join lateral (select " +
-                   columns(options.payload) + " from @schema@.outbox o where o.slot = s.slot "
-                   "and o.xid >= pg_snapshot_xmin($1::pg_snapshot) "
-                   "and not pg_visible_in_snapshot(o.xid, $1::pg_snapshot) "
-                   "and pg_visible_in_snapshot(o.xid, $2::pg_snapshot)" + where +
-                   ") o where s.destination = 'default' order by o.id", parameters);
+        return run("select " + columns_again(options.payload) +
+                       " from @schema@.slot s cross join lateral (select " +
+                       columns(options.payload) +
+                       " from @schema@.outbox o where o.slot = s.slot "
+                       "and o.xid >= pg_snapshot_xmin($1::pg_snapshot) "
+                       "and not pg_visible_in_snapshot(o.xid, $1::pg_snapshot) "
+                       "and pg_visible_in_snapshot(o.xid, $2::pg_snapshot)" +
+                       where + ") o where s.destination = 'default' order by o.id",
+                   parameters);
     }
 
     postgres::Result find(const EventsShowOptions& options) {
         postgres::Parameters parameters;
         if (const auto position = parse_count(options.id)) {
             parameters.number(static_cast<std::int64_t>(*position));
-            return run("select " + columns(options.payload) + " from @schema@.slot s join @schema@.outbox o "
-                       "on o.slot = s.slot and o.id = $1 where s.destination = 'default'", parameters);
+            return run("select " + columns(options.payload) +
+                           " from @schema@.slot s join @schema@.outbox o "
+                           "on o.slot = s.slot and o.id = $1 where s.destination = 'default'",
+                       parameters);
         }
         parameters.text(Id::parse(options.id).text());
-        return run("select " + columns(options.payload) + " from @schema@.outbox o where o.event_id = $1::uuid limit 1",
+        return run("select " + columns(options.payload) +
+                       " from @schema@.outbox o where o.event_id = $1::uuid limit 1",
                    parameters);
     }
 
@@ -208,7 +235,8 @@ int run_events_show(const EventsShowOptions& options, Console& console) {
     Log log{options.store};
     const auto result = log.find(options);
     if (PQntuples(result.get()) == 0) {
-        throw Error{ErrorKind::invalid, "event_not_found", "\"" + options.id + "\" is not in the log",
+        throw Error{ErrorKind::invalid, "event_not_found",
+                    "\"" + options.id + "\" is not in the log",
                     "it may have been delivered and cleaned away, or parked: see sagaz status"};
     }
     const auto object = to_json(result, 0, options.payload);
@@ -218,7 +246,9 @@ int run_events_show(const EventsShowOptions& options, Console& console) {
     }
     for (const auto& [name, value] : object.items()) {
         if (name != "schema" && !value.is_null()) {
-            console.out() << name << ": " << plain(value.is_string() ? value.get<std::string>() : line_of(value)) << '\n';
+            console.out() << name << ": "
+                          << plain(value.is_string() ? value.get<std::string>() : line_of(value))
+                          << '\n';
         }
     }
     return kOk;

@@ -12,7 +12,8 @@ namespace sagaz::inline v0::app {
 int run_healthcheck(const HealthcheckOptions& options, Console& console) {
     auto [host, port] = split_address(options.address);
     if (port == 0) {
-        refuse("argument_invalid", "admin.listen is \"" + options.address + "\", and port 0 says nothing",
+        refuse("argument_invalid",
+               "admin.listen is \"" + options.address + "\", and port 0 says nothing",
                "give a fixed port in admin.listen or SAGAZ_ADMIN_LISTEN");
     }
     if (host == "0.0.0.0") {
@@ -29,7 +30,8 @@ int run_healthcheck(const HealthcheckOptions& options, Console& console) {
     const auto answer = client.Get(options.probe == "live" ? "/livez" : "/readyz");
     if (!answer) {
         throw Error{ErrorKind::unavailable, "admin_unreachable",
-                    "nothing answers at " + options.address + " (" + httplib::to_string(answer.error()) + ")",
+                    "nothing answers at " + options.address + " (" +
+                        httplib::to_string(answer.error()) + ")",
                     "start sagaz relay, or correct admin.listen"};
     }
     auto body = answer->body.substr(0, 1'000);

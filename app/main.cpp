@@ -5,12 +5,12 @@
 
 #include <sagaz/error.hpp>
 
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdlib>
 #include <exception>
 #include <iostream>
-
-#include <unistd.h>
 
 namespace {
 
@@ -37,14 +37,16 @@ int main(int argc, char** argv) {
     const bool terminal = isatty(STDERR_FILENO) == 1;
     const char* const no_color = std::getenv("NO_COLOR");
     const bool color = terminal && (no_color == nullptr || *no_color == '\0');
-    sagaz::app::Console console{std::cin, std::cout, std::cerr, {.err_is_terminal = terminal, .color = color}};
+    sagaz::app::Console console{
+        std::cin, std::cout, std::cerr, {.err_is_terminal = terminal, .color = color}};
     try {
         return run(argc, argv, console);
     } catch (const Error& error) {
         console.error(error);
         return sagaz::app::exit_of(error);
     } catch (const std::exception& error) {
-        console.error(Error{ErrorKind::fatal, "internal", error.what(), "please report this, with the command"});
+        console.error(Error{ErrorKind::fatal, "internal", error.what(),
+                            "please report this, with the command"});
         return sagaz::app::kFailed;
     }
 }

@@ -21,10 +21,14 @@ std::string name_of(int version) {
     return "";
 }
 
-void print_status(const postgres::MigrationStatus& status, const MigrateOptions& options, Console& console) {
+void print_status(const postgres::MigrationStatus& status, const MigrateOptions& options,
+                  Console& console) {
     if (options.json) {
-        Json object{{"schema", 1}, {"version", status.version}, {"newest", status.newest},
-                    {"behind", status.is_behind()}, {"applied", Json::array()}};
+        Json object{{"schema", 1},
+                    {"version", status.version},
+                    {"newest", status.newest},
+                    {"behind", status.is_behind()},
+                    {"applied", Json::array()}};
         for (const auto& applied : status.applied) {
             object["applied"].push_back({{"version", applied.version},
                                          {"name", applied.name},
@@ -35,7 +39,8 @@ void print_status(const postgres::MigrationStatus& status, const MigrateOptions&
         return;
     }
     for (const auto& applied : status.applied) {
-        console.out() << applied.version << "  " << applied.name << "  applied " << applied.applied_at << '\n';
+        console.out() << applied.version << "  " << applied.name << "  applied "
+                      << applied.applied_at << '\n';
     }
     for (int version = status.version + 1; version <= status.newest; ++version) {
         console.out() << version << "  " << name_of(version) << "  missing\n";
@@ -50,8 +55,9 @@ int look(const MigrateOptions& options, Console& console) {
     if (!options.check) {
         return kOk;
     }
-    console.say("schema \"" + options.store.schema + "\" is at version " + std::to_string(status.version) +
-                ", this build knows " + std::to_string(status.newest) +
+    console.say("schema \"" + options.store.schema + "\" is at version " +
+                std::to_string(status.version) + ", this build knows " +
+                std::to_string(status.newest) +
                 (status.is_behind() ? ": behind, run sagaz migrate" : ""));
     return status.is_behind() ? kCondition : kOk;
 }
@@ -72,7 +78,8 @@ int run_migrate(const MigrateOptions& options, Console& console) {
         refuse("usage", "--from or --to without --print", "add --print, or leave them out");
     }
     if (!options.set.empty() && (options.print || options.status || options.check)) {
-        refuse("usage", "--set together with --print, --status or --check", "set in a run of its own");
+        refuse("usage", "--set together with --print, --status or --check",
+               "set in a run of its own");
     }
     if (options.print) {
         print_script(options, console);
@@ -81,7 +88,8 @@ int run_migrate(const MigrateOptions& options, Console& console) {
     if (options.status || options.check) {
         return look(options, console);
     }
-    const auto applied = postgres::migrate(options.store.url, options.store.schema, !options.no_roles);
+    const auto applied =
+        postgres::migrate(options.store.url, options.store.schema, !options.no_roles);
     for (const int version : applied) {
         console.say("applied version " + std::to_string(version) + " (" + name_of(version) + ")");
     }

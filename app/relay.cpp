@@ -19,8 +19,8 @@
 #include <sagaz/relay.hpp>
 
 #include <array>
-#include <csignal>
 #include <condition_variable>
+#include <csignal>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -53,7 +53,8 @@ RelayOptions relay_options(const Config& config) {
 }
 
 telemetry::LogFormat log_format(const Config& config) {
-    return config.text("log.format") == "json" ? telemetry::LogFormat::json : telemetry::LogFormat::text;
+    return config.text("log.format") == "json" ? telemetry::LogFormat::json
+                                               : telemetry::LogFormat::text;
 }
 
 LogLevel log_level(const Config& config) {
@@ -67,9 +68,20 @@ LogLevel log_level(const Config& config) {
 /// For `--until-drained`: asks for the stop when nothing is left, and draws the progress meanwhile.
 class DrainWatch {
 public:
-    DrainWatch(const Relay& relay, StopOnSignal& stop, std::optional<milliseconds> timeout, Console& console)
-        : relay_{relay}, stop_{stop}, timeout_{timeout}, console_{console},
+    DrainWatch(const Relay& relay, StopOnSignal& stop, std::optional<milliseconds> timeout,
+               Console& console)
+        : relay_{relay},
+          stop_{stop},
+          timeout_{timeout},
+          console_{console},
           thread_{[this](const std::stop_token& end) { run(end); }} {}
+
+    /// Waits for the thread; true when it saw that nothing was left.
+    bool finish() {
+        thread_.request_stop();
+        thread_.join();
+        return drained_;
+    }
 
 private:
     void run(const std::stop_token& end) {
@@ -79,11 +91,15 @@ private:
             const auto status = relay_.status();
             const auto passed = std::chrono::steady_clock::now() - started;
             if (status.drained || (timeout_ && passed >= *timeout_)) {
+                drained_ = status.drained;  // the stopping relay gives its slots back and forgets
                 stop_.request_stop();
                 return;
             }
-            console_.progress("published " + grouped(static_cast<std::int64_t>(status.published)) + " events" +
-                              (status.destination_down.empty() ? "" : ", destination down: " + plain(status.destination_down)));
+            console_.progress("published " + grouped(static_cast<std::int64_t>(status.published)) +
+                              " events" +
+                              (status.destination_down.empty()
+                                   ? ""
+                                   : ", destination down: " + plain(status.destination_down)));
             wake_.wait_for(lock, end, kStatusEvery, [] { return false; });
         }
     }
@@ -92,6 +108,7 @@ private:
     StopOnSignal& stop_;
     std::optional<milliseconds> timeout_;
     Console& console_;
+    bool drained_{};  // the thread's until it is joined
     std::mutex mutex_;
     std::condition_variable_any wake_;
     std::jthread thread_;
@@ -109,7 +126,14 @@ std::string why_not_ready(const Relay& relay) {
     if (status.store_up) {
         return why_not_live(relay);
     }
-    return status.store_error.empty() ? "not attached to the store yet" : "store: " + status.store_error;
+    return status.store_error.empty() ? "not attached to the store yet"
+                                      : "store: " + status.store_error;
+}
+
+// The relay says when the destination changes; a scrape before the first change must see it too.
+std::string page(const Relay& relay, PrometheusTelemetry& metrics) {
+    metrics.gauge("outbox_destination_up", relay.status().destination_down.empty() ? 1 : 0, {});
+    return metrics.page();
 }
 
 void log_start(const Config& config, const StoreTarget& store, const BrokerTarget& broker,
@@ -120,31 +144,36 @@ void log_start(const Config& config, const StoreTarget& store, const BrokerTarge
     }
     const auto store_url = hide_secrets(store.url);
     const auto broker_url = hide_secrets(broker.url);
-    const std::array fields{Field{"version", SAGAZ_VERSION}, Field{"store", store_url}, Field{"schema", store.schema},
-                            Field{"broker", broker_url},     Field{"config", config.file_name}};
+    const std::array fields{Field{"version", SAGAZ_VERSION}, Field{"store", store_url},
+                            Field{"schema", store.schema}, Field{"broker", broker_url},
+                            Field{"config", config.file_name}};
     telemetry.log(LogLevel::info, "relay_starting", fields);
     const Field listening{"address", address};
     telemetry.log(LogLevel::info, "admin_listening", {&listening, 1});
 }
 
-void log_end(const RelayStatus& status, int signal, Telemetry& telemetry) {
+void log_end(const RelayStatus& status, std::string_view cause, Telemetry& telemetry) {
     const auto published = std::to_string(status.published);
     const auto parked = std::to_string(status.parked);
-    const std::string_view cause = signal == SIGTERM ? "SIGTERM" : signal == SIGINT ? "SIGINT" : "drained";
-    const std::array fields{Field{"cause", cause}, Field{"published", published}, Field{"parked", parked}};
+    const std::array fields{Field{"cause", cause}, Field{"published", published},
+                            Field{"parked", parked}};
     telemetry.log(LogLevel::info, "relay_stopped", fields);
 }
 
-int exit_of_run(const RelayRunOptions& options, const RelayStatus& status, int signal, Console& console) {
-    if (!options.until_drained) {
+std::string_view name_of(int signal) { return signal == SIGTERM ? "SIGTERM" : "SIGINT"; }
+
+// What to say and to return at the end of `--until-drained`.
+int end_of_drain(const RelayStatus& status, bool drained, int signal, Console& console) {
+    const auto published =
+        grouped(static_cast<std::int64_t>(status.published)) + " events published";
+    if (drained) {
+        console.say("drained: " + published);
         return kOk;
     }
-    if (status.drained) {
-        console.say("drained: " + grouped(static_cast<std::int64_t>(status.published)) + " events published");
-        return kOk;
-    }
-    console.say("not drained: " + grouped(static_cast<std::int64_t>(status.published)) + " events published" +
-                (status.destination_down.empty() ? "" : ", destination down: " + plain(status.destination_down)));
+    console.say("not drained: " + published +
+                (status.destination_down.empty()
+                     ? ""
+                     : ", destination down: " + plain(status.destination_down)));
     return signal != 0 ? kInterrupted : kCondition;
 }
 
@@ -159,7 +188,7 @@ int run_relay(const RelayRunOptions& options, Console& console) {
     Telemetry* sink = nullptr;
     StopOnSignal stop{[&](int number) {
         const std::lock_guard lock{telemetry_mutex};
-        const Field field{"signal", number == SIGTERM ? "SIGTERM" : "SIGINT"};
+        const Field field{"signal", name_of(number)};
         if (sink != nullptr) {
             sink->log(LogLevel::info, "relay_stopping", {&field, 1});
         }
@@ -170,11 +199,12 @@ int run_relay(const RelayRunOptions& options, Console& console) {
         const std::lock_guard lock{telemetry_mutex};
         sink = &metrics;
     }
-    Relay relay{postgres::open(store.url, {.schema = store.schema}), open_broker(broker), relay_options(config), &metrics};
+    Relay relay{postgres::open(store.url, {.schema = store.schema}), open_broker(broker),
+                relay_options(config), &metrics};
     const AdminServer admin{config.text("admin.listen"),
                             {.live = [&] { return why_not_live(relay); },
                              .ready = [&] { return why_not_ready(relay); },
-                             .metrics = [&] { return metrics.page(); }}};
+                             .metrics = [&] { return page(relay, metrics); }}};
     log_start(config, store, broker, admin.address(), metrics);
     std::optional<DrainWatch> drain;
     if (options.until_drained) {
@@ -184,13 +214,16 @@ int run_relay(const RelayRunOptions& options, Console& console) {
         relay.run(stop.token());
     } catch (const Error& error) {
         const auto seen = hide_secrets(error.what());
-        const std::array fields{Field{"code", error.code()}, Field{"seen", seen}, Field{"do", error.hint()}};
+        const std::array fields{Field{"code", error.code()}, Field{"seen", seen},
+                                Field{"do", error.hint()}};
         metrics.log(LogLevel::error, "relay_failed", fields);
         throw;
     }
-    drain.reset();
-    log_end(relay.status(), stop.signal(), metrics);
-    return exit_of_run(options, relay.status(), stop.signal(), console);
+    const bool drained = drain && drain->finish();
+    const auto status = relay.status();
+    const int signal = stop.signal();
+    log_end(status, drained ? "drained" : signal != 0 ? name_of(signal) : "timeout", metrics);
+    return drain ? end_of_drain(status, drained, signal, console) : kOk;
 }
 
 }  // namespace sagaz::inline v0::app

@@ -1,9 +1,9 @@
 #include "app/signals.hpp"
 
+#include <unistd.h>
+
 #include <csignal>
 #include <ctime>
-
-#include <unistd.h>
 
 namespace sagaz::inline v0::app {
 namespace {

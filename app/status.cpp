@@ -57,7 +57,8 @@ std::string destination_state(const StoreLook& look) {
 
 Json to_json(const StoreLook& look, double rate, const std::string& wrong) {
     auto owned = slots_by_owner(look);
-    Json object{{"schema", 1}, {"ok", wrong.empty()}, {"diagnosis", wrong}, {"version", look.version}};
+    Json object{
+        {"schema", 1}, {"ok", wrong.empty()}, {"diagnosis", wrong}, {"version", look.version}};
     object["backlog"] = {{"pending_events", look.backlog.pending},
                          {"oldest_pending_age_seconds", look.backlog.oldest_age_seconds},
                          {"is_estimate", look.backlog.is_estimate}};
@@ -85,7 +86,8 @@ Json to_json(const StoreLook& look, double rate, const std::string& wrong) {
     }
     object["parked"] = Json::array();
     for (const auto& count : look.parked) {
-        object["parked"].push_back({{"state", count.state}, {"reason", count.reason}, {"events", count.events}});
+        object["parked"].push_back(
+            {{"state", count.state}, {"reason", count.reason}, {"events", count.events}});
     }
     return object;
 }
@@ -93,28 +95,34 @@ Json to_json(const StoreLook& look, double rate, const std::string& wrong) {
 void write_text(const StoreLook& look, double rate, const std::string& wrong, std::ostream& out) {
     auto owned = slots_by_owner(look);
     out << (wrong.empty() ? "all is well" : plain(wrong)) << "\n\n";
-    out << "backlog      " << (look.backlog.is_estimate ? "about " : "") << grouped(look.backlog.pending) << " events";
+    out << "backlog      " << (look.backlog.is_estimate ? "about " : "")
+        << grouped(look.backlog.pending) << " events";
     if (look.backlog.pending > 0) {
         out << ", the oldest waits " << seconds_text(look.backlog.oldest_age_seconds);
     }
-    out << "\nrate         " << (rate < 0 ? std::string{"not known"} : grouped(std::llround(rate)) + " events/s");
+    out << "\nrate         "
+        << (rate < 0 ? std::string{"not known"} : grouped(std::llround(rate)) + " events/s");
     out << "\ndestination  " << destination_state(look);
     if (const auto* const down = down_relay(look)) {
-        out << " for " << duration_text(Milliseconds{down->down_for_ms}) << ": " << plain(down->down_reason);
+        out << " for " << duration_text(Milliseconds{down->down_for_ms}) << ": "
+            << plain(down->down_reason);
     }
     const auto unowned = owned.contains("") ? owned[""] : 0;
-    out << "\nslots        " << look.slots.size() - static_cast<std::size_t>(unowned) << " of " << look.slots.size()
-        << " owned\n";
+    out << "\nslots        " << look.slots.size() - static_cast<std::size_t>(unowned) << " of "
+        << look.slots.size() << " owned\n";
     for (const auto& count : look.parked) {
-        out << "parked       " << grouped(count.events) << ' ' << count.state << ": " << plain(count.reason) << '\n';
+        out << "parked       " << grouped(count.events) << ' ' << count.state << ": "
+            << plain(count.reason) << '\n';
     }
     if (look.relays.empty()) {
         return;
     }
-    std::vector<std::vector<std::string>> rows{{"RELAY", "SLOTS", "PUBLISHED", "UP", "LAST BEAT", "VERSION"}};
+    std::vector<std::vector<std::string>> rows{
+        {"RELAY", "SLOTS", "PUBLISHED", "UP", "LAST BEAT", "VERSION"}};
     for (const auto& relay : look.relays) {
         rows.push_back({relay.id, std::to_string(owned[relay.id]), grouped(relay.published),
-                        seconds_text(relay.up_seconds), seconds_text(relay.beat_age_seconds) + " ago", relay.version});
+                        seconds_text(relay.up_seconds),
+                        seconds_text(relay.beat_age_seconds) + " ago", relay.version});
     }
     out << '\n';
     write_table(out, rows);
@@ -138,7 +146,9 @@ int run_status(const StatusOptions& options, Console& console) {
     const auto look = window.look();
     const auto wrong = diagnosis(look, postgres::newest_version());
     if (options.json) {
-        console.out() << to_json(look, rate, wrong).dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
+        console.out()
+            << to_json(look, rate, wrong).dump(-1, ' ', false, Json::error_handler_t::replace)
+            << '\n';
     } else {
         write_text(look, rate, wrong, console.out());
     }

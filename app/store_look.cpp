@@ -23,7 +23,9 @@ double real(const postgres::Result& result, int row, int column) {
     return std::strtod(PQgetvalue(result.get(), row, column), nullptr);
 }
 
-Milliseconds seconds(double value) { return Milliseconds{static_cast<std::int64_t>(value * 1'000)}; }
+Milliseconds seconds(double value) {
+    return Milliseconds{static_cast<std::int64_t>(value * 1'000)};
+}
 
 // Relays that left a row behind long ago do not concern anybody.
 constexpr auto kRelays = R"(
@@ -32,7 +34,8 @@ select r.id, r.version, extract(epoch from clock_timestamp() - r.started_at),
        coalesce(r.report->>'published', '0'), coalesce(r.report->>'down_reason', ''),
        coalesce(r.report->>'down_for_ms', '0')
 from @schema@.relay r
-where r.beat_at > clock_timestamp() - interval '1 hour' or r.id in (select s.owner from @schema@.slot s)
+where r.beat_at > clock_timestamp() - interval '1 hour'
+   or r.id in (select s.owner from @schema@.slot s)
 order by r.started_at, r.id
 limit 100)";
 
@@ -42,12 +45,15 @@ struct StoreWindow::State {
     postgres::Connection connection;
     std::string schema;
 
-    postgres::Result run(const char* sql) { return connection.execute(postgres::with_schema(sql, schema)); }
+    postgres::Result run(const char* sql) {
+        return connection.execute(postgres::with_schema(sql, schema));
+    }
 };
 
 StoreWindow::StoreWindow(const StoreTarget& target, int deadline_ms)
-    : state_{new State{postgres::Connection{target.url, {.connect = Milliseconds{std::min(deadline_ms, 5'000)},
-                                                         .statement = Milliseconds{deadline_ms}}},
+    : state_{new State{postgres::Connection{target.url,
+                                            {.connect = Milliseconds{std::min(deadline_ms, 5'000)},
+                                             .statement = Milliseconds{deadline_ms}}},
                        target.schema}} {
     postgres::check_schema_name(target.schema);
 }
@@ -78,8 +84,9 @@ std::vector<RelayLook> StoreWindow::relays() {
     const auto result = state_->run(kRelays);
     std::vector<RelayLook> relays;
     for (int row = 0; row < PQntuples(result.get()); ++row) {
-        relays.push_back({cell(result, row, 0), cell(result, row, 1), real(result, row, 2), real(result, row, 3),
-                          whole(result, row, 4), whole(result, row, 5), cell(result, row, 6), whole(result, row, 7)});
+        relays.push_back({cell(result, row, 0), cell(result, row, 1), real(result, row, 2),
+                          real(result, row, 3), whole(result, row, 4), whole(result, row, 5),
+                          cell(result, row, 6), whole(result, row, 7)});
     }
     return relays;
 }
@@ -94,7 +101,8 @@ StoreLook StoreWindow::look() {
     const auto slots = state_->run(
         "select slot, owner, epoch from @schema@.slot where destination = 'default' order by slot");
     for (int row = 0; row < PQntuples(slots.get()); ++row) {
-        look.slots.push_back({static_cast<std::int16_t>(whole(slots, row, 0)), cell(slots, row, 1), whole(slots, row, 2)});
+        look.slots.push_back({static_cast<std::int16_t>(whole(slots, row, 0)), cell(slots, row, 1),
+                              whole(slots, row, 2)});
     }
     return look;
 }
@@ -111,7 +119,8 @@ double rate_between(const std::vector<RelayLook>& before, const std::vector<Rela
         const auto passed = (relay.up_seconds - relay.beat_age_seconds) -
                             (earlier->up_seconds - earlier->beat_age_seconds);
         if (passed > 0 && relay.published >= earlier->published) {
-            rate = std::max(rate, 0.0) + static_cast<double>(relay.published - earlier->published) / passed;
+            rate = std::max(rate, 0.0) +
+                   static_cast<double>(relay.published - earlier->published) / passed;
         }
     }
     return rate;
@@ -119,8 +128,8 @@ double rate_between(const std::vector<RelayLook>& before, const std::vector<Rela
 
 std::string diagnosis(const StoreLook& look, int newest) {
     if (look.version < newest) {
-        return "the schema is at version " + std::to_string(look.version) + " and this build knows " +
-               std::to_string(newest) + ": run sagaz migrate";
+        return "the schema is at version " + std::to_string(look.version) +
+               " and this build knows " + std::to_string(newest) + ": run sagaz migrate";
     }
     const auto is_alive = [](const RelayLook& relay) { return relay.is_alive(); };
     if (std::none_of(look.relays.begin(), look.relays.end(), is_alive)) {
@@ -129,14 +138,15 @@ std::string diagnosis(const StoreLook& look, int newest) {
     for (const auto& relay : look.relays) {
         if (relay.is_alive() && !relay.down_reason.empty()) {
             const auto since = Milliseconds{relay.down_for_ms} + seconds(relay.beat_age_seconds);
-            return "the destination has been down for " + duration_text(since) + ": " + relay.down_reason;
+            return "the destination has been down for " + duration_text(since) + ": " +
+                   relay.down_reason;
         }
     }
     std::int64_t unowned = 0;
     for (const auto& slot : look.slots) {
-        unowned += std::none_of(look.relays.begin(), look.relays.end(), [&](const RelayLook& relay) {
-            return relay.is_alive() && relay.id == slot.owner;
-        });
+        unowned += std::none_of(
+            look.relays.begin(), look.relays.end(),
+            [&](const RelayLook& relay) { return relay.is_alive() && relay.id == slot.owner; });
     }
     if (unowned > 0) {
         return std::to_string(unowned) + " of " + std::to_string(look.slots.size()) +
@@ -147,8 +157,8 @@ std::string diagnosis(const StoreLook& look, int newest) {
         parked += count.events;
     }
     if (parked > 0) {
-        return std::to_string(parked) + " events are parked, most of them for \"" + look.parked[0].reason +
-               "\": later events of their keys may be waiting";
+        return std::to_string(parked) + " events are parked, most of them for \"" +
+               look.parked[0].reason + "\": later events of their keys may be waiting";
     }
     if (look.backlog.oldest_age_seconds > 60) {
         return "the relay is behind: the oldest event has waited " +

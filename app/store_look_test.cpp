@@ -9,7 +9,8 @@ namespace {
 StoreLook fine() {
     StoreLook look;
     look.version = 1;
-    look.relays = {{.id = "a", .up_seconds = 100, .beat_age_seconds = 1, .beat = 50, .published = 500}};
+    look.relays = {
+        {.id = "a", .up_seconds = 100, .beat_age_seconds = 1, .beat = 50, .published = 500}};
     look.slots = {{0, "a", 1}, {1, "a", 1}};
     return look;
 }
@@ -21,7 +22,8 @@ TEST(Diagnosis, NamesTheWorstFirst) {
     look.backlog.oldest_age_seconds = 125;
     EXPECT_EQ(diagnosis(look, 1), "the relay is behind: the oldest event has waited 2m 5s");
     look.parked = {{"waiting", "payload_too_large", 3}};
-    EXPECT_TRUE(diagnosis(look, 1).starts_with("3 events are parked, most of them for \"payload_too_large\""));
+    EXPECT_TRUE(diagnosis(look, 1).starts_with(
+        "3 events are parked, most of them for \"payload_too_large\""));
     look.slots[1].owner = "gone";
     EXPECT_TRUE(diagnosis(look, 1).starts_with("1 of 2 slots have no live owner"));
     look.relays[0].down_reason = "no broker answers";
@@ -29,11 +31,13 @@ TEST(Diagnosis, NamesTheWorstFirst) {
     EXPECT_EQ(diagnosis(look, 1), "the destination has been down for 1m 3s: no broker answers");
     look.relays[0].beat_age_seconds = 60;
     EXPECT_TRUE(diagnosis(look, 1).starts_with("no relay is running"));
-    EXPECT_TRUE(diagnosis(look, 2).starts_with("the schema is at version 1 and this build knows 2"));
+    EXPECT_TRUE(
+        diagnosis(look, 2).starts_with("the schema is at version 1 and this build knows 2"));
 }
 
 TEST(Rate, ComesFromTwoBeatsByTheDatabasesClock) {
-    const std::vector<RelayLook> before{{.id = "a", .up_seconds = 100, .beat_age_seconds = 1, .beat = 50, .published = 500}};
+    const std::vector<RelayLook> before{
+        {.id = "a", .up_seconds = 100, .beat_age_seconds = 1, .beat = 50, .published = 500}};
     auto after = before;
     after[0].up_seconds = 101.5;
     EXPECT_LT(rate_between(before, after), 0) << "no second beat yet";

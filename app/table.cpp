@@ -17,12 +17,13 @@ std::size_t width_of(const std::string& text) {
 
 std::string plain(const std::string& text) {
     auto shown = text;
-    std::replace_if(shown.begin(), shown.end(),
-                    [](char c) {
-                        const auto byte = static_cast<unsigned char>(c);
-                        return byte < 0x20 || byte == 0x7f;
-                    },
-                    '?');
+    std::replace_if(
+        shown.begin(), shown.end(),
+        [](char c) {
+            const auto byte = static_cast<unsigned char>(c);
+            return byte < 0x20 || byte == 0x7f;
+        },
+        '?');
     return shown;
 }
 

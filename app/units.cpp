@@ -18,7 +18,8 @@ constexpr std::array<Unit, 4> kSizes{
 
 // A number and one of `units`, as a multiple of the smallest; nothing beyond 63 bits.
 template <std::size_t N>
-std::optional<std::uint64_t> parse_with_unit(std::string_view text, const std::array<Unit, N>& units) {
+std::optional<std::uint64_t> parse_with_unit(std::string_view text,
+                                             const std::array<Unit, N>& units) {
     std::uint64_t number{};
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
     if (error != std::errc{}) {
@@ -27,7 +28,8 @@ std::optional<std::uint64_t> parse_with_unit(std::string_view text, const std::a
     const auto unit = text.substr(static_cast<std::size_t>(end - text.data()));
     for (const auto& [name, factor] : units) {
         if (unit == name) {
-            constexpr auto kMax = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+            constexpr auto kMax =
+                static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
             return number > kMax / factor ? std::nullopt : std::optional{number * factor};
         }
     }
@@ -62,7 +64,9 @@ std::optional<std::chrono::milliseconds> parse_duration(std::string_view text) {
     return std::chrono::milliseconds{static_cast<std::int64_t>(*value)};
 }
 
-std::optional<std::size_t> parse_size(std::string_view text) { return parse_with_unit(text, kSizes); }
+std::optional<std::size_t> parse_size(std::string_view text) {
+    return parse_with_unit(text, kSizes);
+}
 
 std::optional<std::size_t> parse_count(std::string_view text) {
     std::size_t number{};

@@ -13,7 +13,8 @@ TEST(Duration, NeedsAWholeNumberAndAUnit) {
     EXPECT_EQ(parse_duration("5m"), milliseconds{300'000});
     EXPECT_EQ(parse_duration("2h"), milliseconds{7'200'000});
     EXPECT_EQ(parse_duration("7d"), milliseconds{604'800'000});
-    for (const auto* const wrong : {"", "30", "s", "-1s", "1.5s", "30 s", "30S", "30sec", "0", " 1s", "1s "}) {
+    for (const auto* const wrong :
+         {"", "30", "s", "-1s", "1.5s", "30 s", "30S", "30sec", "0", " 1s", "1s "}) {
         EXPECT_EQ(parse_duration(wrong), std::nullopt) << wrong;
     }
 }

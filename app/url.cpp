@@ -76,15 +76,16 @@ std::string check_store_url(const std::string& url, std::string_view origin) {
     const auto scheme = scheme_of(url);
     if (scheme == "postgresql" || scheme == "postgres") {
         if (url.find("://") == std::string::npos) {
-            refuse("store_scheme", from(url, origin), "write " + scheme + "://user@host:port/database");
+            refuse("store_scheme", from(url, origin),
+                   "write " + scheme + "://user@host:port/database");
         }
         return url;
     }
     if (scheme.starts_with("postgresql+") || scheme.starts_with("postgres+")) {
         const auto driver = scheme.substr(scheme.find('+') + 1);
         refuse("store_scheme", from(url, origin),
-               "write postgresql:" + hide_secrets(url).substr(scheme.size() + 1) +
-                   " (\"+" + driver + "\" names a Python driver; sagaz speaks libpq)");
+               "write postgresql:" + hide_secrets(url).substr(scheme.size() + 1) + " (\"+" +
+                   driver + "\" names a Python driver; sagaz speaks libpq)");
     }
     if (scheme == "sqlite") {
         refuse("store_scheme", from(url, origin),
@@ -104,7 +105,8 @@ BrokerUrl parse_broker_url(const std::string& url, std::string_view origin) {
     if (scheme == "file") {
         auto path = after_scheme(url);
         if (path.empty()) {
-            refuse("broker_url_invalid", from(url, origin), "write file:PATH, as file:/tmp/events.jsonl");
+            refuse("broker_url_invalid", from(url, origin),
+                   "write file:PATH, as file:/tmp/events.jsonl");
         }
         return {BrokerKind::file, path};
     }
@@ -115,16 +117,18 @@ BrokerUrl parse_broker_url(const std::string& url, std::string_view origin) {
         return {BrokerKind::null, {}};
     }
     if (scheme == "memory") {
-        refuse("broker_not_built", from(url, origin),
-               "memory: lives inside one process and only embedded relays can use it; take null: to "
-               "measure, file:PATH or stdout: to look");
+        refuse(
+            "broker_not_built", from(url, origin),
+            "memory: lives inside one process and only embedded relays can use it; take null: to "
+            "measure, file:PATH or stdout: to look");
     }
     constexpr std::array kLater{"amqp", "amqps", "rabbitmq", "redis", "rediss", "nats"};
     if (std::find(kLater.begin(), kLater.end(), scheme) != kLater.end()) {
         const std::string alias = scheme == "rabbitmq" ? " (an alias of amqp://)" : "";
         refuse("broker_not_built", from(url, origin),
-               scheme + "://" + alias + " is not built into this sagaz; it has kafka://, file:PATH, "
-               "stdout: and null:");
+               scheme + "://" + alias +
+                   " is not built into this sagaz; it has kafka://, file:PATH, "
+                   "stdout: and null:");
     }
     const auto guess = nearest(scheme, {"kafka", "file", "stdout", "null"});
     refuse("broker_scheme", from(url, origin),

@@ -44,7 +44,8 @@ TEST(StoreUrl, NamesTheFixForADriverSuffix) {
 }
 
 TEST(StoreUrl, RefusesOtherDatabases) {
-    for (const auto* const url : {"mysql://h/d", "sqlite:x.db", "localhost", "postgresql:h", "localhost:5432/d"}) {
+    for (const auto* const url :
+         {"mysql://h/d", "sqlite:x.db", "localhost", "postgresql:h", "localhost:5432/d"}) {
         EXPECT_EQ(code_of_store(url), "store_scheme") << url;
     }
 }
@@ -60,19 +61,24 @@ TEST(BrokerUrl, NamesWhatIsBuilt) {
 }
 
 TEST(BrokerUrl, SaysWhatIsKnownButNotBuilt) {
-    EXPECT_NE(refusal_of_broker("rabbitmq://h").find("broker_not_built: rabbitmq:// (an alias of amqp://)"),
+    EXPECT_NE(refusal_of_broker("rabbitmq://h")
+                  .find("broker_not_built: rabbitmq:// (an alias of amqp://)"),
               std::string::npos);
-    for (const auto* const url : {"amqp://h", "amqps://h", "redis://h", "rediss://h", "nats://h", "memory:"}) {
+    for (const auto* const url :
+         {"amqp://h", "amqps://h", "redis://h", "rediss://h", "nats://h", "memory:"}) {
         EXPECT_TRUE(refusal_of_broker(url).starts_with("broker_not_built: ")) << url;
     }
 }
 
 TEST(BrokerUrl, HelpsWithTheFirstMistakes) {
-    EXPECT_TRUE(refusal_of_broker("kafak://h:1").starts_with("broker_scheme: did you mean kafka:?"));
+    EXPECT_TRUE(
+        refusal_of_broker("kafak://h:1").starts_with("broker_scheme: did you mean kafka:?"));
     EXPECT_TRUE(refusal_of_broker("localhost:9092").starts_with("broker_scheme: "));
-    EXPECT_TRUE(refusal_of_broker("kafka://u:p@h:1").starts_with("broker_url_invalid: put user and password"));
-    for (const auto* const url : {"kafka://", "kafka://h", "kafka:h:1", "kafka://h:1,", "kafka://h:0", "kafka://:1",
-                                  "kafka://h:70000", "kafka://h:1/topic", "file:"}) {
+    EXPECT_TRUE(refusal_of_broker("kafka://u:p@h:1")
+                    .starts_with("broker_url_invalid: put user and password"));
+    for (const auto* const url :
+         {"kafka://", "kafka://h", "kafka:h:1", "kafka://h:1,", "kafka://h:0", "kafka://:1",
+          "kafka://h:70000", "kafka://h:1/topic", "file:"}) {
         EXPECT_TRUE(refusal_of_broker(url).starts_with("broker_url_invalid: ")) << url;
     }
 }

@@ -28,14 +28,16 @@ std::string why_not(const std::string& target, const WaitOptions& options, milli
             return why_unreachable(options.broker, look);
         }
         if (target == "store") {
-            postgres::Connection connection{options.store.url, {.connect = look, .statement = look}};
+            postgres::Connection connection{options.store.url,
+                                            {.connect = look, .statement = look}};
             connection.execute("select 1");
             return {};
         }
         const auto status = postgres::migration_status(options.store.url, options.store.schema);
-        return status.is_behind() ? "schema \"" + options.store.schema + "\" is at version " +
-                                        std::to_string(status.version) + " of " + std::to_string(status.newest)
-                                  : std::string{};
+        return status.is_behind()
+                   ? "schema \"" + options.store.schema + "\" is at version " +
+                         std::to_string(status.version) + " of " + std::to_string(status.newest)
+                   : std::string{};
     } catch (const Error& error) {
         // A database that is still being made refuses names and passwords for a while.
         if (info_of(error.code()).exit == kUsage) {
@@ -62,12 +64,16 @@ int run_wait(const WaitOptions& options, Console& console) {
             }
             if (Clock::now() + kBetween >= deadline) {
                 if (options.json) {
-                    console.out() << nlohmann::ordered_json{{"schema", 1}, {"ready", ready}, {"missing", target},
-                                                            {"reason", reason}}.dump()
+                    console.out() << nlohmann::ordered_json{{"schema", 1},
+                                                            {"ready", ready},
+                                                            {"missing", target},
+                                                            {"reason", reason}}
+                                         .dump()
                                   << '\n';
                 }
                 throw Error{ErrorKind::unavailable, "wait_timeout",
-                            target + " is not there after " + duration_text(options.timeout) + ": " + reason,
+                            target + " is not there after " + duration_text(options.timeout) +
+                                ": " + reason,
                             "start it, or correct its URL; --timeout waits longer"};
             }
             console.progress("waiting for " + target + ": " + reason);

@@ -36,7 +36,8 @@ spdlog::level::level_enum native(LogLevel level) {
 
 // RFC 3339, UTC, milliseconds.
 std::string time_text(std::chrono::system_clock::time_point at) {
-    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(at.time_since_epoch()).count();
+    const auto ms =
+        std::chrono::duration_cast<std::chrono::milliseconds>(at.time_since_epoch()).count();
     const auto seconds = static_cast<std::time_t>(ms / 1'000);
     std::tm parts{};
     gmtime_r(&seconds, &parts);
@@ -66,7 +67,8 @@ bool is_one_word(std::string_view value) {
 
 class FunctionSink final : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
 public:
-    explicit FunctionSink(std::function<void(std::string_view)> function) : function_{std::move(function)} {}
+    explicit FunctionSink(std::function<void(std::string_view)> function)
+        : function_{std::move(function)} {}
 
 protected:
     void sink_it_(const spdlog::details::log_msg& message) override {
@@ -93,7 +95,10 @@ std::string format_line(LogFormat format, std::chrono::system_clock::time_point 
         return line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     }
     auto line = time_text(at);
-    line.append(" ").append(word(level)).append(" ").append(is_one_word(event) ? std::string{event} : quoted(event));
+    line.append(" ")
+        .append(word(level))
+        .append(" ")
+        .append(is_one_word(event) ? std::string{event} : quoted(event));
     for (const auto& field : fields) {
         line.append(" ").append(field.name).append("=");
         line += is_one_word(field.value) ? std::string{field.value} : quoted(field.value);
@@ -117,8 +122,8 @@ LogWriter::LogWriter(LogFormat format, LogLevel level, std::function<void(std::s
     } else {
         target = std::make_shared<spdlog::sinks::stderr_sink_mt>();
     }
-    state_->logger = std::make_shared<spdlog::async_logger>("sagaz", std::move(target), state_->pool,
-                                                            spdlog::async_overflow_policy::overrun_oldest);
+    state_->logger = std::make_shared<spdlog::async_logger>(
+        "sagaz", std::move(target), state_->pool, spdlog::async_overflow_policy::overrun_oldest);
     state_->logger->set_pattern("%v");
     state_->logger->set_level(native(level));
     state_->logger->set_error_handler([](const std::string&) {});  // a full disk is not our error
@@ -126,12 +131,14 @@ LogWriter::LogWriter(LogFormat format, LogLevel level, std::function<void(std::s
 
 LogWriter::~LogWriter() = default;
 
-void LogWriter::write(LogLevel level, std::string_view event, std::span<const Field> fields) noexcept {
+void LogWriter::write(LogLevel level, std::string_view event,
+                      std::span<const Field> fields) noexcept {
     try {
         if (!state_->logger->should_log(native(level))) {
             return;
         }
-        const auto line = format_line(state_->format, std::chrono::system_clock::now(), level, event, fields);
+        const auto line =
+            format_line(state_->format, std::chrono::system_clock::now(), level, event, fields);
         state_->logger->log(native(level), spdlog::string_view_t{line.data(), line.size()});
     } catch (...) {  // out of memory: the relay goes on without this line
     }

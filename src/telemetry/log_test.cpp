@@ -27,17 +27,20 @@ TEST(LogLine, IsOneJsonObjectWhateverTheValuesHold) {
 }
 
 TEST(LogLine, QuotesInTextWhatIsNotOneWord) {
-    const std::array fields{Field{"slots", "16"}, Field{"reason", "no\nroute \x1b[2J"}, Field{"empty", ""}};
+    const std::array fields{Field{"slots", "16"}, Field{"reason", "no\nroute \x1b[2J"},
+                            Field{"empty", ""}};
     const auto line = format_line(LogFormat::text, kAt, LogLevel::info, "destination_down", fields);
 
-    EXPECT_EQ(line, "2023-11-14T22:13:20.123Z info destination_down slots=16 "
-                    "reason=\"no\\nroute \\u001b[2J\" empty=\"\"");
+    EXPECT_EQ(line,
+              "2023-11-14T22:13:20.123Z info destination_down slots=16 "
+              "reason=\"no\\nroute \\u001b[2J\" empty=\"\"");
 }
 
 TEST(LogWriter, WritesWhatIsImportantEnoughInOrder) {
     std::vector<std::string> lines;
     {
-        LogWriter writer{LogFormat::text, LogLevel::info, [&](std::string_view line) { lines.emplace_back(line); }};
+        LogWriter writer{LogFormat::text, LogLevel::info,
+                         [&](std::string_view line) { lines.emplace_back(line); }};
         writer.write(LogLevel::debug, "left_out", {});
         writer.write(LogLevel::info, "first", {});
         writer.write(LogLevel::error, "second", {});

@@ -14,22 +14,40 @@ constexpr std::array kPublishSeconds{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 
 // Seconds, up to the age that an outage of the broker brings.
 constexpr std::array kLatencySeconds{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,   0.25,
                                      0.5,   1.0,    2.5,   5.0,  10.0,  60.0, 300.0, 1800.0};
-constexpr std::array kBatchEvents{1.0,   2.0,   5.0,    10.0,   25.0,   50.0,    100.0,  250.0,
+constexpr std::array kBatchEvents{1.0,   2.0,    5.0,    10.0,   25.0,    50.0,    100.0,   250.0,
                                   500.0, 1000.0, 2500.0, 5000.0, 10000.0, 25000.0, 100000.0};
 
 constexpr std::array kTable{
-    MetricInfo{"outbox_pending_events", gauge, "",
-               "Committed events not yet delivered, of the whole database: aggregate with max.", {}},
-    MetricInfo{"outbox_oldest_pending_age_seconds", gauge, "",
-               "Age of the oldest event not yet delivered, of the whole database.", {}},
-    MetricInfo{"outbox_published_events_total", counter, "topic",
-               "Events acknowledged by the destination.", {}},
-    MetricInfo{"outbox_publish_attempts_total", counter, "",
-               "Events handed to the destination's client, repeats included.", {}},
-    MetricInfo{"outbox_publish_failures_total", counter, "reason",
-               "Events that the destination did not acknowledge.", {}},
-    MetricInfo{"outbox_dead_letter_events_total", counter, "reason",
-               "Events taken off the log because the destination refused them.", {}},
+    MetricInfo{"outbox_pending_events",
+               gauge,
+               "",
+               "Committed events not yet delivered, of the whole database: aggregate with max.",
+               {}},
+    MetricInfo{"outbox_oldest_pending_age_seconds",
+               gauge,
+               "",
+               "Age of the oldest event not yet delivered, of the whole database.",
+               {}},
+    MetricInfo{"outbox_published_events_total",
+               counter,
+               "topic",
+               "Events acknowledged by the destination.",
+               {}},
+    MetricInfo{"outbox_publish_attempts_total",
+               counter,
+               "",
+               "Events handed to the destination's client, repeats included.",
+               {}},
+    MetricInfo{"outbox_publish_failures_total",
+               counter,
+               "reason",
+               "Events that the destination did not acknowledge.",
+               {}},
+    MetricInfo{"outbox_dead_letter_events_total",
+               counter,
+               "reason",
+               "Events taken off the log because the destination refused them.",
+               {}},
     MetricInfo{"outbox_parked_events", gauge, "state", "Events taken off the log, by state.", {}},
     MetricInfo{"outbox_publish_duration_seconds", histogram, "",
                "From handing a batch to the destination's client to its last acknowledgement.",
@@ -39,12 +57,20 @@ constexpr std::array kTable{
                kLatencySeconds},
     MetricInfo{"outbox_batch_size", histogram, "", "Events of one read.", kBatchEvents},
     MetricInfo{"outbox_slots_owned", gauge, "", "Slots that this relay owns.", {}},
-    MetricInfo{"outbox_destination_up", gauge, "", "1 while the destination can be reached, else 0.", {}},
-    MetricInfo{"outbox_last_publish_timestamp_seconds", gauge, "",
-               "When the destination last acknowledged an event, in seconds since 1970.", {}},
-    MetricInfo{"outbox_segment_truncations_total", counter, "",
-               "Segments of the log emptied after delivery.", {}},
-    MetricInfo{"outbox_build_info", gauge, "version", "1, labelled with the version that runs.", {}},
+    MetricInfo{
+        "outbox_destination_up", gauge, "", "1 while the destination can be reached, else 0.", {}},
+    MetricInfo{"outbox_last_publish_timestamp_seconds",
+               gauge,
+               "",
+               "When the destination last acknowledged an event, in seconds since 1970.",
+               {}},
+    MetricInfo{"outbox_segment_truncations_total",
+               counter,
+               "",
+               "Segments of the log emptied after delivery.",
+               {}},
+    MetricInfo{
+        "outbox_build_info", gauge, "version", "1, labelled with the version that runs.", {}},
 };
 
 }  // namespace
@@ -52,8 +78,8 @@ constexpr std::array kTable{
 std::span<const MetricInfo> metric_table() { return kTable; }
 
 const MetricInfo* find_metric(std::string_view name) noexcept {
-    const auto* const found = std::find_if(kTable.begin(), kTable.end(),
-                                           [&](const MetricInfo& info) { return info.name == name; });
+    const auto* const found = std::find_if(
+        kTable.begin(), kTable.end(), [&](const MetricInfo& info) { return info.name == name; });
     return found == kTable.end() ? nullptr : found;
 }
 

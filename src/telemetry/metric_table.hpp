@@ -11,7 +11,7 @@ enum class MetricType { counter, gauge, histogram };
 struct MetricInfo {
     std::string_view name{};
     MetricType type{MetricType::counter};
-    std::string_view label{};           ///< The one label beside `destination`; empty: none.
+    std::string_view label{};  ///< The one label beside `destination`; empty: none.
     std::string_view help{};
     std::span<const double> buckets{};  ///< Upper bounds, for histograms.
 };

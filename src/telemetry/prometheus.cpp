@@ -84,7 +84,9 @@ PrometheusTelemetry::PrometheusTelemetry(const Options& options, LogWriter& log)
                     state_->counters[info.name]->Add({});
                 }
                 break;
-            case MetricType::gauge: state_->gauges[info.name] = build(prometheus::BuildGauge(), info); break;
+            case MetricType::gauge:
+                state_->gauges[info.name] = build(prometheus::BuildGauge(), info);
+                break;
             case MetricType::histogram:
                 state_->histograms[info.name] = build(prometheus::BuildHistogram(), info);
                 break;
@@ -98,7 +100,8 @@ PrometheusTelemetry::~PrometheusTelemetry() = default;
 
 // Each of the three: only memory can run out here, and then a measurement is what we can spare.
 
-void PrometheusTelemetry::count(std::string_view metric, double by, std::span<const Field> labels) noexcept {
+void PrometheusTelemetry::count(std::string_view metric, double by,
+                                std::span<const Field> labels) noexcept {
     const auto& info = info_of(metric, MetricType::counter);
     try {
         state_->counters.at(info.name)->Add(state_->labels(info, labels)).Increment(by);
@@ -106,7 +109,8 @@ void PrometheusTelemetry::count(std::string_view metric, double by, std::span<co
     }
 }
 
-void PrometheusTelemetry::gauge(std::string_view metric, double value, std::span<const Field> labels) noexcept {
+void PrometheusTelemetry::gauge(std::string_view metric, double value,
+                                std::span<const Field> labels) noexcept {
     const auto& info = info_of(metric, MetricType::gauge);
     try {
         state_->gauges.at(info.name)->Add(state_->labels(info, labels)).Set(value);
@@ -114,16 +118,19 @@ void PrometheusTelemetry::gauge(std::string_view metric, double value, std::span
     }
 }
 
-void PrometheusTelemetry::observe(std::string_view metric, double value, std::span<const Field> labels) noexcept {
+void PrometheusTelemetry::observe(std::string_view metric, double value,
+                                  std::span<const Field> labels) noexcept {
     const auto& info = info_of(metric, MetricType::histogram);
     try {
-        const prometheus::Histogram::BucketBoundaries buckets{info.buckets.begin(), info.buckets.end()};
+        const prometheus::Histogram::BucketBoundaries buckets{info.buckets.begin(),
+                                                              info.buckets.end()};
         state_->histograms.at(info.name)->Add(state_->labels(info, labels), buckets).Observe(value);
     } catch (...) {
     }
 }
 
-void PrometheusTelemetry::log(LogLevel level, std::string_view event, std::span<const Field> fields) noexcept {
+void PrometheusTelemetry::log(LogLevel level, std::string_view event,
+                              std::span<const Field> fields) noexcept {
     log_.write(level, event, fields);
 }
 

@@ -25,9 +25,12 @@ public:
     ~PrometheusTelemetry() override;
 
     void count(std::string_view metric, double by, std::span<const Field> labels) noexcept override;
-    void gauge(std::string_view metric, double value, std::span<const Field> labels) noexcept override;
-    void observe(std::string_view metric, double value, std::span<const Field> labels) noexcept override;
-    void log(LogLevel level, std::string_view event, std::span<const Field> fields) noexcept override;
+    void gauge(std::string_view metric, double value,
+               std::span<const Field> labels) noexcept override;
+    void observe(std::string_view metric, double value,
+                 std::span<const Field> labels) noexcept override;
+    void log(LogLevel level, std::string_view event,
+             std::span<const Field> fields) noexcept override;
 
     /// The page of /metrics, in Prometheus' text format.
     std::string page() const;

@@ -18,24 +18,35 @@ protected:
     }
 
     LogWriter log_{LogFormat::text, LogLevel::error, [](std::string_view) {}};
-    PrometheusTelemetry telemetry_{{.destination = "default", .version = "1.2.3", .values_max = 3}, log_};
+    PrometheusTelemetry telemetry_{{.destination = "default", .version = "1.2.3", .values_max = 3},
+                                   log_};
 };
 using PrometheusTelemetryDeathTest = PrometheusTelemetryTest;
 
 TEST_F(PrometheusTelemetryTest, ShowsEveryMetricOfTheContractByItsName) {
     // The contract's list, written out: dashboards hold on to these words.
-    const std::array names{
-        "outbox_pending_events", "outbox_oldest_pending_age_seconds", "outbox_published_events_total",
-        "outbox_publish_attempts_total", "outbox_publish_failures_total", "outbox_dead_letter_events_total",
-        "outbox_parked_events", "outbox_publish_duration_seconds", "outbox_end_to_end_latency_seconds",
-        "outbox_batch_size", "outbox_slots_owned", "outbox_destination_up",
-        "outbox_last_publish_timestamp_seconds", "outbox_segment_truncations_total", "outbox_build_info"};
+    const std::array names{"outbox_pending_events",
+                           "outbox_oldest_pending_age_seconds",
+                           "outbox_published_events_total",
+                           "outbox_publish_attempts_total",
+                           "outbox_publish_failures_total",
+                           "outbox_dead_letter_events_total",
+                           "outbox_parked_events",
+                           "outbox_publish_duration_seconds",
+                           "outbox_end_to_end_latency_seconds",
+                           "outbox_batch_size",
+                           "outbox_slots_owned",
+                           "outbox_destination_up",
+                           "outbox_last_publish_timestamp_seconds",
+                           "outbox_segment_truncations_total",
+                           "outbox_build_info"};
     ASSERT_EQ(metric_table().size(), names.size());
     for (const auto* const name : names) {
         const auto* const info = find_metric(name);
         ASSERT_NE(info, nullptr) << name;
         EXPECT_FALSE(info->help.empty()) << name;
-        EXPECT_EQ(info->type == MetricType::counter, std::string_view{name}.ends_with("_total")) << name;
+        EXPECT_EQ(info->type == MetricType::counter, std::string_view{name}.ends_with("_total"))
+            << name;
         EXPECT_EQ(info->type == MetricType::histogram, !info->buckets.empty()) << name;
         EXPECT_TRUE(std::is_sorted(info->buckets.begin(), info->buckets.end())) << name;
     }
@@ -48,7 +59,8 @@ TEST_F(PrometheusTelemetryTest, PutsTheDestinationOnEverySeries) {
     telemetry_.gauge("outbox_slots_owned", 16, {});
     telemetry_.observe("outbox_batch_size", 7, {});
 
-    EXPECT_TRUE(has_line(R"(outbox_published_events_total{destination="default",topic="orders"} 7)"));
+    EXPECT_TRUE(
+        has_line(R"(outbox_published_events_total{destination="default",topic="orders"} 7)"));
     EXPECT_TRUE(has_line(R"(outbox_slots_owned{destination="default"} 16)"));
     EXPECT_TRUE(has_line(R"(outbox_batch_size_bucket{destination="default",le="5"} 0)"));
     EXPECT_TRUE(has_line(R"(outbox_batch_size_bucket{destination="default",le="10"} 1)"));
@@ -65,7 +77,8 @@ TEST_F(PrometheusTelemetryTest, CountsTopicsPastTheCapAsOther) {
         telemetry_.count("outbox_published_events_total", 1, {&topic, 1});
     }
     EXPECT_TRUE(has_line(R"(outbox_published_events_total{destination="default",topic="a"} 2)"));
-    EXPECT_TRUE(has_line(R"(outbox_published_events_total{destination="default",topic="other"} 2)"));
+    EXPECT_TRUE(
+        has_line(R"(outbox_published_events_total{destination="default",topic="other"} 2)"));
     EXPECT_EQ(telemetry_.page().find("topic=\"d\""), std::string::npos);
 }
 

@@ -3,6 +3,7 @@
 #include "tests/support/postgres_server.hpp"
 
 #include <gtest/gtest.h>
+#include <httplib.h>
 #include <nlohmann/json.hpp>
 
 #include <csignal>
@@ -88,13 +89,15 @@ TEST(CliMistakes, AreUsageErrorsThatSayWhatToDo) {
     expect_error(run_cli({"status"}), 2, "store_url_missing");
     expect_error(run_cli({"relay", "--store", "postgresql://h/d"}), 2, "broker_url_missing");
     expect_error(run_cli({"status", "--store", "postgresql+asyncpg://h/d"}), 2, "store_scheme");
-    expect_error(run_cli({"relay", "--store", "postgresql://h/d", "--broker", "rabbitmq://h"}), 2, "broker_not_built");
+    expect_error(run_cli({"relay", "--store", "postgresql://h/d", "--broker", "rabbitmq://h"}), 2,
+                 "broker_not_built");
     expect_error(run_cli({"statsu"}), 2, "usage");
     expect_error(run_cli({}), 2, "usage");
     expect_error(run_cli({"status", "--nonsense"}), 2, "usage");
     expect_error(run_cli({"wait", "--for", "moon"}), 2, "usage");
     expect_error(run_cli({"config", "show", "--config", "/does/not/exist.yaml"}), 2, "config_file");
-    expect_error(run_cli({"config", "show"}, {.environment = {{"SAGAZ_RELAY_LEASE", "10"}}}), 2, "config_value");
+    expect_error(run_cli({"config", "show"}, {.environment = {{"SAGAZ_RELAY_LEASE", "10"}}}), 2,
+                 "config_value");
     const auto missing = run_cli({"status"}).err;
     for (const auto* const word : {"--store", "SAGAZ_STORE_URL", "store.url"}) {
         EXPECT_NE(missing.find(word), std::string::npos) << missing;
@@ -113,16 +116,20 @@ TEST(CliMistakes, NameAWrongPasswordWithoutShowingIt) {
     PostgresServer server;
     Sql{server.url()}.run("create role ann login password 'right'");
     const auto hba = server.data() / "pg_hba.conf";
-    std::ofstream{hba, std::ios::trunc} << "host all ann all scram-sha-256\nhost all all all trust\n";
+    std::ofstream{hba, std::ios::trunc}
+        << "host all ann all scram-sha-256\nhost all all all trust\n";
     server.reload();
     const auto port = std::to_string(server.port());
     wait_for("the new pg_hba.conf", [&] {
         return run_cli({"wait", "--for", "store", "--timeout", "100ms", "--store",
-                        "postgresql://ann:right@127.0.0.1:" + port + "/postgres"}).code == 0 &&
+                        "postgresql://ann:right@127.0.0.1:" + port + "/postgres"})
+                       .code == 0 &&
                run_cli({"wait", "--for", "store", "--timeout", "100ms", "--store",
-                        "postgresql://ann@127.0.0.1:" + port + "/postgres"}).code == 1;
+                        "postgresql://ann@127.0.0.1:" + port + "/postgres"})
+                       .code == 1;
     });
-    const auto result = run_cli({"status", "--store", "postgresql://ann:wr0ng@127.0.0.1:" + port + "/postgres"});
+    const auto result =
+        run_cli({"status", "--store", "postgresql://ann:wr0ng@127.0.0.1:" + port + "/postgres"});
     expect_error(result, 1, "wrong_password");
     EXPECT_EQ(result.err.find("wr0ng"), std::string::npos);
 }
@@ -143,19 +150,23 @@ TEST(CliOutput, FailsWhenStandardOutputIsFull) {
 // -------------------------------------------------------------------------------- configuration
 
 TEST(CliConfig, ShowsWhereEachValueComesFromAndHidesSecrets) {
-    const auto folder = std::filesystem::temp_directory_path() / ("sagaz-cli-" + std::to_string(getpid()));
+    const auto folder =
+        std::filesystem::temp_directory_path() / ("sagaz-cli-" + std::to_string(getpid()));
     std::filesystem::create_directory(folder);
     const auto file = (folder / "sagaz.yaml").string();
-    std::ofstream{file} << "relay:\n  lease: 5s\n  batch_max: 100\nbroker:\n  options:\n    sasl.password: hush\n";
-    const auto result = run_cli({"config", "show", "--json", "--config", file, "--store", "postgresql://u:hush@h/d"},
-                                {.environment = {{"SAGAZ_RELAY_LEASE", "7s"}, {"SAGAZ_SERVICE_HOST", "10.0.0.1"}}});
+    std::ofstream{file}
+        << "relay:\n  lease: 5s\n  batch_max: 100\nbroker:\n  options:\n    sasl.password: hush\n";
+    const auto result = run_cli(
+        {"config", "show", "--json", "--config", file, "--store", "postgresql://u:hush@h/d"},
+        {.environment = {{"SAGAZ_RELAY_LEASE", "7s"}, {"SAGAZ_SERVICE_HOST", "10.0.0.1"}}});
     ASSERT_EQ(result.code, 0) << result.err;
     EXPECT_EQ(result.out.find("hush"), std::string::npos);
     EXPECT_NE(result.err.find("warning: variable SAGAZ_SERVICE_HOST"), std::string::npos);
     const auto object = json::parse(result.out);
     EXPECT_EQ(object["schema"], 1);
     const auto& values = object["values"];
-    EXPECT_EQ(values["store.url"], json({{"value", "postgresql://u:***@h/d"}, {"from", "--store"}}));
+    EXPECT_EQ(values["store.url"],
+              json({{"value", "postgresql://u:***@h/d"}, {"from", "--store"}}));
     EXPECT_EQ(values["relay.lease"], json({{"value", "7s"}, {"from", "SAGAZ_RELAY_LEASE"}}));
     EXPECT_EQ(values["relay.batch_max"], json({{"value", "100"}, {"from", file + ":3:14"}}));
     EXPECT_EQ(values["log.level"], json({{"value", "info"}, {"from", "default"}}));
@@ -200,7 +211,8 @@ TEST_F(Cli, PrintsSqlThatDoesWhatMigrateDoes) {
 
 TEST_F(Cli, SetsWhatShapesBytesAndRefusesWhatItDoesNotKnow) {
     ASSERT_EQ(run({"migrate", "--no-roles", "--set", "on_refused=park_event"}).code, 0);
-    EXPECT_EQ(sql().value("select value from sagaz.setting where key = 'on_refused'"), "park_event");
+    EXPECT_EQ(sql().value("select value from sagaz.setting where key = 'on_refused'"),
+              "park_event");
     EXPECT_EQ(run({"migrate", "--no-roles", "--set", "no_such=1"}).code, 2);
     EXPECT_EQ(run({"migrate", "--no-roles", "--set", "nonsense"}).code, 2);
 }
@@ -214,7 +226,8 @@ TEST_F(Cli, WaitsForWhatIsNotThereYetAndNamesWhatNeverCame) {
     CliProcess waiting{{"wait", "--for", "schema", "--timeout", "30s", "--store", url_}};
     migrate();
     EXPECT_EQ(waiting.wait(), 0) << waiting.err();
-    const auto down = run_cli({"wait", "--for", "store", "--timeout", "300ms", "--store", "postgresql://127.0.0.1:1/d"});
+    const auto down = run_cli(
+        {"wait", "--for", "store", "--timeout", "300ms", "--store", "postgresql://127.0.0.1:1/d"});
     expect_error(down, 1, "wait_timeout");
 }
 
@@ -223,9 +236,10 @@ TEST_F(Cli, WaitsForWhatIsNotThereYetAndNamesWhatNeverCame) {
 TEST_F(Cli, AppendsOneEventAndShowsIt) {
     migrate();
     const auto id = "0190a000-0000-7000-8000-0000000000ff";
-    const auto appended = run({"append", "--topic", "orders", "--key", "42", "--type", "OrderPlaced", "--payload", "-",
-                               "--id", id, "--header", "tenant=acme"},
-                              "{\"total\": 12}");
+    const auto appended =
+        run({"append", "--topic", "orders", "--key", "42", "--type", "OrderPlaced", "--payload",
+             "-", "--id", id, "--header", "tenant=acme"},
+            "{\"total\": 12}");
     ASSERT_EQ(appended.code, 0) << appended.err;
     EXPECT_EQ(appended.out, std::string{id} + "\n");
 
@@ -239,22 +253,26 @@ TEST_F(Cli, AppendsOneEventAndShowsIt) {
     EXPECT_EQ(shown["payload"], "{\"total\": 12}");
     const auto position = std::to_string(event["position"].get<std::int64_t>());
     EXPECT_EQ(json::parse(run({"events", "show", position, "--json"}).out)["event_id"], id);
-    expect_error(run({"events", "show", "0190a000-0000-7000-8000-000000000001"}), 1, "event_not_found");
+    expect_error(run({"events", "show", "0190a000-0000-7000-8000-000000000001"}), 1,
+                 "event_not_found");
     expect_error(run({"events", "show", "nonsense"}), 2, "id_malformed");
 }
 
 TEST_F(Cli, AppendsJsonLinesWithEveryKindOfPayload) {
     migrate();
-    const auto result = run({"append"},
-                            "{\"topic\":\"t\",\"key\":\"k\",\"event_type\":\"A\",\"payload\":{\"b\":12345678901234567890123,\"a\":[1.10]}}\n"
-                            "\n"
-                            "{\"event_type\":\"B\",\"payload_text\":\"text \\\\ \\\"quoted\\\"\",\"key\":null}\n"
-                            "{\"event_type\":\"C\",\"payload_base64\":\"AP8=\"}");
+    const auto result =
+        run({"append"},
+            "{\"topic\":\"t\",\"key\":\"k\",\"event_type\":\"A\",\"payload\":{\"b\":"
+            "12345678901234567890123,\"a\":[1.10]}}\n"
+            "\n"
+            "{\"event_type\":\"B\",\"payload_text\":\"text \\\\ \\\"quoted\\\"\",\"key\":null}\n"
+            "{\"event_type\":\"C\",\"payload_base64\":\"AP8=\"}");
     ASSERT_EQ(result.code, 0) << result.err;
     EXPECT_EQ(lines_of(result.out).size(), 3U);
     EXPECT_NE(result.err.find("committed 3 events"), std::string::npos);
     const auto payload = [&](const std::string& type) {
-        return sql().value("select encode(payload, 'escape') from sagaz.outbox where event_type = '" + type + "'");
+        return sql().value(
+            "select encode(payload, 'escape') from sagaz.outbox where event_type = '" + type + "'");
     };
     EXPECT_EQ(payload("A"), "{\"b\":12345678901234567890123,\"a\":[1.10]}");
     EXPECT_EQ(payload("B"), "text \\\\ \"quoted\"");
@@ -269,7 +287,8 @@ TEST_F(Cli, NamesTheBadLineAndCommitsNothingOfItsBatch) {
     }
     const auto result = run({"append"}, input + "{\"event_type\":\"T\",\"paylaod\":1}\n");
     expect_error(result, 1, "append_line");
-    EXPECT_NE(result.err.find("line 1006: unknown key \"paylaod\""), std::string::npos) << result.err;
+    EXPECT_NE(result.err.find("line 1006: unknown key \"paylaod\""), std::string::npos)
+        << result.err;
     EXPECT_NE(result.err.find("did you mean \"payload\"?"), std::string::npos) << result.err;
     EXPECT_NE(result.err.find("committed 1000 events"), std::string::npos) << result.err;
     EXPECT_EQ(events(), 1'000);
@@ -302,8 +321,11 @@ TEST_F(Cli, F09_TailsALateCommitToo) {
 // ---------------------------------------------------------------------------------------- relay
 
 TEST_F(CliRelay, DrainsToAFileAndStops) {
-    sql().run("select sagaz.append('orders', (n % 7)::text, 'T', jsonb_build_object('n', n)) from generate_series(1, 500) n");
-    const auto path = std::filesystem::temp_directory_path() / ("sagaz-cli-drain-" + std::to_string(getpid()));
+    sql().run(
+        "select sagaz.append('orders', (n % 7)::text, 'T', jsonb_build_object('n', n)) from "
+        "generate_series(1, 500) n");
+    const auto path =
+        std::filesystem::temp_directory_path() / ("sagaz-cli-drain-" + std::to_string(getpid()));
     auto arguments = relay("file:" + path.string());
     arguments.insert(arguments.end(), {"--until-drained", "--timeout", "30s"});
     const auto result = run_cli(arguments, {.environment = any_port_});
@@ -317,13 +339,25 @@ TEST_F(CliRelay, DrainsToAFileAndStops) {
     EXPECT_EQ(json::parse(run({"status", "--json"}).out)["backlog"]["pending_events"], 0);
 }
 
+TEST_F(CliRelay, StopsUndrainedWhenItsTimeIsOver) {
+    auto arguments = relay("kafka://127.0.0.1:1");
+    arguments.insert(arguments.end(), {"--until-drained", "--timeout", "1s"});
+    sql().run("select sagaz.append('t', 'k', 'T', '{}'::jsonb)");
+    const auto result = run_cli(arguments, {.environment = any_port_});
+    EXPECT_EQ(result.code, 3) << result.err;
+    EXPECT_NE(result.err.find("not drained: 0 events published"), std::string::npos) << result.err;
+    EXPECT_NE(result.err.find("\"cause\":\"timeout\""), std::string::npos) << result.err;
+}
+
 TEST_F(CliRelay, AnswersProbesAndMetricsAndEndsWellOnSigterm) {
     CliProcess process{relay("null:"), {.environment = any_port_}};
     const auto address = address_of(process);
     wait_for("readiness", [&] { return probe("ready", address).code == 0; });
     EXPECT_EQ(probe("live", address).code, 0);
 
-    EXPECT_EQ(run({"append", "--topic", "orders", "--key", "1", "--type", "T", "--payload", "{}"}).code, 0);
+    EXPECT_EQ(
+        run({"append", "--topic", "orders", "--key", "1", "--type", "T", "--payload", "{}"}).code,
+        0);
     json status;
     wait_for("the event's delivery", [&] {
         status = json::parse(run({"status", "--json"}).out);
@@ -334,6 +368,18 @@ TEST_F(CliRelay, AnswersProbesAndMetricsAndEndsWellOnSigterm) {
     EXPECT_EQ(status["ok"], true) << status["diagnosis"];
     EXPECT_EQ(status["destination"]["state"], "up");
     EXPECT_EQ(status["relays"][0]["slots"], 16);
+
+    httplib::Client client{"http://" + address};
+    const auto page = client.Get("/metrics");
+    ASSERT_TRUE(page);
+    for (const auto* const line :
+         {R"(outbox_published_events_total{destination="default",topic="orders"} 1)",
+          R"(outbox_slots_owned{destination="default"} 16)",
+          R"(outbox_destination_up{destination="default"} 1)",
+          R"(outbox_end_to_end_latency_seconds_count{destination="default"} 1)"}) {
+        EXPECT_NE(page->body.find(std::string{"\n"} + line + "\n"), std::string::npos)
+            << line << page->body;
+    }
 
     process.signal(SIGTERM);
     EXPECT_EQ(process.wait(), 0) << process.err();
@@ -349,7 +395,8 @@ TEST_F(CliRelay, IsAliveButNotReadyWhileTheDatabaseIsDown) {
     arguments[2] = "postgresql://127.0.0.1:1/d";
     CliProcess process{arguments, {.environment = any_port_}};
     const auto address = address_of(process);
-    wait_for("the reason", [&] { return probe("ready", address).err.find("store: ") != std::string::npos; });
+    wait_for("the reason",
+             [&] { return probe("ready", address).err.find("store: ") != std::string::npos; });
     EXPECT_EQ(probe("ready", address).code, 1);
     EXPECT_EQ(probe("live", address).code, 0);
     process.signal(SIGTERM);
@@ -364,7 +411,8 @@ TEST_F(CliRelay, F94_EndsAtOnceOnASecondSignal) {
     const auto address = address_of(process);
     wait_for("readiness", [&] { return probe("ready", address).code == 0; });
     const auto backends = Sql{server.url()}.rows(
-        "select pid from pg_stat_activity where application_name = 'sagaz' and pid <> pg_backend_pid()");
+        "select pid from pg_stat_activity where application_name = 'sagaz' and pid <> "
+        "pg_backend_pid()");
     ASSERT_FALSE(backends.empty());
     for (const auto& row : backends) {
         server.freeze(std::stoi(row[0]));
@@ -391,8 +439,9 @@ TEST_F(CliRelay, SaysInOneSentenceThatNoRelayRuns) {
 
 TEST_F(CliRelay, SaysSinceWhenTheDestinationIsDown) {
     // What a relay reports with its heartbeat.
-    sql().run("insert into sagaz.relay (id, beat, report) values (gen_random_uuid(), 1, "
-              "'{\"published\": 5, \"down_reason\": \"no broker answers\", \"down_for_ms\": 65000}')");
+    sql().run(
+        "insert into sagaz.relay (id, beat, report) values (gen_random_uuid(), 1, "
+        "'{\"published\": 5, \"down_reason\": \"no broker answers\", \"down_for_ms\": 65000}')");
     const auto result = run({"status", "--exit-code", "--json"});
     EXPECT_EQ(result.code, 3);
     const auto status = json::parse(result.out);
@@ -405,7 +454,8 @@ TEST_F(CliRelay, SaysSinceWhenTheDestinationIsDown) {
 TEST_F(CliRelay, RefusesAnAdminAddressThatIsTaken) {
     CliProcess first{relay("null:"), {.environment = any_port_}};
     const auto address = address_of(first);
-    expect_error(run_cli(relay("null:"), {.environment = {{"SAGAZ_ADMIN_LISTEN", address}}}), 2, "admin_listen");
+    expect_error(run_cli(relay("null:"), {.environment = {{"SAGAZ_ADMIN_LISTEN", address}}}), 2,
+                 "admin_listen");
 }
 
 }  // namespace

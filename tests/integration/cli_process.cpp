@@ -2,14 +2,14 @@
 
 #include "tests/support/postgres_process.hpp"
 
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
 #include <csignal>
 #include <fstream>
 #include <stdexcept>
 #include <thread>
-
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
 
 namespace sagaz::test {
 namespace {
@@ -44,8 +44,8 @@ CliProcess::CliProcess(const std::vector<std::string>& arguments, Options option
     posix_spawn_file_actions_addopen(&actions, 0, in.c_str(), O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&actions, 1, out.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
     posix_spawn_file_actions_addopen(&actions, 2, err.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
-    const int failed =
-        posix_spawn(&pid_, SAGAZ_BINARY, &actions, nullptr, pointers(words).data(), pointers(variables).data());
+    const int failed = posix_spawn(&pid_, SAGAZ_BINARY, &actions, nullptr, pointers(words).data(),
+                                   pointers(variables).data());
     posix_spawn_file_actions_destroy(&actions);
     if (failed != 0) {
         throw std::runtime_error("cannot start " SAGAZ_BINARY);

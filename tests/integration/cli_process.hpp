@@ -1,12 +1,12 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
-
-#include <sys/types.h>
 
 /// The real `sagaz` run by a test: with an environment of its own, input from a text, output into
 /// files of a temporary folder. Ended by its pid when the test is through with it.
