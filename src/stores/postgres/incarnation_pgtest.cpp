@@ -1,0 +1,182 @@
+// The database's memory and its loss: crash, pooler, copy, standby.
+#include "testing/store_reader.hpp"
+#include "tests/support/pgbouncer_server.hpp"
+#include "tests/support/postgres_writer.hpp"
+
+#include <sagaz/error.hpp>
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+namespace sagaz {
+namespace {
+
+using test::commit_event;
+using test::open_store;
+using test::PgbouncerServer;
+using test::PostgresServer;
+using test::PostgresWriter;
+using test::Schema;
+using test::StopMode;
+using testing::payloads_of;
+using testing::StoreReader;
+using Words = std::vector<std::string>;
+
+std::string code_of(const std::function<void()>& call) {
+    try {
+        call();
+        return "";
+    } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::unavailable) << error.what();
+        return std::string(error.code());
+    }
+}
+
+// Calls until the server answers again, and returns what it then says.
+std::string code_after_outage(const std::function<void()>& call) {
+    std::string code;
+    test::wait_for("the database to answer", [&] {
+        code = code_of(call);
+        return code.empty() || code == "incarnation_changed" || code == "in_recovery";
+    });
+    return code;
+}
+
+// Commits that never reach the disk are gone after the crash, and their transaction ids are given
+// out again: a snapshot from before counts the new rows as delivered.
+PostgresServer& forgetful_server() {
+    static PostgresServer server({.config = {"wal_writer_delay = 10s", "synchronous_commit = off",
+                                             "autovacuum = off", "bgwriter_lru_maxpages = 0"},
+                                  .bin = ""});
+    return server;
+}
+
+void append_without_flush(const Schema& schema, const std::string& payload) {
+    commit_event(schema, payload);
+}
+
+TEST(Incarnation, F60_ForgetsSnapshotsOfCommitsThatACrashTookBack) {
+    const Schema schema(forgetful_server());
+    const auto store = open_store(schema);
+    StoreReader reader(*store);
+    (void)store->flushed(true);
+    for (int n = 0; n < 5; ++n) append_without_flush(schema, "lost");
+    EXPECT_EQ(reader.read_window().size(), 5U);
+    const Snapshot remembered = reader.opening().target;
+    forgetful_server().restart(StopMode::immediate);
+    commit_event(schema, "new");
+    EXPECT_EQ(code_after_outage([&] { (void)store->open_window(); }), "incarnation_changed");
+    StoreReader again(*store);
+    const auto rows = again.read_window();
+    ASSERT_EQ(payloads_of(rows), Words{"new"});
+    EXPECT_TRUE(remembered.sees(rows[0].transaction)) << "the id was given out again: so it would "
+                                                         "have been lost";
+}
+
+// The client's connection to the pooler lives on, so nothing but the token tells.
+TEST(Incarnation, F60_NoticesACrashBehindAPooler) {
+    auto& server = forgetful_server();
+    const Schema schema(server);
+    const PgbouncerServer pooler(server);
+    const auto store = postgres::open(pooler.url(), {.schema = schema.name()});
+    StoreReader reader(*store);
+    (void)store->flushed(true);
+    for (int n = 0; n < 5; ++n) append_without_flush(schema, "lost");
+    EXPECT_EQ(reader.read_window().size(), 5U);
+    server.restart(StopMode::immediate);
+    commit_event(schema, "new");
+    EXPECT_EQ(code_after_outage([&] { (void)store->store(reader.moves(), {}); }),
+              "incarnation_changed");
+    StoreReader again(*store);
+    EXPECT_EQ(payloads_of(again.read_window()), Words{"new"});
+}
+
+TEST(Incarnation, KeepsWhatItKnowsThroughACleanRestart) {
+    PostgresServer server;
+    const Schema schema(server);
+    const auto store = open_store(schema);
+    StoreReader reader(*store);
+    server.restart(StopMode::fast);
+    EXPECT_EQ(code_after_outage([&] { (void)store->open_window(); }), "");
+}
+
+TEST(Incarnation, TrustsACursorThatSurvivedACrash) {
+    const Schema schema(forgetful_server());
+    const auto store = open_store(schema);
+    PostgresWriter late(schema);
+    {
+        StoreReader reader(*store);
+        late.append("uncommitted");
+        commit_event(schema, "delivered");
+        EXPECT_EQ(reader.read_window().size(), 1U);
+        EXPECT_EQ(store->store(reader.moves(), {}).size(), 16U);
+        EXPECT_GE(store->flushed(true), reader.opening().gate);
+    }
+    forgetful_server().kill9();
+    forgetful_server().start();
+    commit_event(schema, "new");
+    EXPECT_EQ(code_after_outage([&] { (void)store->observe({}); }), "incarnation_changed");
+    StoreReader again(*store);
+    EXPECT_EQ(payloads_of(again.read_window()), Words{"new"});
+}
+
+TEST(Incarnation, TellsACopyByTheClustersIdentifier) {
+    const Schema schema;
+    const auto store = open_store(schema);
+    StoreReader reader(*store);
+    auto sql = schema.connect();
+    const auto token = sql.value(schema.sql("SELECT token FROM @s@.incarnation"));
+    // What a dump carries into another cluster: the token, with an identifier that is not its own.
+    sql.run(schema.sql("UPDATE @s@.incarnation SET system_identifier = system_identifier + 1"));
+    EXPECT_EQ(code_of([&] { (void)store->open_window(); }), "incarnation_changed");
+    EXPECT_NE(store->attach(Id::generate()).incarnation.text(), token);
+    EXPECT_EQ(code_of([&] { (void)store->open_window(); }), "");
+}
+
+TEST(Incarnation, F18_RefusesAStandby) {
+    PostgresServer server;
+    const Schema schema(server);
+    const auto primary = open_store(schema);
+    primary->attach(Id::generate());
+    const auto standby = server.standby();
+    const auto store = postgres::open(standby->url(), {.schema = schema.name()});
+    EXPECT_EQ(code_of([&] { store->attach(Id::generate()); }), "in_recovery");
+    EXPECT_EQ(code_of([&] { (void)store->open_window(); }), "in_recovery")
+        << "nor does a statement run there that was meant for the primary";
+}
+
+TEST(Incarnation, F18_FindsAnotherMemoryOnAPromotedStandby) {
+    PostgresServer server;
+    const Schema schema(server);
+    const auto primary = open_store(schema);
+    const Id before = primary->attach(Id::generate()).incarnation;
+    const auto standby = server.standby();
+    test::Sql(standby->url()).run("SELECT pg_promote()");
+    const auto store = postgres::open(standby->url(), {.schema = schema.name()});
+    EXPECT_NE(store->attach(Id::generate()).incarnation, before);
+}
+
+TEST(Incarnation, F26_WorksThroughAPoolerThatMixesConnections) {
+    const Schema schema;
+    const PgbouncerServer pooler(schema.server(), 3);
+    const auto store = postgres::open(pooler.url(), {.schema = schema.name()});
+    StoreReader reader(*store, {3, 1'000'000});
+    auto moves = reader.moves();
+    for (std::int64_t round = 1; round <= 10; ++round) {
+        // A transaction of another client holds the server connection that the store used last.
+        PostgresWriter writer(pooler.url(), schema.name());
+        for (int n = 0; n < 5; ++n) writer.append("x", std::to_string(n));
+        EXPECT_TRUE(reader.read_window().empty());
+        writer.commit();
+        EXPECT_EQ(reader.read_window().size(), 5U);
+        moves = reader.moves();
+        for (auto& move : moves) move.cursor.n = round;
+        EXPECT_EQ(store->store(moves, {}).size(), 16U);
+        EXPECT_GE(store->flushed(true), reader.opening().gate);
+        EXPECT_EQ(store->observe({}).size(), 16U);
+    }
+}
+
+}  // namespace
+}  // namespace sagaz

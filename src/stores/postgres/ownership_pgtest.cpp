@@ -1,0 +1,202 @@
+// Ownership: what two relays do to each other, on a real server.
+#include "testing/store_reader.hpp"
+#include "tests/support/postgres_writer.hpp"
+
+#include <sagaz/error.hpp>
+
+#include <gtest/gtest.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <thread>
+
+namespace sagaz {
+namespace {
+
+using test::commit_event;
+using test::open_store;
+using test::Schema;
+using test::Sql;
+using testing::StoreReader;
+
+class Ownership : public ::testing::Test {
+protected:
+    // The slot of key "k".
+    std::int16_t slot() {
+        return static_cast<std::int16_t>(sql_.number(
+            schema_.sql("SELECT @s@.slot_of('k', gen_random_uuid())")));
+    }
+
+    Schema schema_;
+    Sql sql_{schema_.connect()};
+    std::unique_ptr<Store> store_{open_store(schema_)};
+};
+
+// A relay that was paused stores while a takeover is under way. Without FOR SHARE it would read
+// the slot's row as it was, and store.
+TEST_F(Ownership, F22_WaitsForATakeoverInProgressAndThenStoresNothingForThatSlot) {
+    commit_event(schema_, "a");
+    StoreReader reader(*store_);
+    const auto rows = reader.read_window();
+    ASSERT_EQ(rows.size(), 1U);
+    sql_.run(schema_.sql(fmt::format(
+        "BEGIN; UPDATE @s@.slot SET owner = gen_random_uuid(), epoch = epoch + 1 WHERE slot = {}",
+        slot())));
+    const std::vector<Parking> parked{
+        {rows[0].slot, rows[0].position, rows[0].event_id, "refused", ""}};
+    std::vector<std::int16_t> stored;
+    std::thread paused([&] { stored = store_->store(reader.moves(), parked); });
+    Sql watcher = schema_.connect();
+    test::wait_for("the store to wait for the takeover", [&] {
+        return watcher.number("SELECT count(*) FROM pg_locks WHERE NOT granted") == 1;
+    });
+    sql_.run("COMMIT");
+    paused.join();
+    EXPECT_EQ(stored.size(), 15U);
+    EXPECT_EQ(std::ranges::count(stored, slot()), 0);
+    EXPECT_EQ(sql_.number(schema_.sql("SELECT count(*) FROM @s@.parked")), 0);
+    EXPECT_EQ(sql_.number(schema_.sql(fmt::format(
+                  "SELECT max(position) FROM @s@.cursor WHERE slot = {}", slot()))),
+              0);
+}
+
+TEST_F(Ownership, MakesATakeoverWaitForAStoreInProgress) {
+    StoreReader reader(*store_);
+    // A store whose statement has its locks and is not done: held up by a trigger of ours.
+    sql_.run(schema_.sql(R"(
+        CREATE FUNCTION @s@.hold() RETURNS trigger LANGUAGE plpgsql AS $f$
+        BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN new; END $f$;
+        CREATE TRIGGER hold BEFORE INSERT ON @s@.cursor FOR EACH ROW EXECUTE FUNCTION @s@.hold();
+        SELECT pg_advisory_lock(4711))"));
+    std::vector<std::int16_t> stored;
+    std::thread owner([&] { stored = store_->store(reader.moves(), {}); });
+    Sql watcher = schema_.connect();
+    test::wait_for("the store to be in the middle", [&] {
+        return watcher.number("SELECT count(*) FROM pg_locks WHERE NOT granted "
+                              "AND locktype = 'advisory'") == 1;
+    });
+    const auto other = open_store(schema_);
+    other->attach(Id::generate());
+    EXPECT_TRUE(other->acquire(other->observe({})).empty()) << "contended slots are skipped";
+    sql_.run("SELECT pg_advisory_unlock(4711)");
+    owner.join();
+    EXPECT_EQ(stored.size(), 16U);
+    EXPECT_EQ(other->acquire(other->observe({})).size(), 16U);
+}
+
+TEST_F(Ownership, StoresCursorAndParkedEventTogetherOrNeither) {
+    commit_event(schema_, "a");
+    StoreReader reader(*store_);
+    const auto rows = reader.read_window();
+    sql_.run(schema_.sql(R"(
+        CREATE FUNCTION @s@.fail() RETURNS trigger LANGUAGE plpgsql AS $f$
+        BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full'; END $f$;
+        CREATE TRIGGER fail BEFORE INSERT ON @s@.parked FOR EACH ROW EXECUTE FUNCTION @s@.fail())"));
+    const std::vector<Parking> parked{
+        {rows[0].slot, rows[0].position, rows[0].event_id, "refused", ""}};
+    EXPECT_THROW((void)store_->store(reader.moves(), parked), Error);
+    EXPECT_EQ(sql_.number(schema_.sql("SELECT max(n) FROM @s@.cursor")), 0);
+    sql_.run(schema_.sql("DROP TRIGGER fail ON @s@.parked"));
+    (void)store_->store(reader.moves(), parked);
+    EXPECT_EQ(sql_.number(schema_.sql("SELECT count(*) FROM @s@.parked")), 1);
+    EXPECT_EQ(sql_.number(schema_.sql("SELECT max(n) FROM @s@.cursor")), 1);
+}
+
+TEST_F(Ownership, ParksEveryColumnOfTheEvent) {
+    sql_.run(schema_.sql("SELECT @s@.append('t', 'k', 'E', '\\x00ff'::bytea, '{\"a\": \"1\"}', "
+                         "'text/plain', NULL, 'agg', 'agg-1', 'saga-1')"));
+    StoreReader reader(*store_);
+    const auto rows = reader.read_window();
+    const std::vector<Parking> parked{
+        {rows[0].slot, rows[0].position, rows[0].event_id, "unknown_topic", "no such \"topic\", {}"}};
+    (void)store_->store(reader.moves(), parked);
+    const std::string columns =
+        "event_id, slot, xid, created_at, topic, key, event_type, content_type, aggregate_type, "
+        "aggregate_id, saga_id, headers, payload";
+    EXPECT_EQ(sql_.rows(schema_.sql("SELECT id, " + columns + " FROM @s@.outbox")),
+              sql_.rows(schema_.sql("SELECT position, " + columns + " FROM @s@.parked")));
+    EXPECT_EQ(sql_.value(schema_.sql("SELECT concat_ws('|', direction, destination, consumer_name, "
+                                     "state, reason, detail, attempts) FROM @s@.parked")),
+              "outbox|default||waiting|unknown_topic|no such \"topic\", {}|1");
+}
+
+TEST_F(Ownership, ParksNothingThatIsGone) {
+    commit_event(schema_, "a");
+    StoreReader reader(*store_);
+    const auto rows = reader.read_window();
+    const std::vector<Parking> parked{
+        {rows[0].slot, rows[0].position, rows[0].event_id, "refused", ""}};
+    sql_.run(schema_.sql("DELETE FROM @s@.outbox"));
+    EXPECT_EQ(store_->store(reader.moves(), parked).size(), 16U);
+    EXPECT_EQ(sql_.number(schema_.sql("SELECT count(*) FROM @s@.parked")), 0);
+}
+
+TEST_F(Ownership, BeatsAgainAfterItsRowVanished) {
+    StoreReader reader(*store_);
+    sql_.run(schema_.sql("DELETE FROM @s@.relay"));
+    const auto slots = store_->observe({.published = 7, .down_reason = "no \"route\"",
+                                        .down_for_ms = 12});
+    EXPECT_EQ(slots.size(), 16U);
+    EXPECT_EQ(sql_.value(schema_.sql("SELECT concat_ws('|', id, report ->> 'published', "
+                                     "report ->> 'down_reason', report ->> 'down_for_ms') "
+                                     "FROM @s@.relay")),
+              reader.relay().text() + "|7|no \"route\"|12");
+    const auto before = sql_.number(schema_.sql("SELECT beat FROM @s@.relay"));
+    (void)store_->observe({});
+    EXPECT_EQ(sql_.number(schema_.sql("SELECT beat FROM @s@.relay")), before + 1);
+}
+
+TEST_F(Ownership, ForgetsRelaysThatHaveBeenGoneForADay) {
+    StoreReader reader(*store_);
+    sql_.run(schema_.sql("INSERT INTO @s@.relay (id, beat_at) VALUES "
+                         "(gen_random_uuid(), now() - interval '2 days'), "
+                         "(gen_random_uuid(), now() - interval '2 hours'); "
+                         "UPDATE @s@.relay SET beat_at = now() - interval '3 days' WHERE id = '" +
+                         reader.relay().text() + "'"));
+    store_->tidy(reader.owned());
+    EXPECT_EQ(sql_.number(schema_.sql("SELECT count(*) FROM @s@.relay")), 2);
+}
+
+TEST_F(Ownership, TidiesOnlyWhatItOwns) {
+    StoreReader reader(*store_);
+    auto moves = reader.moves();
+    for (int n = 0; n < 6; ++n) {
+        for (auto& move : moves) ++move.cursor.n;
+        (void)store_->store(moves, {});
+    }
+    auto stale = reader.owned();
+    for (auto& owned : stale) --owned.epoch;
+    store_->tidy(stale);
+    EXPECT_EQ(sql_.number(schema_.sql("SELECT count(*) FROM @s@.cursor")), 16 * 7);
+    store_->tidy(reader.owned());
+    EXPECT_EQ(sql_.number(schema_.sql("SELECT count(*) FROM @s@.cursor")), 16 * 3);
+}
+
+TEST_F(Ownership, ReadsSettingsAndTheVersionOfTheSchema) {
+    sql_.run(schema_.sql("UPDATE @s@.setting SET value = 'park_event' WHERE key = 'on_refused'"));
+    EXPECT_EQ(store_->attach(Id::generate()).settings.on_refused, OnRefused::park_event);
+    EXPECT_EQ(store_->attach(Id::generate()).settings.source, "/sagaz/postgres");
+    const auto code = [&](const std::string& change) {
+        sql_.run(schema_.sql(change));
+        try {
+            store_->attach(Id::generate());
+            return std::string();
+        } catch (const Error& error) {
+            EXPECT_EQ(error.kind(), ErrorKind::invalid);
+            return std::string(error.code());
+        }
+    };
+    EXPECT_EQ(code("INSERT INTO @s@.schema_version VALUES (2, 'next', 1)"), "")
+        << "an older relay lives through an upgrade";
+    EXPECT_EQ(code("UPDATE @s@.schema_version SET compatible_from = 2 WHERE version = 2"),
+              "schema_too_new");
+    EXPECT_EQ(code("DELETE FROM @s@.schema_version WHERE version = 2; "
+                   "UPDATE @s@.schema_version SET version = 0"),
+              "schema_too_old");
+    EXPECT_EQ(code("DELETE FROM @s@.schema_version"), "schema_missing");
+    EXPECT_EQ(code("DROP TABLE @s@.schema_version"), "schema_missing");
+}
+
+}  // namespace
+}  // namespace sagaz
