@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 kBuild="g++ cmake ninja-build pkg-config git ccache mold
     libpq-dev libsqlite3-dev librdkafka-dev libcli11-dev libspdlog-dev libfmt-dev libyaml-cpp-dev
     nlohmann-json3-dev libcpp-httplib-dev prometheus-cpp-dev libgtest-dev libgmock-dev libssl-dev"
-kTest="postgresql postgresql-contrib pgbouncer kcat default-jre-headless maven ca-certificates
+kTest="postgresql pgbouncer kcat default-jre-headless maven ca-certificates
     python3 procps util-linux curl"
 kStyle="clang-format-19 clang-tidy-19"
 

@@ -33,7 +33,7 @@ def build(folder, options):
     source = pathlib.Path(__file__).resolve().parent.parent
     subprocess.run(["cmake", "-S", source, "-B", folder, "-G", "Ninja", "-DBUILD_SHARED_LIBS=ON",
                     "-DSAGAZ_TESTS=OFF", "-DSAGAZ_APP=OFF", *options], check=True)
-    subprocess.run(["cmake", "--build", folder], check=True)
+    subprocess.run(["cmake", "--build", folder, "--parallel", "2"], check=True)
     return sorted(path for path in pathlib.Path(folder).rglob("libsagaz*.so*")
                   if path.is_file() and not path.is_symlink())
 
