@@ -108,8 +108,10 @@ std::string format_line(LogFormat format, std::chrono::system_clock::time_point 
 
 struct LogWriter::State {
     LogFormat format;
-    std::shared_ptr<spdlog::details::thread_pool> pool;  // must outlive the logger
+    // The pool is destroyed first: it writes what is queued and joins its thread, which borrows
+    // the logger and its sink.
     std::shared_ptr<spdlog::async_logger> logger;
+    std::shared_ptr<spdlog::details::thread_pool> pool;
 };
 
 LogWriter::LogWriter(LogFormat format, LogLevel level, std::function<void(std::string_view)> sink)
