@@ -47,19 +47,25 @@ TEST_F(OutboxOnPostgres, F01_AnEventLivesAndDiesWithTheTransaction) {
 }
 
 TEST_F(OutboxOnPostgres, WritesEveryFieldAsItIs) {
-    Event event{.topic = "orders", .key = "", .event_type = "Ordered",
-                .payload = "\0\\x00\xff'"s, .content_type = "application/x",
+    Event event{.topic = "orders",
+                .key = "",
+                .event_type = "Ordered",
+                .payload = "\0\\x00\xff'"s,
+                .content_type = "application/x",
                 .headers = {{"a", "'; DROP"}, {"traceparent", "00-1-2-01"}},
                 .id = Id::parse("0190a6f2-7c3b-7d11-8a51-3f1c9be2d0aa"),
-                .aggregate_type = "at", .aggregate_id = "ai", .saga_id = "si"};
+                .aggregate_type = "at",
+                .aggregate_id = "ai",
+                .saga_id = "si"};
     sql_.run("BEGIN");
     const Ticket ticket = append(event);
     sql_.run("COMMIT");
-    EXPECT_EQ(value("SELECT concat_ws('|', event_id, topic, key, event_type, encode(payload, 'hex'),"
-                    " content_type, headers, aggregate_type, aggregate_id, saga_id) "
-                    "FROM @s@.outbox"),
-              "0190a6f2-7c3b-7d11-8a51-3f1c9be2d0aa|orders||Ordered|005c783030ff27|application/x|"
-              "{\"a\": \"'; DROP\", \"traceparent\": \"00-1-2-01\"}|at|ai|si");
+    EXPECT_EQ(
+        value("SELECT concat_ws('|', event_id, topic, key, event_type, encode(payload, 'hex'),"
+              " content_type, headers, aggregate_type, aggregate_id, saga_id) "
+              "FROM @s@.outbox"),
+        "0190a6f2-7c3b-7d11-8a51-3f1c9be2d0aa|orders||Ordered|005c783030ff27|application/x|"
+        "{\"a\": \"'; DROP\", \"traceparent\": \"00-1-2-01\"}|at|ai|si");
     ASSERT_EQ(ticket.ids().size(), 1U);
     EXPECT_EQ(ticket.ids()[0], event.id);
 }
@@ -97,8 +103,8 @@ TEST_F(OutboxOnPostgres, KeepsRepeatedHeadersAsPairs) {
 TEST_F(OutboxOnPostgres, AppendsAThousandEventsInOrderInOneTransaction) {
     std::vector<Event> events;
     for (std::size_t n = 0; n < Outbox::kEventsMax; ++n) {
-        events.push_back({.topic = "t", .key = "k", .event_type = "E",
-                          .payload = std::to_string(n)});
+        events.push_back(
+            {.topic = "t", .key = "k", .event_type = "E", .payload = std::to_string(n)});
     }
     sql_.run("BEGIN");
     PGconn* connection = sql_.raw();
@@ -131,10 +137,9 @@ TEST_F(OutboxOnPostgres, NeverBeginsOrCommits) {
 TEST_F(OutboxOnPostgres, SaysWhatIsMissingOrForbidden) {
     sql_.run("BEGIN");
     PGconn* connection = sql_.raw();
-    EXPECT_EQ(code_of([&] {
-                  (void)Outbox("not_there").append(connection, Event{.event_type = "E"});
-              }),
-              "schema_missing");
+    EXPECT_EQ(
+        code_of([&] { (void)Outbox("not_there").append(connection, Event{.event_type = "E"}); }),
+        "schema_missing");
     sql_.run("ROLLBACK");
 }
 

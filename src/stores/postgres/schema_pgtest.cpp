@@ -3,9 +3,8 @@
 #include "testing/store_reader.hpp"
 #include "tests/support/postgres_writer.hpp"
 
-#include <gtest/gtest.h>
-
 #include <fmt/format.h>
+#include <gtest/gtest.h>
 
 namespace sagaz {
 namespace {
@@ -30,8 +29,8 @@ TEST_F(SchemaTest, AppendsFourTypesOfPayloadByteForByte) {
     const std::string json = R"({"path": "C:\\new\\table", "x": "\\x00"})";
     // In two statements, since a statement does not see its own insert.
     const auto appended = [&](const std::string& expression) {
-        const auto id = value("SELECT @s@.append('orders', '42', 'OrderPlaced', " + expression +
-                              ")");
+        const auto id =
+            value("SELECT @s@.append('orders', '42', 'OrderPlaced', " + expression + ")");
         return value("SELECT convert_from(payload, 'UTF8') FROM @s@.outbox WHERE event_id = '" +
                      id + "'");
     };
@@ -52,11 +51,14 @@ TEST_F(SchemaTest, AppendTakesAndDefaultsEveryColumn) {
               "t|t|E|application/json|t|t|t|t|7");
     const std::string id = "0190a6f2-7c3b-7d11-8a51-3f1c9be2d0aa";
     EXPECT_EQ(value("SELECT @s@.append('t', 'k', 'E', 'p', headers => '[[\"a\", \"1\"]]', "
-                    "content_type => 'text/plain', event_id => '" + id + "', aggregate_type => 'x',"
+                    "content_type => 'text/plain', event_id => '" +
+                    id +
+                    "', aggregate_type => 'x',"
                     " aggregate_id => 'y', saga_id => 'z')"),
               id);
     EXPECT_EQ(value("SELECT concat_ws('|', topic, key, content_type, headers, aggregate_type, "
-                    "aggregate_id, saga_id) FROM @s@.outbox WHERE event_id = '" + id + "'"),
+                    "aggregate_id, saga_id) FROM @s@.outbox WHERE event_id = '" +
+                    id + "'"),
               "t|k|text/plain|[[\"a\", \"1\"]]|x|y|z");
 }
 
@@ -66,8 +68,8 @@ TEST_F(SchemaTest, F12_RefusesAtTheInsertWhatCouldNeverLeave) {
     EXPECT_EQ(run("SELECT @s@.append('t', 'k', 'E', NULL::text)"), "22004");
     EXPECT_EQ(run("SELECT @s@.append('t', 'k', 'E', 'p', '\"text\"')"), "22023");
     const auto insert = [&](const std::string& columns, const std::string& values) {
-        return run("INSERT INTO @s@.outbox (event_type, payload, " + columns + ") VALUES ('E', '', " +
-                   values + ")");
+        return run("INSERT INTO @s@.outbox (event_type, payload, " + columns +
+                   ") VALUES ('E', '', " + values + ")");
     };
     EXPECT_EQ(insert("key", "repeat('k', 2000)"), "");
     EXPECT_EQ(insert("key", "repeat('k', 2001)"), "23514");
@@ -81,9 +83,11 @@ TEST_F(SchemaTest, F12_RefusesAtTheInsertWhatCouldNeverLeave) {
               "23514");
     EXPECT_EQ(run("INSERT INTO @s@.outbox (event_type, payload) VALUES ('E', NULL)"), "23502");
     EXPECT_EQ(run("INSERT INTO @s@.outbox (event_type, payload) VALUES ('E', "
-                  "convert_to(repeat('p', 16777216), 'UTF8'))"), "");
+                  "convert_to(repeat('p', 16777216), 'UTF8'))"),
+              "");
     EXPECT_EQ(run("INSERT INTO @s@.outbox (event_type, payload) VALUES ('E', "
-                  "convert_to(repeat('p', 16777217), 'UTF8'))"), "23514");
+                  "convert_to(repeat('p', 16777217), 'UTF8'))"),
+              "23514");
 }
 
 TEST_F(SchemaTest, ParksAnEventAtEveryLimitOfItsKey) {
@@ -104,22 +108,27 @@ TEST_F(SchemaTest, ParksAnEventAtEveryLimitOfItsKey) {
 }
 
 TEST_F(SchemaTest, TakesAPlainInsertAndReturnsWhatTheDatabaseChose) {
-    const auto row = sql_.rows(schema_.sql(
-        "INSERT INTO @s@.outbox (topic, key, event_type, payload) VALUES "
-        "('orders', '42', 'OrderPlaced', convert_to('{}', 'UTF8')) "
-        "RETURNING event_id, id, xid, slot, created_at")).at(0);
+    const auto row =
+        sql_.rows(schema_.sql("INSERT INTO @s@.outbox (topic, key, event_type, payload) VALUES "
+                              "('orders', '42', 'OrderPlaced', convert_to('{}', 'UTF8')) "
+                              "RETURNING event_id, id, xid, slot, created_at"))
+            .at(0);
     EXPECT_EQ(row[1], "1");
     EXPECT_EQ(row[3], value("SELECT @s@.slot_of('42', NULL)"));
 }
 
 TEST_F(SchemaTest, TakesRowsOfAnOrmThroughTheJsonView) {
-    const auto row = sql_.rows(schema_.sql(
-        "INSERT INTO @s@.outbox_json (topic, key, event_type, payload, headers) VALUES "
-        "('orders', '42', 'OrderPlaced', '{\"path\": \"C:\\\\new\"}', '{\"a\": \"1\"}') "
-        "RETURNING event_id, topic, payload")).at(0);
+    const auto row =
+        sql_
+            .rows(schema_.sql(
+                "INSERT INTO @s@.outbox_json (topic, key, event_type, payload, headers) VALUES "
+                "('orders', '42', 'OrderPlaced', '{\"path\": \"C:\\\\new\"}', '{\"a\": \"1\"}') "
+                "RETURNING event_id, topic, payload"))
+            .at(0);
     EXPECT_EQ(row[1], "orders");
     EXPECT_EQ(value("SELECT concat_ws('|', convert_from(payload, 'UTF8'), content_type, headers) "
-                    "FROM @s@.outbox WHERE event_id = '" + row[0] + "'"),
+                    "FROM @s@.outbox WHERE event_id = '" +
+                    row[0] + "'"),
               R"({"path": "C:\\new"}|application/json|{"a": "1"})");
     EXPECT_EQ(value("SELECT count(*) FROM @s@.outbox_json"), "0");
 }
@@ -154,29 +163,31 @@ TEST_F(SchemaTest, MakesIdsOfVersion7InTheOrderOfTime) {
 
 TEST_F(SchemaTest, WorksWithAnEmptySearchPath) {
     ASSERT_EQ(run("SET search_path = ''"), "");
-    for (const char* call : {
-             "SELECT @s@.append('t', 'k', 'E', 'p'::text)",
-             "SELECT @s@.append('t', 'k', 'E', '{}'::json)",
-             "SELECT @s@.append('t', 'k', 'E', '{}'::jsonb, '{\"a\": 1}')",
-             "SELECT @s@.append('t', 'k', 'E', '\\x00'::bytea)",
-             "INSERT INTO @s@.outbox_json (topic, event_type, payload) VALUES ('t', 'E', '{}')",
-             "INSERT INTO @s@.outbox (topic, event_type, payload) VALUES ('t', 'E', '')",
-             "SELECT @s@.attach()", "SELECT @s@.uuid_v7()", "SELECT @s@.slot_of('k', NULL)",
-             "SELECT * FROM @s@.backlog"}) {
+    for (const char* call :
+         {"SELECT @s@.append('t', 'k', 'E', 'p'::text)",
+          "SELECT @s@.append('t', 'k', 'E', '{}'::json)",
+          "SELECT @s@.append('t', 'k', 'E', '{}'::jsonb, '{\"a\": 1}')",
+          "SELECT @s@.append('t', 'k', 'E', '\\x00'::bytea)",
+          "INSERT INTO @s@.outbox_json (topic, event_type, payload) VALUES ('t', 'E', '{}')",
+          "INSERT INTO @s@.outbox (topic, event_type, payload) VALUES ('t', 'E', '')",
+          "SELECT @s@.attach()", "SELECT @s@.uuid_v7()", "SELECT @s@.slot_of('k', NULL)",
+          "SELECT * FROM @s@.backlog"}) {
         EXPECT_EQ(run(call), "") << call;
     }
 }
 
 TEST_F(SchemaTest, HasNoFunctionThatRunsWithMoreRightsUnlessItsPathIsPinned) {
-    EXPECT_EQ(value("SELECT count(*) FROM pg_proc WHERE pronamespace = '@s@'::regnamespace AND "
-                    "prosecdef AND (proconfig IS NULL OR NOT proconfig::text LIKE '%search_path=%')"),
-              "0");
+    EXPECT_EQ(
+        value("SELECT count(*) FROM pg_proc WHERE pronamespace = '@s@'::regnamespace AND "
+              "prosecdef AND (proconfig IS NULL OR NOT proconfig::text LIKE '%search_path=%')"),
+        "0");
 }
 
 TEST_F(SchemaTest, CountsTheBacklog) {
     const auto backlog = [&] {
-        return value("SELECT concat_ws('|', pending_events, oldest_pending_age_seconds > 0, "
-                     "is_estimate) FROM @s@.backlog");
+        return value(
+            "SELECT concat_ws('|', pending_events, oldest_pending_age_seconds > 0, "
+            "is_estimate) FROM @s@.backlog");
     };
     EXPECT_EQ(backlog(), "0|f|f");
     run("SELECT @s@.append('t', n::text, 'E', 'p') FROM generate_series(1, 100) n");
@@ -222,8 +233,9 @@ TEST(SchemaReplication, LetsRowsBeDeletedUnderAPublicationOfAllTables) {
 class Rights : public ::testing::Test {
 protected:
     Rights() : schema_(test::PostgresServer::shared(), true), admin_(schema_.connect()) {
-        admin_.run(schema_.sql("SELECT @s@.append('t', 'k', 'E', 'secret'::text); "
-                               "SELECT @s@.attach()"));
+        admin_.run(
+            schema_.sql("SELECT @s@.append('t', 'k', 'E', 'secret'::text); "
+                        "SELECT @s@.attach()"));
     }
 
     std::string login(const std::string& role) {
@@ -248,10 +260,16 @@ protected:
 };
 
 const std::vector<std::string> kOfNobody{
-    "TRUNCATE @s@.outbox", "UPDATE @s@.outbox SET payload = ''", "UPDATE @s@.setting SET value = ''",
-    "DELETE FROM @s@.audit", "UPDATE @s@.audit SET action = ''", "DROP TABLE @s@.outbox",
-    "UPDATE @s@.cursor SET position = 0", "INSERT INTO @s@.schema_version VALUES (9, '', 9)",
-    "CREATE TABLE @s@.mine (a int)", "SELECT setval('@s@.outbox_id', 1)",
+    "TRUNCATE @s@.outbox",
+    "UPDATE @s@.outbox SET payload = ''",
+    "UPDATE @s@.setting SET value = ''",
+    "DELETE FROM @s@.audit",
+    "UPDATE @s@.audit SET action = ''",
+    "DROP TABLE @s@.outbox",
+    "UPDATE @s@.cursor SET position = 0",
+    "INSERT INTO @s@.schema_version VALUES (9, '', 9)",
+    "CREATE TABLE @s@.mine (a int)",
+    "SELECT setval('@s@.outbox_id', 1)",
     "INSERT INTO @s@.outbox (id, event_type, payload) VALUES (1, 'E', '')",
     "INSERT INTO @s@.outbox (xid, event_type, payload) VALUES ('1', 'E', '')",
     "ALTER TABLE @s@.slot ADD a int"};
@@ -306,10 +324,11 @@ TEST_F(Rights, S06_OfARelayAreWhatAStoreNeeds) {
     store->tidy(reader.owned());
     store->release(reader.owned());
     Sql sql(url);
-    for (auto statement : with({"INSERT INTO @s@.outbox (event_type, payload) VALUES ('E', '')",
-                                "SELECT @s@.append('t', 'k', 'E', 'p'::text)",
-                                "SELECT * FROM @s@.consumer_inbox", "DELETE FROM @s@.slot",
-                                "INSERT INTO @s@.slot (destination, slot) VALUES ('default', 99)"})) {
+    for (auto statement :
+         with({"INSERT INTO @s@.outbox (event_type, payload) VALUES ('E', '')",
+               "SELECT @s@.append('t', 'k', 'E', 'p'::text)", "SELECT * FROM @s@.consumer_inbox",
+               "DELETE FROM @s@.slot",
+               "INSERT INTO @s@.slot (destination, slot) VALUES ('default', 99)"})) {
         EXPECT_EQ(sql.failure(schema_.sql(statement)), "42501") << statement;
     }
 }
