@@ -340,36 +340,61 @@ FOR EACH ROW EXECUTE FUNCTION @schema@.outbox_json_insert();
 -- What is committed and not yet delivered, for autoscalers and monitors. Exact up to 10,000; past
 -- that an estimate by distance in ids, since counting would cost more the worse things are. Rows
 -- that a relay has in hand still count until their cursor is stored.
+--
+-- Past a slot's high id everything is pending; at or below it only what its snapshots had not seen.
+-- A limit that is a subquery keeps the planner from collecting and sorting a whole backlog.
 CREATE VIEW @schema@.backlog AS
-WITH newest AS (
-    SELECT s.slot, c.done, c.target, c.position, c.last_id, greatest(c.position, c.last_id) AS high,
-           coalesce(greatest(c.done_ceiling, c.target_ceiling), pg_snapshot_xmax(c.target)) AS ceiling
+WITH newest AS MATERIALIZED (
+    SELECT s.slot, c.done, c.target, c.done_ceiling, c.target_ceiling, c.position, c.last_id,
+           greatest(c.position, c.last_id) AS high
     FROM @schema@.slot s
     CROSS JOIN LATERAL (SELECT * FROM @schema@.cursor c
                         WHERE c.destination = s.destination AND c.slot = s.slot
                         ORDER BY c.n DESC LIMIT 1) c
     WHERE s.destination = 'default'
-), pending AS (
-    SELECT n.slot, m.id, m.created_at
+), ahead AS (
+    SELECT count(*) AS events
+    FROM (SELECT FROM newest n
+          CROSS JOIN LATERAL (SELECT FROM @schema@.outbox o
+                              WHERE o.slot = n.slot
+                                AND (o.id, o.xid) > (n.high, '18446744073709551615'::xid8)
+                              ORDER BY o.id LIMIT (SELECT 10001)) m
+          LIMIT 10001) p
+), first AS (
+    SELECT min(m.created_at) AS oldest
     FROM newest n
-    CROSS JOIN LATERAL (SELECT o.id, o.created_at FROM @schema@.outbox o
-                        WHERE o.slot = n.slot AND o.id > n.high
-                        ORDER BY o.id LIMIT 10001) m
-    UNION ALL
-    SELECT n.slot, l.id, l.created_at
-    FROM newest n
-    CROSS JOIN LATERAL (
-        SELECT r.xid AS low, (r.xid::text::bigint + 1)::text::xid8 AS high
-        FROM (SELECT pg_snapshot_xip(n.done) UNION SELECT pg_snapshot_xip(n.target)) r (xid)
-        UNION SELECT pg_snapshot_xmax(n.done), n.ceiling) x
-    CROSS JOIN LATERAL (SELECT o.id, o.created_at FROM @schema@.outbox o
-                        WHERE o.slot = n.slot AND o.xid >= x.low AND o.xid < x.high
-                          AND o.id <= n.high
-                          AND NOT pg_visible_in_snapshot(o.xid, n.done)
-                          AND NOT (pg_visible_in_snapshot(o.xid, n.target) AND o.id <= n.position)
-                        ORDER BY o.xid, o.id LIMIT 10001) l
+    CROSS JOIN LATERAL (SELECT o.created_at FROM @schema@.outbox o
+                        WHERE o.slot = n.slot
+                          AND (o.id, o.xid) > (n.high, '18446744073709551615'::xid8)
+                        ORDER BY o.id LIMIT 1) m
+), late AS (
+    SELECT count(DISTINCT (p.slot, p.id)) AS events, min(p.created_at) AS oldest
+    FROM (SELECT n.slot, l.id, l.created_at
+          FROM newest n
+          CROSS JOIN LATERAL (
+              SELECT t.xid AS low, (t.xid::text::numeric + 1)::text::xid8 AS high
+              FROM pg_snapshot_xip(n.target) t (xid)
+              UNION
+              SELECT pg_snapshot_xmax(n.target),
+                     coalesce(n.target_ceiling, pg_snapshot_xmax(n.target))
+              UNION
+              SELECT d.xid, (d.xid::text::numeric + 1)::text::xid8
+              FROM pg_snapshot_xip(n.done) d (xid) WHERE n.position < n.last_id
+              UNION
+              SELECT pg_snapshot_xmax(n.done),
+                     coalesce(n.done_ceiling, pg_snapshot_xmax(n.target))
+              WHERE n.position < n.last_id) x
+          CROSS JOIN LATERAL (SELECT o.id, o.created_at FROM @schema@.outbox o
+                              WHERE o.slot = n.slot AND (o.xid, o.id) >= (x.low, 0)
+                                AND o.xid < x.high AND o.id <= n.high
+                                AND NOT pg_visible_in_snapshot(o.xid, n.done)
+                                AND NOT (pg_visible_in_snapshot(o.xid, n.target)
+                                         AND o.id <= n.position)
+                              ORDER BY o.xid, o.id LIMIT (SELECT 10001)) l
+          LIMIT 10001) p
 ), counted AS (
-    SELECT count(DISTINCT (p.slot, p.id)) AS events, min(p.created_at) AS oldest FROM pending p
+    SELECT a.events + l.events AS events, least(f.oldest, l.oldest) AS oldest
+    FROM ahead a, first f, late l
 )
 SELECT CASE WHEN c.events <= 10000 THEN c.events
             ELSE greatest(c.events, (SELECT sum(s.last_value - n.high) / count(*)

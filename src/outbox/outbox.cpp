@@ -99,10 +99,10 @@ Statement Outbox::append_statement(const Event& event) const {
 
 Ticket Outbox::append_in(Transaction& transaction, std::span<const Event> events) const {
     if (events.size() > kEventsMax) {
-        throw Error(ErrorKind::invalid, "too_many_events",
-                    fmt::format("{} events in one append, at most {} fit", events.size(),
-                                kEventsMax),
-                    "append them in several calls of the same transaction");
+        throw Error(
+            ErrorKind::invalid, "too_many_events",
+            fmt::format("{} events in one append, at most {} fit", events.size(), kEventsMax),
+            "append them in several calls of the same transaction");
     }
     for (const auto& event : events) outbox::check(event);
     std::vector<Ticket::Entry> entries;

@@ -34,8 +34,8 @@ public:
         for (std::size_t at = 0; (at = statement.sql.find("uuid_v7()", at)) != std::string::npos;
              ++at) {
             ++position;
-            rows.push_back({Id::generate().text(), std::to_string(position), "77", "3",
-                            std::nullopt});
+            rows.push_back(
+                {Id::generate().text(), std::to_string(position), "77", "3", std::nullopt});
         }
         return rows;
     }
@@ -99,9 +99,9 @@ TEST(Outbox, KnowsUtf8) {
                              "\xee\x80\x80"s, "\xf0\x90\x80\x80"s, "\xf4\x8f\xbf\xbf"s}) {
         EXPECT_TRUE(outbox::is_text(text)) << text;
     }
-    for (const auto& text : {"\0"s, "\x80"s, "\xc1\xbf"s, "\xc2"s, "\xc2\x20"s, "\xe0\x9f\xbf"s,
-                             "\xed\xa0\x80"s, "\xf0\x8f\xbf\xbf"s, "\xf5\x80\x80\x80"s,
-                             "\xf1\x80\x80"s, "ok\xff"s}) {
+    for (const auto& text :
+         {"\0"s, "\x80"s, "\xc1\xbf"s, "\xc2"s, "\xc2\x20"s, "\xe0\x9f\xbf"s, "\xed\xa0\x80"s,
+          "\xf0\x8f\xbf\xbf"s, "\xf5\x80\x80\x80"s, "\xf1\x80\x80"s, "ok\xff"s}) {
         EXPECT_FALSE(outbox::is_text(text));
     }
 }

@@ -1,8 +1,8 @@
 // What every Store must do, said in tests that know no backend.
+#include "testing/store_reader.hpp"
+
 #include <sagaz/error.hpp>
 #include <sagaz/testing/store_conformance.hpp>
-
-#include "testing/store_reader.hpp"
 
 #include <gtest/gtest.h>
 
@@ -18,7 +18,9 @@ StoreSubject::~StoreSubject() = default;
 namespace {
 
 Event event_of(std::string payload, std::optional<std::string> key = "k") {
-    return {.topic = "orders", .key = std::move(key), .event_type = "Happened",
+    return {.topic = "orders",
+            .key = std::move(key),
+            .event_type = "Happened",
             .payload = std::move(payload)};
 }
 
@@ -386,8 +388,8 @@ void tidies_cursors_and_keeps_the_newest(Case& c) {
     const Loaded loaded = store->load(reader.owned());
     ASSERT_EQ(loaded.cursors.size(), moves.size());
     for (std::size_t n = 0; n < moves.size(); ++n) {
-        const auto found = std::ranges::find(loaded.cursors, moves[n].slot,
-                                             &Loaded::SlotCursor::slot);
+        const auto found =
+            std::ranges::find(loaded.cursors, moves[n].slot, &Loaded::SlotCursor::slot);
         ASSERT_NE(found, loaded.cursors.end());
         EXPECT_EQ(found->cursor, moves[n].cursor);
     }

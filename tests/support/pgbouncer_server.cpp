@@ -53,8 +53,7 @@ PgbouncerServer::~PgbouncerServer() {
 }
 
 std::string PgbouncerServer::url(std::string_view database) const {
-    return "postgresql://postgres@127.0.0.1:" + std::to_string(port_) + "/" +
-           std::string(database);
+    return "postgresql://postgres@127.0.0.1:" + std::to_string(port_) + "/" + std::string(database);
 }
 
 }  // namespace sagaz::test

@@ -2,11 +2,11 @@
 
 #include "tests/support/postgres_server.hpp"
 
+#include <sys/types.h>
+
 #include <filesystem>
 #include <string>
 #include <string_view>
-
-#include <sys/types.h>
 
 namespace sagaz::test {
 

@@ -1,13 +1,5 @@
 #include "tests/support/postgres_process.hpp"
 
-#include <csignal>
-#include <cstdlib>
-#include <cstring>
-#include <fstream>
-#include <sstream>
-#include <stdexcept>
-#include <thread>
-
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -17,6 +9,14 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+#include <thread>
 
 namespace sagaz::test {
 namespace {
@@ -67,8 +67,7 @@ std::optional<Account> server_account() {
 fs::path make_folder(const std::string& prefix) {
     const fs::path parent = fs::temp_directory_path();
     sweep(parent, prefix + "-");
-    std::string name =
-        (parent / (prefix + "-" + std::to_string(::getpid()) + "-XXXXXX")).string();
+    std::string name = (parent / (prefix + "-" + std::to_string(::getpid()) + "-XXXXXX")).string();
     if (::mkdtemp(name.data()) == nullptr) throw_errno("mkdtemp " + name);
     give_to_server(name);
     return name;
@@ -97,8 +96,8 @@ int free_port() {
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof(address);
     auto* generic = reinterpret_cast<sockaddr*>(&address);
-    const bool ok = ::bind(socket, generic, size) == 0 &&
-                    ::getsockname(socket, generic, &size) == 0;
+    const bool ok =
+        ::bind(socket, generic, size) == 0 && ::getsockname(socket, generic, &size) == 0;
     ::close(socket);
     if (!ok) throw_errno("bind");
     return ntohs(address.sin_port);

@@ -1,12 +1,12 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include <sys/types.h>
 
 /// Processes that a test owns: started with its own rights taken away when they are root's, ended
 /// by pid, and told to quit by the kernel when the test dies first.

@@ -3,6 +3,11 @@
 #include "stores/postgres/migration.hpp"
 #include "tests/support/postgres_process.hpp"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <csignal>
@@ -10,11 +15,6 @@
 #include <fstream>
 #include <stdexcept>
 #include <thread>
-
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 namespace sagaz::test {
 namespace {
@@ -109,9 +109,7 @@ std::vector<Sql::Row> Sql::take(PGresult* result) {
     return rows;
 }
 
-std::vector<Sql::Row> Sql::rows(const std::string& sql) {
-    return take(PQexec(raw(), sql.c_str()));
-}
+std::vector<Sql::Row> Sql::rows(const std::string& sql) { return take(PQexec(raw(), sql.c_str())); }
 
 std::string Sql::value(const std::string& sql) {
     const auto result = rows(sql);
@@ -210,9 +208,7 @@ std::string PostgresServer::url(std::string_view database, std::string_view user
            std::string(database);
 }
 
-int PostgresServer::version() const {
-    return std::atoi(read_file(data_ / "PG_VERSION").c_str());
-}
+int PostgresServer::version() const { return std::atoi(read_file(data_ / "PG_VERSION").c_str()); }
 
 std::string PostgresServer::fresh_database() {
     static std::atomic<int> count{0};
@@ -246,12 +242,15 @@ void PostgresServer::start() {
 
 void PostgresServer::wait_until_it_answers() {
     const std::string probe = url() + "?connect_timeout=2";
-    wait_for("PostgreSQL to answer: see " + (folder_ / "server.log").string(), [&] {
-        if (has_ended()) {
-            throw std::runtime_error("PostgreSQL ended:\n" + read_file(folder_ / "server.log"));
-        }
-        return PQping(probe.c_str()) == PQPING_OK;
-    }, kStartDeadline);
+    wait_for(
+        "PostgreSQL to answer: see " + (folder_ / "server.log").string(),
+        [&] {
+            if (has_ended()) {
+                throw std::runtime_error("PostgreSQL ended:\n" + read_file(folder_ / "server.log"));
+            }
+            return PQping(probe.c_str()) == PQPING_OK;
+        },
+        kStartDeadline);
 }
 
 bool PostgresServer::has_ended() {

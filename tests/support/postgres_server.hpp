@@ -1,6 +1,7 @@
 #pragma once
 
 #include <libpq-fe.h>
+#include <sys/types.h>
 
 #include <chrono>
 #include <filesystem>
@@ -9,8 +10,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <sys/types.h>
 
 /// A real PostgreSQL started by the test itself: on a free loopback port, in a temporary folder,
 /// as a user that is not root. fsync is on, since durability is what is tested.
@@ -23,15 +22,15 @@ public:
 
     explicit Sql(const std::string& url);
 
-    std::vector<Row> rows(const std::string& sql);         ///< Several statements: the last one's.
-    std::string value(const std::string& sql);             ///< One row, one column.
+    std::vector<Row> rows(const std::string& sql);  ///< Several statements: the last one's.
+    std::string value(const std::string& sql);      ///< One row, one column.
     std::int64_t number(const std::string& sql);
     void run(const std::string& sql) { rows(sql); }
     /// The SQLSTATE of a statement that must fail; empty when it did not.
     std::string failure(const std::string& sql);
     /// Sends without waiting; `finish` collects.
     void start(const std::string& sql);
-    bool is_busy();                                        ///< Still no answer.
+    bool is_busy();  ///< Still no answer.
     std::vector<Row> finish();
 
     int backend_pid() const { return PQbackendPID(connection_.get()); }
@@ -66,23 +65,28 @@ public:
     /// The server that all tests of one binary share; ended when the process exits.
     static PostgresServer& shared();
 
-    std::string url(std::string_view database = "postgres", std::string_view user = "postgres") const;
+    std::string url(std::string_view database = "postgres",
+                    std::string_view user = "postgres") const;
     int port() const { return port_; }
-    int version() const;                    ///< Major: 15, 17.
-    pid_t pid() const { return pid_; }      ///< Of the postmaster; 0 while stopped.
+    int version() const;                ///< Major: 15, 17.
+    pid_t pid() const { return pid_; }  ///< Of the postmaster; 0 while stopped.
     const std::filesystem::path& data() const { return data_; }
 
     /// An empty database with a name of its own.
     std::string fresh_database();
 
-    void start();                           ///< On the same port; returns when it answers.
+    void start();  ///< On the same port; returns when it answers.
     void stop(StopMode mode = StopMode::fast);
-    void restart(StopMode mode = StopMode::immediate) { stop(mode); start(); }
-    void kill9();                           ///< The postmaster and every child, as a power cut would.
-    void configure(const std::string& line);///< Appends to postgresql.conf; takes effect at reload.
+    void restart(StopMode mode = StopMode::immediate) {
+        stop(mode);
+        start();
+    }
+    void kill9();  ///< The postmaster and every child, as a power cut would.
+    void configure(
+        const std::string& line);  ///< Appends to postgresql.conf; takes effect at reload.
     void reload();
-    void freeze(pid_t backend);             ///< SIGSTOP
-    void thaw(pid_t backend);               ///< SIGCONT
+    void freeze(pid_t backend);  ///< SIGSTOP
+    void thaw(pid_t backend);    ///< SIGCONT
 
     /// A second server on a copy of this one's files that stays in recovery, as a standby does.
     /// This one is stopped for the copy and started again.
@@ -93,7 +97,7 @@ private:
     PostgresServer(Copy, const PostgresServer& original);
     void spawn();
     void wait_until_it_answers();
-    bool has_ended();                       ///< Reaps the postmaster when it has.
+    bool has_ended();  ///< Reaps the postmaster when it has.
     void end_and_remove() noexcept;
 
     Options options_;
@@ -125,7 +129,8 @@ private:
 
 /// Calls `fact` until it is true; throws std::runtime_error naming `what` at the deadline.
 template <class Fact>
-void wait_for(std::string_view what, Fact&& fact, std::chrono::milliseconds deadline = std::chrono::seconds{20});
+void wait_for(std::string_view what, Fact&& fact,
+              std::chrono::milliseconds deadline = std::chrono::seconds{20});
 
 [[noreturn]] void throw_deadline(std::string_view what);
 void pause_briefly();

@@ -14,8 +14,7 @@ namespace sagaz::test {
 class PostgresWriter final : public testing::Writer {
 public:
     explicit PostgresWriter(const Schema& schema) : PostgresWriter(schema.url(), schema.name()) {}
-    PostgresWriter(const std::string& url, const std::string& schema)
-        : schema_(schema), sql_(url) {
+    PostgresWriter(const std::string& url, const std::string& schema) : schema_(schema), sql_(url) {
         sql_.run("BEGIN");
     }
 
@@ -24,8 +23,8 @@ public:
         const auto ticket = Outbox(schema_).append(connection, event);
         if (hold.count() == 0) return;
         sql_.run("UPDATE " + schema_ + ".outbox SET held_until = clock_timestamp() + interval '" +
-                 std::to_string(hold.count()) + " ms' WHERE id = " +
-                 std::to_string(ticket.entries()[0].position));
+                 std::to_string(hold.count()) +
+                 " ms' WHERE id = " + std::to_string(ticket.entries()[0].position));
     }
     void append(const std::string& payload, const std::string& key = "k") {
         append(Event{.topic = "t", .key = key, .event_type = "E", .payload = payload});

@@ -45,7 +45,7 @@ public:
 
 /// Registers the suite as `StoreConformance/<name>`: call it before RUN_ALL_TESTS, or to
 /// initialise a constant at namespace scope. Returns the number of tests.
-SAGAZ_EXPORT int register_store_conformance(
-    const std::string& name, std::function<std::unique_ptr<StoreSubject>()> make);
+SAGAZ_EXPORT int register_store_conformance(const std::string& name,
+                                            std::function<std::unique_ptr<StoreSubject>()> make);
 
 }  // namespace sagaz::inline v0::testing

@@ -5,11 +5,11 @@
 
 #include <sagaz/error.hpp>
 
+#include <poll.h>
+
 #include <array>
 #include <cerrno>
 #include <utility>
-
-#include <poll.h>
 
 namespace sagaz::inline v0::postgres {
 namespace {
@@ -91,10 +91,15 @@ void Connection::connect() {
     const Moment end = steady_clock::now() + deadlines_.connect;
     // What stands before dbname is a default that the URL may override; what stands after wins.
     const std::string user_timeout = std::to_string(deadlines_.statement.count());
-    const std::array<const char*, 9> keywords{
-        "keepalives_idle",  "keepalives_interval",       "keepalives_count",
-        "tcp_user_timeout", "fallback_application_name", "dbname",
-        "client_encoding",  nullptr,                     nullptr};
+    const std::array<const char*, 9> keywords{"keepalives_idle",
+                                              "keepalives_interval",
+                                              "keepalives_count",
+                                              "tcp_user_timeout",
+                                              "fallback_application_name",
+                                              "dbname",
+                                              "client_encoding",
+                                              nullptr,
+                                              nullptr};
     const std::array<const char*, 9> values{
         "10", "5", "3", user_timeout.c_str(), "sagaz", url_.c_str(), "UTF8", nullptr, nullptr};
     connection_.reset(PQconnectStartParams(keywords.data(), values.data(), 1));
@@ -116,8 +121,7 @@ void Connection::connect() {
 
 void Connection::wait_for_socket(short events, Moment end, const char* what) {
     for (;;) {
-        const auto left =
-            std::chrono::ceil<Milliseconds>(end - steady_clock::now()).count();
+        const auto left = std::chrono::ceil<Milliseconds>(end - steady_clock::now()).count();
         if (left <= 0) {
             drop();
             throw Error(ErrorKind::unavailable, "deadline_passed",
@@ -132,8 +136,7 @@ void Connection::wait_for_socket(short events, Moment end, const char* what) {
 }
 
 void Connection::throw_lost() {
-    std::string seen =
-        connection_ ? first_line(PQerrorMessage(connection_.get())) : std::string();
+    std::string seen = connection_ ? first_line(PQerrorMessage(connection_.get())) : std::string();
     drop();
     throw Error(ErrorKind::unavailable, "connection_lost",
                 seen.empty() ? "the connection was lost" : seen,
@@ -154,9 +157,9 @@ void Connection::send(const std::string& sql, const Parameters& parameters, Form
     if (!connection_) connect();
     statement_end_ = steady_clock::now() + deadlines_.statement;
     const auto values = parameters.pointers();
-    const int sent = PQsendQueryParams(connection_.get(), sql.c_str(),
-                                       static_cast<int>(values.size()), nullptr, values.data(),
-                                       nullptr, nullptr, static_cast<int>(format));
+    const int sent =
+        PQsendQueryParams(connection_.get(), sql.c_str(), static_cast<int>(values.size()), nullptr,
+                          values.data(), nullptr, nullptr, static_cast<int>(format));
     if (sent == 0) throw_lost();
     flush(statement_end_);
 }

@@ -6,19 +6,17 @@
 
 #include <sagaz/error.hpp>
 
-#include <gtest/gtest.h>
-
+#include <arpa/inet.h>
 #include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <fstream>
 #include <functional>
 #include <tuple>
-
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 namespace sagaz {
 namespace {
@@ -125,13 +123,11 @@ TEST(NativeErrors, OfAConnectionAreToldByItsWords) {
         {"FATAL:  Peer authentication failed", ErrorKind::invalid, "login_refused"},
         {"FATAL:  database \"x\" does not exist", ErrorKind::invalid, "database_missing"},
         {"FATAL:  no such database: x", ErrorKind::invalid, "database_missing"},
-        {"FATAL:  sorry, too many clients already", ErrorKind::unavailable,
-         "too_many_connections"},
+        {"FATAL:  sorry, too many clients already", ErrorKind::unavailable, "too_many_connections"},
         {"FATAL:  remaining connection slots are reserved", ErrorKind::unavailable,
          "too_many_connections"},
         {"FATAL:  the database system is starting up", ErrorKind::unavailable, "server_starting"},
-        {"FATAL:  the database system is shutting down", ErrorKind::unavailable,
-         "server_shutdown"},
+        {"FATAL:  the database system is shutting down", ErrorKind::unavailable, "server_shutdown"},
         {"SSL error: certificate verify failed", ErrorKind::invalid, "tls_failed"},
         {"connection refused", ErrorKind::unavailable, "connection_failed"},
     };
@@ -195,8 +191,8 @@ TEST(Connection, RefusesAUrlThatCannotBeRightWithoutShowingIt) {
 TEST(Connection, F95_GivesUpAStatementThatIsNotAnswered) {
     auto& server = PostgresServer::shared();
     Connection connection(server.url(), {5s, 300ms});
-    const auto pid = std::stoi(
-        PQgetvalue(connection.execute("SELECT pg_backend_pid()").get(), 0, 0));
+    const auto pid =
+        std::stoi(PQgetvalue(connection.execute("SELECT pg_backend_pid()").get(), 0, 0));
     server.freeze(pid);
     const auto before = std::chrono::steady_clock::now();
     EXPECT_EQ(code_of([&] { connection.execute("SELECT 1"); }), "deadline_passed");
@@ -216,8 +212,8 @@ TEST(Connection, F95_GivesUpAServerThatAcceptsAndSaysNothing) {
     ASSERT_EQ(::bind(listener, generic, size), 0);
     ASSERT_EQ(::listen(listener, 4), 0);
     ASSERT_EQ(::getsockname(listener, generic, &size), 0);
-    Connection connection(
-        fmt::format("postgresql://u@127.0.0.1:{}/d", ntohs(address.sin_port)), {300ms, 5s});
+    Connection connection(fmt::format("postgresql://u@127.0.0.1:{}/d", ntohs(address.sin_port)),
+                          {300ms, 5s});
     EXPECT_EQ(code_of([&] { connection.execute("SELECT 1"); }), "deadline_passed");
     ::close(listener);
 }
@@ -237,8 +233,8 @@ TEST(Connection, TellsAServerThatEndedAndConnectsAnew) {
 TEST(Connection, SendsAndReceivesMoreThanASocketHolds) {
     Connection connection(PostgresServer::shared().url(), {5s, 60s});
     const std::string large(std::size_t{20} << 20, 'x');
-    const auto result = connection.execute("SELECT $1::text, length($1::text)",
-                                           postgres::Parameters{}.text(large));
+    const auto result =
+        connection.execute("SELECT $1::text, length($1::text)", postgres::Parameters{}.text(large));
     EXPECT_EQ(PQgetlength(result.get(), 0, 0), static_cast<int>(large.size()));
 }
 
@@ -263,9 +259,9 @@ TEST(Connection, WritesArraysThatReadBackAsTheyWere) {
 
 TEST(Connection, F18_SaysThatAReadOnlyDatabaseIsOne) {
     const Schema schema;
-    const auto store = postgres::open(
-        schema.url() + "?options=-c%20default_transaction_read_only%3Don",
-        {.schema = schema.name()});
+    const auto store =
+        postgres::open(schema.url() + "?options=-c%20default_transaction_read_only%3Don",
+                       {.schema = schema.name()});
     EXPECT_EQ(code_of([&] { store->attach(Id::generate()); }), "read_only");
 }
 

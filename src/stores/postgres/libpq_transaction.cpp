@@ -56,10 +56,9 @@ LibpqTransaction::LibpqTransaction(pg_conn* connection) : connection_(connection
 Rows LibpqTransaction::execute(const Statement& statement) {
     check_state(connection_);
     const Values values(statement.parameters);
-    const Result result(PQexecParams(connection_, statement.sql.c_str(),
-                                     static_cast<int>(values.pointers.size()), nullptr,
-                                     values.pointers.data(), values.lengths.data(),
-                                     values.formats.data(), 0));
+    const Result result(PQexecParams(
+        connection_, statement.sql.c_str(), static_cast<int>(values.pointers.size()), nullptr,
+        values.pointers.data(), values.lengths.data(), values.formats.data(), 0));
     const auto status = PQresultStatus(result.get());
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
         throw error_of(result.get(), connection_);

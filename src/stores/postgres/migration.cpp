@@ -59,8 +59,8 @@ std::string steps_of(const Migration& migration) {
     if (migration.version == 1) {
         sql += kCreateSchema;
     } else {
-        sql += fmt::format(fmt::runtime(kCheckBefore), migration.version - 1,
-                           migration.version - 1);
+        sql +=
+            fmt::format(fmt::runtime(kCheckBefore), migration.version - 1, migration.version - 1);
     }
     sql += migration.sql;
     sql += '\n';
@@ -158,7 +158,8 @@ std::string migration_script(std::string_view schema, int from, int to, bool wit
                     fmt::format("no migration from version {} to {}", from, to),
                     fmt::format("versions go from 0 (nothing) to {}", newest_version()));
     }
-    std::string script = fmt::format("-- sagaz: schema {} from version {} to {}\n", schema, from, to);
+    std::string script =
+        fmt::format("-- sagaz: schema {} from version {} to {}\n", schema, from, to);
     for (const auto& migration : migrations()) {
         if (migration.version <= from || migration.version > to) continue;
         script += with_schema(kBegin, schema);

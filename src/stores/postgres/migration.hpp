@@ -44,8 +44,8 @@ struct SAGAZ_EXPORT MigrationStatus {
         int compatible_from{};
         std::string applied_at{};
     };
-    int version{};              ///< Newest version in the database; 0: no schema yet.
-    int newest{};               ///< Newest version of this build.
+    int version{};  ///< Newest version in the database; 0: no schema yet.
+    int newest{};   ///< Newest version of this build.
     std::vector<Applied> applied{};
 
     bool is_behind() const { return version < newest; }
@@ -60,7 +60,7 @@ SAGAZ_EXPORT std::vector<int> migrate(const std::string& url, std::string_view s
 /// Sets one of `slot_count`, `topic_template`, `source`, `on_refused` and writes an audit row.
 /// Throws `invalid` with code `setting_unknown`, `setting_value`, or `setting_fixed` when rows
 /// exist that the change would move to another slot or send from another source.
-SAGAZ_EXPORT void set_setting(const std::string& url, std::string_view schema,
-                              std::string_view key, std::string_view value);
+SAGAZ_EXPORT void set_setting(const std::string& url, std::string_view schema, std::string_view key,
+                              std::string_view value);
 
 }  // namespace sagaz::inline v0::postgres

@@ -30,15 +30,17 @@ std::string code_of(const std::function<void()>& call) {
 std::string shape_of(Sql& sql, const std::string& schema) {
     const std::string in = "'" + schema + "'::regnamespace";
     std::string text;
-    for (const auto& query : {
-             "SELECT c.relname, c.relkind, c.relreplident, c.reloptions::text, a.attname, "
-             "a.atttypid::regtype, a.attnotnull, a.attnum, pg_get_expr(d.adbin, d.adrelid) "
-             "FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 "
-             "LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum "
-             "WHERE c.relnamespace = " + in + " ORDER BY c.relname, a.attnum",
-             "SELECT p.oid::regprocedure, pg_get_functiondef(p.oid) FROM pg_proc p "
-             "WHERE p.pronamespace = " + in + " ORDER BY 1::text",
-             "SELECT indexdef FROM pg_indexes WHERE schemaname = '" + schema + "' ORDER BY 1"}) {
+    for (const auto& query :
+         {"SELECT c.relname, c.relkind, c.relreplident, c.reloptions::text, a.attname, "
+          "a.atttypid::regtype, a.attnotnull, a.attnum, pg_get_expr(d.adbin, d.adrelid) "
+          "FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 "
+          "LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum "
+          "WHERE c.relnamespace = " +
+              in + " ORDER BY c.relname, a.attnum",
+          "SELECT p.oid::regprocedure, pg_get_functiondef(p.oid) FROM pg_proc p "
+          "WHERE p.pronamespace = " +
+              in + " ORDER BY 1::text",
+          "SELECT indexdef FROM pg_indexes WHERE schemaname = '" + schema + "' ORDER BY 1"}) {
         for (const auto& row : sql.rows(query)) {
             for (const auto& field : row) text += field + "|";
             text += "\n";
@@ -116,9 +118,11 @@ TEST(Migration, DoesNotDependOnTheSearchPath) {
     const std::string database = server.fresh_database();
     Sql sql(server.url(database));
     // A function that would win over pg_catalog's if names were looked up in public.
-    sql.run("CREATE FUNCTION public.convert_to(text, text) RETURNS bytea LANGUAGE sql "
-            "RETURN '\\x66'::bytea;"
-            "ALTER DATABASE " + database + " SET search_path = public, pg_catalog");
+    sql.run(
+        "CREATE FUNCTION public.convert_to(text, text) RETURNS bytea LANGUAGE sql "
+        "RETURN '\\x66'::bytea;"
+        "ALTER DATABASE " +
+        database + " SET search_path = public, pg_catalog");
     postgres::migrate(server.url(database), "sagaz", false);
     EXPECT_EQ(sql.value("SELECT count(*) FROM pg_depend d JOIN pg_proc p ON p.oid = d.refobjid "
                         "WHERE p.pronamespace = 'public'::regnamespace AND d.deptype = 'n'"),
@@ -148,8 +152,9 @@ TEST(Setting, ChangesTheNumberOfSlotsOnANewSchema) {
                                         "gen_random_uuid())) FROM generate_series(1, 5000) n")),
                   count);
     }
-    sql.run(schema.sql("INSERT INTO @s@.outbox (topic, key, event_type, payload) "
-                       "SELECT 't', n::text, 'E', '' FROM generate_series(1, 200) n"));
+    sql.run(
+        schema.sql("INSERT INTO @s@.outbox (topic, key, event_type, payload) "
+                   "SELECT 't', n::text, 'E', '' FROM generate_series(1, 200) n"));
     EXPECT_EQ(sql.number(schema.sql("SELECT max(slot) FROM @s@.outbox")), 6);
 }
 
@@ -158,10 +163,9 @@ TEST(Setting, KeepsTheNumberOfSlotsOnceAnIdWasGivenOut) {
     Sql sql = schema.connect();
     // Even a row that was rolled back may have been read with its slot by somebody.
     sql.run(schema.sql("BEGIN; SELECT @s@.append('t', 'k', 'E', 'p'::text); ROLLBACK"));
-    EXPECT_EQ(code_of([&] {
-                  postgres::set_setting(schema.url(), schema.name(), "slot_count", "4");
-              }),
-              "setting_fixed");
+    EXPECT_EQ(
+        code_of([&] { postgres::set_setting(schema.url(), schema.name(), "slot_count", "4"); }),
+        "setting_fixed");
     EXPECT_EQ(sql.number(schema.sql("SELECT count(*) FROM @s@.slot")), 16);
 }
 
@@ -172,13 +176,13 @@ TEST(Setting, WaitsForAnInsertInProgressBeforeItJudges) {
     writer.run(schema.sql("BEGIN; SELECT @s@.append('t', 'k', 'E', 'p'::text)"));
     std::string code;
     std::thread setter([&] {
-        code = code_of([&] {
-            postgres::set_setting(schema.url(), schema.name(), "source", "/other");
-        });
+        code = code_of(
+            [&] { postgres::set_setting(schema.url(), schema.name(), "source", "/other"); });
     });
     test::wait_for("the setter to wait for a lock", [&] {
-        return watcher.number("SELECT count(*) FROM pg_locks WHERE NOT granted AND "
-                              "mode = 'ShareRowExclusiveLock'") == 1;
+        return watcher.number(
+                   "SELECT count(*) FROM pg_locks WHERE NOT granted AND "
+                   "mode = 'ShareRowExclusiveLock'") == 1;
     });
     writer.run("COMMIT");
     setter.join();
@@ -218,8 +222,8 @@ TEST(Setting, RefusesValuesThatCannotBeRight) {
     for (const char* value : {"0", "65", "-1", "", "x", "4x"}) {
         EXPECT_EQ(code("slot_count", value), "setting_value") << value;
     }
-    for (const std::string& value : {std::string(), std::string("a b"), std::string("{key}"),
-                                     std::string(300, 'a')}) {
+    for (const std::string& value :
+         {std::string(), std::string("a b"), std::string("{key}"), std::string(300, 'a')}) {
         EXPECT_EQ(code("topic_template", value), "setting_value") << value;
     }
     EXPECT_EQ(code("source", "a\nb"), "setting_value");

@@ -4,9 +4,8 @@
 
 #include <sagaz/error.hpp>
 
-#include <gtest/gtest.h>
-
 #include <fmt/format.h>
+#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <thread>
@@ -24,8 +23,8 @@ class Ownership : public ::testing::Test {
 protected:
     // The slot of key "k".
     std::int16_t slot() {
-        return static_cast<std::int16_t>(sql_.number(
-            schema_.sql("SELECT @s@.slot_of('k', gen_random_uuid())")));
+        return static_cast<std::int16_t>(
+            sql_.number(schema_.sql("SELECT @s@.slot_of('k', gen_random_uuid())")));
     }
 
     Schema schema_;
@@ -56,8 +55,8 @@ TEST_F(Ownership, F22_WaitsForATakeoverInProgressAndThenStoresNothingForThatSlot
     EXPECT_EQ(stored.size(), 15U);
     EXPECT_EQ(std::ranges::count(stored, slot()), 0);
     EXPECT_EQ(sql_.number(schema_.sql("SELECT count(*) FROM @s@.parked")), 0);
-    EXPECT_EQ(sql_.number(schema_.sql(fmt::format(
-                  "SELECT max(position) FROM @s@.cursor WHERE slot = {}", slot()))),
+    EXPECT_EQ(sql_.number(schema_.sql(
+                  fmt::format("SELECT max(position) FROM @s@.cursor WHERE slot = {}", slot()))),
               0);
 }
 
@@ -73,8 +72,9 @@ TEST_F(Ownership, MakesATakeoverWaitForAStoreInProgress) {
     std::thread owner([&] { stored = store_->store(reader.moves(), {}); });
     Sql watcher = schema_.connect();
     test::wait_for("the store to be in the middle", [&] {
-        return watcher.number("SELECT count(*) FROM pg_locks WHERE NOT granted "
-                              "AND locktype = 'advisory'") == 1;
+        return watcher.number(
+                   "SELECT count(*) FROM pg_locks WHERE NOT granted "
+                   "AND locktype = 'advisory'") == 1;
     });
     const auto other = open_store(schema_);
     other->attach(Id::generate());
@@ -104,12 +104,13 @@ TEST_F(Ownership, StoresCursorAndParkedEventTogetherOrNeither) {
 }
 
 TEST_F(Ownership, ParksEveryColumnOfTheEvent) {
-    sql_.run(schema_.sql("SELECT @s@.append('t', 'k', 'E', '\\x00ff'::bytea, '{\"a\": \"1\"}', "
-                         "'text/plain', NULL, 'agg', 'agg-1', 'saga-1')"));
+    sql_.run(
+        schema_.sql("SELECT @s@.append('t', 'k', 'E', '\\x00ff'::bytea, '{\"a\": \"1\"}', "
+                    "'text/plain', NULL, 'agg', 'agg-1', 'saga-1')"));
     StoreReader reader(*store_);
     const auto rows = reader.read_window();
-    const std::vector<Parking> parked{
-        {rows[0].slot, rows[0].position, rows[0].event_id, "unknown_topic", "no such \"topic\", {}"}};
+    const std::vector<Parking> parked{{rows[0].slot, rows[0].position, rows[0].event_id,
+                                       "unknown_topic", "no such \"topic\", {}"}};
     (void)store_->store(reader.moves(), parked);
     const std::string columns =
         "event_id, slot, xid, created_at, topic, key, event_type, content_type, aggregate_type, "
@@ -135,8 +136,8 @@ TEST_F(Ownership, ParksNothingThatIsGone) {
 TEST_F(Ownership, BeatsAgainAfterItsRowVanished) {
     StoreReader reader(*store_);
     sql_.run(schema_.sql("DELETE FROM @s@.relay"));
-    const auto slots = store_->observe({.published = 7, .down_reason = "no \"route\"",
-                                        .down_for_ms = 12});
+    const auto slots =
+        store_->observe({.published = 7, .down_reason = "no \"route\"", .down_for_ms = 12});
     EXPECT_EQ(slots.size(), 16U);
     EXPECT_EQ(sql_.value(schema_.sql("SELECT concat_ws('|', id, report ->> 'published', "
                                      "report ->> 'down_reason', report ->> 'down_for_ms') "
@@ -149,11 +150,12 @@ TEST_F(Ownership, BeatsAgainAfterItsRowVanished) {
 
 TEST_F(Ownership, ForgetsRelaysThatHaveBeenGoneForADay) {
     StoreReader reader(*store_);
-    sql_.run(schema_.sql("INSERT INTO @s@.relay (id, beat_at) VALUES "
-                         "(gen_random_uuid(), now() - interval '2 days'), "
-                         "(gen_random_uuid(), now() - interval '2 hours'); "
-                         "UPDATE @s@.relay SET beat_at = now() - interval '3 days' WHERE id = '" +
-                         reader.relay().text() + "'"));
+    sql_.run(
+        schema_.sql("INSERT INTO @s@.relay (id, beat_at) VALUES "
+                    "(gen_random_uuid(), now() - interval '2 days'), "
+                    "(gen_random_uuid(), now() - interval '2 hours'); "
+                    "UPDATE @s@.relay SET beat_at = now() - interval '3 days' WHERE id = '" +
+                    reader.relay().text() + "'"));
     store_->tidy(reader.owned());
     EXPECT_EQ(sql_.number(schema_.sql("SELECT count(*) FROM @s@.relay")), 2);
 }

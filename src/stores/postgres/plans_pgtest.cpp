@@ -4,9 +4,8 @@
 #include "testing/store_reader.hpp"
 #include "tests/support/postgres_writer.hpp"
 
-#include <gtest/gtest.h>
-
 #include <fmt/format.h>
+#include <gtest/gtest.h>
 
 namespace sagaz {
 namespace {
@@ -41,17 +40,18 @@ protected:
     // Some rows in every leaf of the ring, the newest last, all delivered.
     void fill_ring() {
         for (int leaf = 0; leaf < kLeaves; ++leaf) {
-            sql_.run(schema_.sql(fmt::format("SELECT setval('@s@.outbox_id', {})",
-                                             (leaf << 18) + 1'000)));
+            sql_.run(schema_.sql(
+                fmt::format("SELECT setval('@s@.outbox_id', {})", (leaf << 18) + 1'000)));
             insert(kRowsALeaf);
         }
     }
 
     void insert(int rows) {
-        sql_.run(schema_.sql(fmt::format(
-            "INSERT INTO @s@.outbox (topic, key, event_type, payload) "
-            "SELECT 't', (n % 5000)::text, 'E', convert_to(repeat('ab', 100), 'UTF8') "
-            "FROM generate_series(1, {}) n", rows)));
+        sql_.run(schema_.sql(
+            fmt::format("INSERT INTO @s@.outbox (topic, key, event_type, payload) "
+                        "SELECT 't', (n % 5000)::text, 'E', convert_to(repeat('ab', 100), 'UTF8') "
+                        "FROM generate_series(1, {}) n",
+                        rows)));
     }
 
     // With the parameter true the planner has statistics, which it never has in operation.
@@ -67,12 +67,14 @@ protected:
 
     // Of the statements of this schema whose text has `part`.
     Cost cost(const std::string& part) {
-        const auto row = sql_.rows(fmt::format(
-            "SELECT coalesce(sum(calls), 0)::bigint, "
-            "coalesce(sum(shared_blks_hit + shared_blks_read), 0)::bigint "
-            "FROM pg_stat_statements WHERE strpos(query, 'WITH ') = 1 "
-            "AND strpos(query, '{}.incarnation') > 0 AND strpos(query, '{}') > 0",
-            schema_.name(), part)).at(0);
+        const auto row =
+            sql_.rows(fmt::format(
+                          "SELECT coalesce(sum(calls), 0)::bigint, "
+                          "coalesce(sum(shared_blks_hit + shared_blks_read), 0)::bigint "
+                          "FROM pg_stat_statements WHERE strpos(query, 'WITH ') = 1 "
+                          "AND strpos(query, '{}.incarnation') > 0 AND strpos(query, '{}') > 0",
+                          schema_.name(), part))
+                .at(0);
         return {std::stoll(row[0]), std::stoll(row[1])};
     }
 
@@ -82,6 +84,7 @@ protected:
 
 constexpr const char* kFindLate = "RECURSIVE";
 constexpr const char* kRead = "UNION ALL\nSELECT f.*";
+constexpr const char* kMeasure = "pending_events";
 constexpr const char* kOpen = "pg_current_snapshot(), q.last_position";
 
 TEST_P(Plans, DeliversABacklogForWhatItIs) {
@@ -130,10 +133,10 @@ TEST_P(Plans, ReadsALongLateTransactionOnce) {
     const auto store = test::open_store(schema_);
     StoreReader reader(*store, {5'000, std::size_t{8} << 20});
     test::PostgresWriter writer(schema_);
-    writer.sql().run(schema_.sql(
-        "INSERT INTO @s@.outbox (topic, key, event_type, payload) "
-        "SELECT 't', (n % 5000)::text, 'E', convert_to(repeat('ab', 100), 'UTF8') "
-        "FROM generate_series(1, 60000) n"));
+    writer.sql().run(
+        schema_.sql("INSERT INTO @s@.outbox (topic, key, event_type, payload) "
+                    "SELECT 't', (n % 5000)::text, 'E', convert_to(repeat('ab', 100), 'UTF8') "
+                    "FROM generate_series(1, 60000) n"));
     insert(1'000);
     maybe_analyze();
     (void)reader.read_window();
@@ -144,6 +147,33 @@ TEST_P(Plans, ReadsALongLateTransactionOnce) {
     const Cost read = cost(kRead);
     EXPECT_LT(late.pages, 2'000);
     EXPECT_LT(read.pages, 60'000) << read.calls;
+}
+
+TEST_P(Plans, MeasuresABacklogWithoutReadingIt) {
+    constexpr std::size_t kBacklog = 100'000;
+    fill_ring();
+    insert(kBacklog);
+    maybe_analyze();
+    const auto store = test::open_store(schema_);
+    StoreReader reader(*store, {5'000, std::size_t{8} << 20});
+    reset();
+    EXPECT_GT(store->measure().pending, 90'000);
+    EXPECT_LT(cost(kMeasure).pages, 15'000) << "nothing delivered";
+    (void)reader.read_window();
+    // Half of a window: the rest of it, and of all that is ahead, is pending.
+    auto moves = reader.moves();
+    for (auto& move : moves) {
+        move.cursor.done = Snapshot{};
+        move.cursor.done_ceiling = 0;
+        move.cursor.last = 0;
+        move.cursor.position -= static_cast<std::int64_t>(kBacklog / 2);
+    }
+    ASSERT_EQ(store->store(moves, {}).size(), 16U);
+    reset();
+    const auto pending = store->measure().pending;
+    EXPECT_GT(pending, 40'000);
+    EXPECT_LT(pending, 60'000);
+    EXPECT_LT(cost(kMeasure).pages, 15'000) << "half delivered";
 }
 
 TEST_P(Plans, OpensAWindowForAFewPages) {
@@ -157,9 +187,8 @@ TEST_P(Plans, OpensAWindowForAFewPages) {
     EXPECT_LT(cost(kOpen).pages, 10);
 }
 
-INSTANTIATE_TEST_SUITE_P(Statistics, Plans, ::testing::Bool(), [](const auto& each) {
-    return each.param ? "Known" : "Unknown";
-});
+INSTANTIATE_TEST_SUITE_P(Statistics, Plans, ::testing::Bool(),
+                         [](const auto& each) { return each.param ? "Known" : "Unknown"; });
 
 }  // namespace
 }  // namespace sagaz

@@ -80,7 +80,8 @@ std::vector<std::size_t> PostgresStore::leaves_for(std::span<const LateQuery> qu
 std::vector<LateTransaction> PostgresStore::find_late(std::span<const LateQuery> queries) {
     std::vector<LateTransaction> pairs;
     for (const auto& query : queries) {
-        for (const auto transaction : query.transactions) pairs.push_back({query.slot, transaction});
+        for (const auto transaction : query.transactions)
+            pairs.push_back({query.slot, transaction});
     }
     Parameters parameters = guarded();
     parameters.array(queries, [](const LateQuery& query) { return wide(query.slot); })
@@ -254,8 +255,8 @@ void PostgresStore::skip_empty_distance() {
         const auto slot = static_cast<std::int16_t>(std::stoi(PQgetvalue(rows.get(), n, 0)));
         Progress& progress = progress_of(slot);
         const bool has_row = PQgetisnull(rows.get(), n, 1) == 0;
-        progress.after = has_row ? std::stoll(PQgetvalue(rows.get(), n, 1)) - 1
-                                 : progress.range->upto;
+        progress.after =
+            has_row ? std::stoll(PQgetvalue(rows.get(), n, 1)) - 1 : progress.range->upto;
     }
 }
 

@@ -7,13 +7,12 @@
 #include <sagaz/error.hpp>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <array>
 #include <charconv>
 #include <cstring>
 #include <utility>
-
-#include <unistd.h>
 
 namespace sagaz::inline v0::postgres {
 namespace {
@@ -157,13 +156,13 @@ Attached PostgresStore::attach(const Id& relay) {
 // ------------------------------------------------------------------------------------- ownership
 
 std::vector<SlotView> PostgresStore::observe(const Report& report) {
-    const Result rows = run(statements_.observe,
-                            identified()
-                                .text(label_)
-                                .text(SAGAZ_VERSION)
-                                .number(static_cast<std::int64_t>(report.published))
-                                .text(report.down_reason)
-                                .number(report.down_for_ms));
+    const Result rows =
+        run(statements_.observe, identified()
+                                     .text(label_)
+                                     .text(SAGAZ_VERSION)
+                                     .number(static_cast<std::int64_t>(report.published))
+                                     .text(report.down_reason)
+                                     .number(report.down_for_ms));
     std::vector<SlotView> slots;
     for (int n = 0; n < PQntuples(rows.get()) && !is_empty(rows.get()); ++n) {
         SlotView view;
@@ -177,17 +176,17 @@ std::vector<SlotView> PostgresStore::observe(const Report& report) {
 }
 
 std::vector<OwnedSlot> PostgresStore::acquire(std::span<const SlotView> slots) {
-    const Result rows = run(
-        statements_.acquire,
-        identified()
-            .array(slots, [](const SlotView& view) { return wide(view.slot); })
-            .array(slots, [](const SlotView& view) { return view.epoch; })
-            .array(slots,
-                   [](const SlotView& view) -> std::optional<std::string> {
-                       if (!view.owner) return std::nullopt;
-                       return view.owner->text();
-                   })
-            .array(slots, [](const SlotView& view) { return view.owner_beat; }));
+    const Result rows =
+        run(statements_.acquire,
+            identified()
+                .array(slots, [](const SlotView& view) { return wide(view.slot); })
+                .array(slots, [](const SlotView& view) { return view.epoch; })
+                .array(slots,
+                       [](const SlotView& view) -> std::optional<std::string> {
+                           if (!view.owner) return std::nullopt;
+                           return view.owner->text();
+                       })
+                .array(slots, [](const SlotView& view) { return view.owner_beat; }));
     std::vector<OwnedSlot> taken;
     for (int n = 0; n < PQntuples(rows.get()) && !is_empty(rows.get()); ++n) {
         taken.push_back({slot_at(rows.get(), n), number_at<std::int64_t>(rows.get(), n, 1)});
@@ -198,8 +197,7 @@ std::vector<OwnedSlot> PostgresStore::acquire(std::span<const SlotView> slots) {
 Loaded::SlotCursor PostgresStore::decode_cursor(const PGresult* rows, int n) const {
     const std::int16_t slot = slot_at(rows, n);
     if (is_null(rows, n, 1)) {
-        throw Error(ErrorKind::fatal, "cursor_missing",
-                    fmt::format("slot {} has no cursor", slot),
+        throw Error(ErrorKind::fatal, "cursor_missing", fmt::format("slot {} has no cursor", slot),
                     "the cursor table was changed by hand; restore it from a backup");
     }
     if (is_true(rows, n, 9)) {
@@ -230,9 +228,10 @@ Loaded::SlotCursor PostgresStore::decode_cursor(const PGresult* rows, int n) con
 Loaded PostgresStore::load(std::span<const OwnedSlot> slots) {
     Loaded loaded;
     if (slots.empty()) return loaded;
-    const auto parameters = guarded()
-                                .text(options_.destination)
-                                .array(slots, [](const OwnedSlot& owned) { return wide(owned.slot); });
+    const auto parameters =
+        guarded().text(options_.destination).array(slots, [](const OwnedSlot& owned) {
+            return wide(owned.slot);
+        });
     const Result cursors = run(statements_.load_cursors, parameters);
     for (int n = 0; n < PQntuples(cursors.get()); ++n) {
         loaded.cursors.push_back(decode_cursor(cursors.get(), n));
@@ -240,10 +239,9 @@ Loaded PostgresStore::load(std::span<const OwnedSlot> slots) {
     }
     const Result stopped = run(statements_.load_stopped, parameters);
     for (int n = 0; n < PQntuples(stopped.get()) && !is_empty(stopped.get()); ++n) {
-        loaded.stopped.push_back({slot_at(stopped.get(), n),
-                                  std::string(text_at(stopped.get(), n, 1)),
-                                  std::string(text_at(stopped.get(), n, 2)),
-                                  std::string(text_at(stopped.get(), n, 3))});
+        loaded.stopped.push_back(
+            {slot_at(stopped.get(), n), std::string(text_at(stopped.get(), n, 1)),
+             std::string(text_at(stopped.get(), n, 2)), std::string(text_at(stopped.get(), n, 3))});
     }
     return loaded;
 }
@@ -303,7 +301,8 @@ std::vector<std::int16_t> PostgresStore::store(std::span<const CursorMove> moves
     if (!parked.empty()) {
         parameters.array(parked, [](const Parking& event) { return wide(event.slot); })
             .array(parked, [](const Parking& event) { return event.position; })
-            .array(parked, [](const Parking& event) { return std::optional{event.event_id.text()}; })
+            .array(parked,
+                   [](const Parking& event) { return std::optional{event.event_id.text()}; })
             .array(parked, [](const Parking& event) { return std::optional{event.reason}; })
             .array(parked, [](const Parking& event) { return std::optional{event.detail}; });
     }

@@ -109,7 +109,7 @@ private:
     Step step_;
     Limits limits_{};
     std::uint64_t read_flushed_{};
-    std::int64_t payload_mean_{};   ///< Of late, in bytes.
+    std::int64_t payload_mean_{};  ///< Of late, in bytes.
 };
 
 }  // namespace sagaz::inline v0::postgres

@@ -65,16 +65,16 @@ bool is_before(const Row& a, const Row& b) {
 Row decode_row(const PGresult* result, int row) {
     Row decoded;
     decoded.slot = read_slot(result, row);
-    decoded.held = PQgetlength(result, row, column::held) == 1 &&
-                   *PQgetvalue(result, row, column::held) != 0;
+    decoded.held =
+        PQgetlength(result, row, column::held) == 1 && *PQgetvalue(result, row, column::held) != 0;
     decoded.transaction = read_unsigned<std::uint64_t>(result, row, column::transaction);
     decoded.position = read_position(result, row);
     SAGAZ_ASSERT(PQgetlength(result, row, column::event_id) == sizeof(decoded.event_id.bytes));
     std::memcpy(decoded.event_id.bytes.data(), PQgetvalue(result, row, column::event_id),
                 sizeof(decoded.event_id.bytes));
     const auto created = read_unsigned<std::uint64_t>(result, row, column::created_at);
-    decoded.created_at = Time{
-        std::chrono::microseconds{static_cast<std::int64_t>(created)} + kPostgresEpoch};
+    decoded.created_at =
+        Time{std::chrono::microseconds{static_cast<std::int64_t>(created)} + kPostgresEpoch};
     decoded.topic = read_text(result, row, column::topic);
     decoded.key = read_optional(result, row, column::key);
     decoded.event_type = read_text(result, row, column::event_type);
@@ -90,7 +90,8 @@ ResultBatch::Taken ResultBatch::take(Result result) {
     const int count = PQntuples(raw);
     if (count == 0) {
         throw Error(ErrorKind::unavailable, "incarnation_changed",
-                    "the database lost its memory or was replaced", "nothing to do: it is read anew");
+                    "the database lost its memory or was replaced",
+                    "nothing to do: it is read anew");
     }
     Taken taken;
     rows.reserve(rows.size() + static_cast<std::size_t>(count));

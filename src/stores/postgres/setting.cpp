@@ -29,8 +29,7 @@ constexpr std::string_view kBegin =
     "BEGIN; SET LOCAL search_path = pg_catalog; "
     "SELECT pg_advisory_xact_lock(hashtextextended('sagaz migrate @schema@', 0));";
 
-constexpr std::string_view kWasUsed =
-    "SELECT is_called FROM @schema@.outbox_id";
+constexpr std::string_view kWasUsed = "SELECT is_called FROM @schema@.outbox_id";
 
 constexpr std::string_view kIsPending =
     "SELECT EXISTS (SELECT FROM @schema@.backlog WHERE pending_events > 0) OR "
@@ -65,8 +64,8 @@ SELECT a.destination, a.slot, 0, 0, '1:1:', '1:1:', 0, 0, c.system_identifier
 FROM added a, pg_control_system() c)";
 
 [[noreturn]] void refuse_value(std::string_view key, std::string_view hint) {
-    throw Error(ErrorKind::invalid, "setting_value",
-                fmt::format("not a value for {}", key), std::string(hint));
+    throw Error(ErrorKind::invalid, "setting_value", fmt::format("not a value for {}", key),
+                std::string(hint));
 }
 
 [[noreturn]] void refuse_fixed(std::string_view key, std::string_view why, std::string_view hint) {
@@ -88,11 +87,11 @@ void check_template(std::string_view value) {
     if (const auto at = rest.find(kName); at != std::string::npos) {
         rest.replace(at, kName.size(), "x");
     }
-    const bool good = !rest.empty() && rest.size() <= kTopicMax &&
-                      std::ranges::all_of(rest, [](char c) {
-                          return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                                 (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
-                      });
+    const bool good =
+        !rest.empty() && rest.size() <= kTopicMax && std::ranges::all_of(rest, [](char c) {
+            return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                   c == '.' || c == '_' || c == '-';
+        });
     if (!good) {
         refuse_value("topic_template",
                      "give letters, digits, '.', '_' and '-', and {event_type} once, where the "

@@ -270,8 +270,8 @@ constexpr std::string_view kStore = R"(WITH guard, owned AS (
 ), stored AS (
     INSERT INTO @schema@.cursor (destination, slot, n, epoch, done, target, position, last_id,
                                  done_ceiling, target_ceiling, incarnation, system_identifier)
-    SELECT $3::text, o.slot, m.n, o.epoch, m.done, m.target, m.position, m.last_id, nullif(m.done_ceiling, '0'),
-           nullif(m.target_ceiling, '0'), $1::uuid, k.system_identifier
+    SELECT $3::text, o.slot, m.n, o.epoch, m.done, m.target, m.position, m.last_id,
+           nullif(m.done_ceiling, '0'), nullif(m.target_ceiling, '0'), $1::uuid, k.system_identifier
     FROM owned o
     JOIN unnest($4::int2[], $6::int8[], $7::pg_snapshot[], $8::pg_snapshot[], $9::int8[],
                 $10::int8[], $11::xid8[], $12::xid8[])

@@ -44,8 +44,20 @@ struct Statements {
 /// The columns of a row as `read` and `read_late` return them, all binary.
 namespace column {
 enum : int {
-    slot, held, transaction, position, event_id, created_at, topic, key, event_type, content_type,
-    payload, headers, aggregate_id, count
+    slot,
+    held,
+    transaction,
+    position,
+    event_id,
+    created_at,
+    topic,
+    key,
+    event_type,
+    content_type,
+    payload,
+    headers,
+    aggregate_id,
+    count
 };
 }  // namespace column
 

@@ -4,9 +4,8 @@
 
 #include <sagaz/error.hpp>
 
-#include <gtest/gtest.h>
-
 #include <fmt/format.h>
+#include <gtest/gtest.h>
 
 #include <algorithm>
 
@@ -105,8 +104,9 @@ TEST_F(Window, MergesLateTransactionsByPosition) {
 
 TEST_F(Window, F10_KeepsAKeyInOrderWhenTheLaterCommitHasTheEarlierTransactionId) {
     Sql sql = schema_.connect();
-    sql.run(schema_.sql("CREATE TABLE @s@.account (id int PRIMARY KEY, balance int);"
-                        "INSERT INTO @s@.account VALUES (1, 0)"));
+    sql.run(
+        schema_.sql("CREATE TABLE @s@.account (id int PRIMARY KEY, balance int);"
+                    "INSERT INTO @s@.account VALUES (1, 0)"));
     const auto touch = schema_.sql("UPDATE @s@.account SET balance = balance + 1 WHERE id = 1");
     StoreReader reader(*store_);
     PostgresWriter slow(schema_);
@@ -126,7 +126,8 @@ TEST_F(Window, F10_KeepsAKeyInOrderWhenTheLaterCommitHasTheEarlierTransactionId)
 TEST_F(Window, F10_TakesPositionsFromASequenceWithoutCache) {
     Sql sql = schema_.connect();
     EXPECT_EQ(sql.number(fmt::format("SELECT cache_size FROM pg_sequences WHERE schemaname = '{}' "
-                                     "AND sequencename = 'outbox_id'", schema_.name())),
+                                     "AND sequencename = 'outbox_id'",
+                                     schema_.name())),
               1);
 }
 
@@ -185,8 +186,8 @@ TEST_F(Window, KeepsBacklogOutOfTheSearchForLateRows) {
     const Opening opening = reader.opening();
     for (int n = 0; n < 5; ++n) commit_event(schema_, "backlog");
     Sql sql = schema_.connect();
-    const auto slot = static_cast<std::int16_t>(sql.number(schema_.sql(
-        "SELECT slot FROM @s@.outbox LIMIT 1")));
+    const auto slot =
+        static_cast<std::int16_t>(sql.number(schema_.sql("SELECT slot FROM @s@.outbox LIMIT 1")));
     const LateQuery query{slot, 0, 1'000, {}, opening.target.xmax, opening.ceiling};
     EXPECT_TRUE(store_->find_late(std::vector{query}).empty());
     LateQuery without = query;
@@ -201,8 +202,8 @@ TEST_F(Window, FindsALateTransactionByItsRowsWithinTheBoundsOnly) {
     for (int n = 1; n <= 9; ++n) writer.append(std::to_string(n));
     writer.commit();
     Sql sql = schema_.connect();
-    const auto slot = static_cast<std::int16_t>(sql.number(schema_.sql(
-        "SELECT slot FROM @s@.outbox LIMIT 1")));
+    const auto slot =
+        static_cast<std::int16_t>(sql.number(schema_.sql("SELECT slot FROM @s@.outbox LIMIT 1")));
     const auto is_found = [&](std::int64_t after, std::int64_t upto) {
         const std::vector queries{LateQuery{slot, after, upto, {id}, 0, 0}};
         const std::vector by_range{LateQuery{slot, after, upto, {}, id, id + 1}};
@@ -239,10 +240,10 @@ TEST_F(Window, KeepsRowsAtOnePositionTogether) {
     const Schema other;
     const auto store = open_store(other);
     StoreReader plain(*store, {1, 1'000'000});
-    other.connect().run(other.sql(
-        "INSERT INTO @s@.outbox (id, topic, key, event_type, payload) VALUES "
-        "(1, 't', 'k', 'E', 'a'), (2, 't', 'k', 'E', 'b'), (2, 't', 'k', 'E', 'c'), "
-        "(3, 't', 'k', 'E', 'd'); SELECT setval('@s@.outbox_id', 3)"));
+    other.connect().run(
+        other.sql("INSERT INTO @s@.outbox (id, topic, key, event_type, payload) VALUES "
+                  "(1, 't', 'k', 'E', 'a'), (2, 't', 'k', 'E', 'b'), (2, 't', 'k', 'E', 'c'), "
+                  "(3, 't', 'k', 'E', 'd'); SELECT setval('@s@.outbox_id', 3)"));
     EXPECT_EQ(plain.read_window().size(), 4U) << "plain";
 }
 
@@ -315,15 +316,15 @@ TEST_F(Window, RefusesASequenceThatWentBack) {
 
 TEST_F(Window, RefusesACursorOfAnotherCluster) {
     Sql sql = schema_.connect();
-    const auto load = [&] {
-        return code_of([&] { StoreReader reader(*open_store(schema_)); });
-    };
+    const auto load = [&] { return code_of([&] { StoreReader reader(*open_store(schema_)); }); };
     EXPECT_EQ(load(), "");
-    sql.run(schema_.sql("UPDATE @s@.cursor SET system_identifier = system_identifier + 1 "
-                        "WHERE slot = 3"));
+    sql.run(
+        schema_.sql("UPDATE @s@.cursor SET system_identifier = system_identifier + 1 "
+                    "WHERE slot = 3"));
     EXPECT_EQ(load(), "cursor_foreign");
-    sql.run(schema_.sql("UPDATE @s@.cursor SET system_identifier = system_identifier - 1, "
-                        "target = '5:1000000000:' WHERE slot = 3"));
+    sql.run(
+        schema_.sql("UPDATE @s@.cursor SET system_identifier = system_identifier - 1, "
+                    "target = '5:1000000000:' WHERE slot = 3"));
     EXPECT_EQ(load(), "cursor_foreign") << "its snapshot is of the future";
 }
 
@@ -347,8 +348,8 @@ TEST_F(Window, RunsNoDefinitionOfDataWhileItWorks) {
 // ------------------------------------------------------------------------------------- the gate
 
 TEST(Gate, F06_ForcesTheLogToDiskInsteadOfWaitingForLuck) {
-    test::PostgresServer server({.config = {"wal_writer_delay = 10s", "synchronous_commit = off"},
-                                 .bin = ""});
+    test::PostgresServer server(
+        {.config = {"wal_writer_delay = 10s", "synchronous_commit = off"}, .bin = ""});
     const Schema schema(server);
     const auto store = open_store(schema);
     StoreReader reader(*store);

@@ -1,0 +1,378 @@
+// The schema as its users meet it: ways in, rights, and what other tools do to it.
+#include "stores/postgres/migration.hpp"
+#include "testing/store_reader.hpp"
+#include "tests/support/postgres_writer.hpp"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+namespace sagaz {
+namespace {
+
+using test::open_store;
+using test::Schema;
+using test::Sql;
+using testing::StoreReader;
+
+class SchemaTest : public ::testing::Test {
+protected:
+    std::string run(const std::string& sql) { return sql_.failure(schema_.sql(sql)); }
+    std::string value(const std::string& sql) { return sql_.value(schema_.sql(sql)); }
+
+    Schema schema_;
+    Sql sql_{schema_.connect()};
+};
+
+// ------------------------------------------------------------------------------------- ways in
+
+TEST_F(SchemaTest, AppendsFourTypesOfPayloadByteForByte) {
+    const std::string json = R"({"path": "C:\\new\\table", "x": "\\x00"})";
+    // In two statements, since a statement does not see its own insert.
+    const auto appended = [&](const std::string& expression) {
+        const auto id =
+            value("SELECT @s@.append('orders', '42', 'OrderPlaced', " + expression + ")");
+        return value("SELECT convert_from(payload, 'UTF8') FROM @s@.outbox WHERE event_id = '" +
+                     id + "'");
+    };
+    EXPECT_EQ(appended("'" + json + "'"), json) << "a literal without a type";
+    EXPECT_EQ(appended("'" + json + "'::text"), json);
+    EXPECT_EQ(appended("'" + json + "'::json"), json);
+    EXPECT_EQ(appended("'{\"a\":   1}'::jsonb"), "{\"a\": 1}");
+    EXPECT_EQ(appended("convert_to('" + json + "', 'UTF8')"), json) << "bytea";
+    EXPECT_EQ(appended("''"), "");
+}
+
+TEST_F(SchemaTest, AppendTakesAndDefaultsEveryColumn) {
+    value("SELECT @s@.append('', NULL, 'E', 'p')");
+    EXPECT_EQ(value("SELECT concat_ws('|', topic IS NULL, key IS NULL, event_type, content_type, "
+                    "headers IS NULL, aggregate_type IS NULL, held_until IS NULL, "
+                    "created_at > now() - interval '1 minute', substr(event_id::text, 15, 1)) "
+                    "FROM @s@.outbox"),
+              "t|t|E|application/json|t|t|t|t|7");
+    const std::string id = "0190a6f2-7c3b-7d11-8a51-3f1c9be2d0aa";
+    EXPECT_EQ(value("SELECT @s@.append('t', 'k', 'E', 'p', headers => '[[\"a\", \"1\"]]', "
+                    "content_type => 'text/plain', event_id => '" +
+                    id +
+                    "', aggregate_type => 'x',"
+                    " aggregate_id => 'y', saga_id => 'z')"),
+              id);
+    EXPECT_EQ(value("SELECT concat_ws('|', topic, key, content_type, headers, aggregate_type, "
+                    "aggregate_id, saga_id) FROM @s@.outbox WHERE event_id = '" +
+                    id + "'"),
+              "t|k|text/plain|[[\"a\", \"1\"]]|x|y|z");
+}
+
+TEST_F(SchemaTest, F12_RefusesAtTheInsertWhatCouldNeverLeave) {
+    EXPECT_EQ(run("SELECT @s@.append('t', 'k', NULL, 'p')"), "22023");
+    EXPECT_EQ(run("SELECT @s@.append('t', 'k', '', 'p')"), "22023");
+    EXPECT_EQ(run("SELECT @s@.append('t', 'k', 'E', NULL::text)"), "22004");
+    EXPECT_EQ(run("SELECT @s@.append('t', 'k', 'E', 'p', '\"text\"')"), "22023");
+    const auto insert = [&](const std::string& columns, const std::string& values) {
+        return run("INSERT INTO @s@.outbox (event_type, payload, " + columns +
+                   ") VALUES ('E', '', " + values + ")");
+    };
+    EXPECT_EQ(insert("key", "repeat('k', 2000)"), "");
+    EXPECT_EQ(insert("key", "repeat('k', 2001)"), "23514");
+    EXPECT_EQ(insert("topic", "repeat('k', 250)"), "23514");
+    EXPECT_EQ(insert("content_type", "repeat('k', 256)"), "23514");
+    EXPECT_EQ(insert("aggregate_type", "repeat('k', 256)"), "23514");
+    EXPECT_EQ(insert("aggregate_id", "repeat('k', 2001)"), "23514");
+    EXPECT_EQ(insert("saga_id", "repeat('k', 256)"), "23514");
+    EXPECT_EQ(insert("headers", "jsonb_build_object('a', repeat(md5('x'), 8000))"), "23514");
+    EXPECT_EQ(run("INSERT INTO @s@.outbox (event_type, payload) VALUES (repeat('k', 256), '')"),
+              "23514");
+    EXPECT_EQ(run("INSERT INTO @s@.outbox (event_type, payload) VALUES ('E', NULL)"), "23502");
+    EXPECT_EQ(run("INSERT INTO @s@.outbox (event_type, payload) VALUES ('E', "
+                  "convert_to(repeat('p', 16777216), 'UTF8'))"),
+              "");
+    EXPECT_EQ(run("INSERT INTO @s@.outbox (event_type, payload) VALUES ('E', "
+                  "convert_to(repeat('p', 16777217), 'UTF8'))"),
+              "23514");
+}
+
+TEST_F(SchemaTest, ParksAnEventAtEveryLimitOfItsKey) {
+    // What the index on parked could not take would stop the relay for good.
+    ASSERT_EQ(run("INSERT INTO @s@.outbox (topic, key, event_type, payload) SELECT "
+                  "string_agg(substr(md5(n::text), 1, 1), ''), "
+                  "(SELECT string_agg(md5(random()::text || m), '') FROM generate_series(1, 62) m),"
+                  " 'E', '' FROM generate_series(1, 249) n"),
+              "");
+    const auto store = open_store(schema_);
+    StoreReader reader(*store);
+    const auto rows = reader.read_window();
+    ASSERT_EQ(rows.size(), 1U);
+    const std::vector<Parking> parked{
+        {rows[0].slot, rows[0].position, rows[0].event_id, "refused", ""}};
+    EXPECT_EQ(store->store(reader.moves(), parked).size(), 16U);
+    EXPECT_EQ(value("SELECT count(*) FROM @s@.parked"), "1");
+}
+
+TEST_F(SchemaTest, TakesAPlainInsertAndReturnsWhatTheDatabaseChose) {
+    const auto row =
+        sql_.rows(schema_.sql("INSERT INTO @s@.outbox (topic, key, event_type, payload) VALUES "
+                              "('orders', '42', 'OrderPlaced', convert_to('{}', 'UTF8')) "
+                              "RETURNING event_id, id, xid, slot, created_at"))
+            .at(0);
+    EXPECT_EQ(row[1], "1");
+    EXPECT_EQ(row[3], value("SELECT @s@.slot_of('42', NULL)"));
+}
+
+TEST_F(SchemaTest, TakesRowsOfAnOrmThroughTheJsonView) {
+    const auto row =
+        sql_
+            .rows(schema_.sql(
+                "INSERT INTO @s@.outbox_json (topic, key, event_type, payload, headers) VALUES "
+                "('orders', '42', 'OrderPlaced', '{\"path\": \"C:\\\\new\"}', '{\"a\": \"1\"}') "
+                "RETURNING event_id, topic, payload"))
+            .at(0);
+    EXPECT_EQ(row[1], "orders");
+    EXPECT_EQ(value("SELECT concat_ws('|', convert_from(payload, 'UTF8'), content_type, headers) "
+                    "FROM @s@.outbox WHERE event_id = '" +
+                    row[0] + "'"),
+              R"({"path": "C:\\new"}|application/json|{"a": "1"})");
+    EXPECT_EQ(value("SELECT count(*) FROM @s@.outbox_json"), "0");
+}
+
+TEST_F(SchemaTest, SpreadsEventsByKeyAndThoseWithoutByTheirId) {
+    EXPECT_EQ(value("SELECT count(DISTINCT @s@.slot_of('k', gen_random_uuid())) "
+                    "FROM generate_series(1, 100)"),
+              "1");
+    EXPECT_EQ(value("SELECT count(DISTINCT @s@.slot_of(NULL, gen_random_uuid())) "
+                    "FROM generate_series(1, 2000)"),
+              "16");
+    EXPECT_EQ(value("SELECT concat_ws('|', min(s), max(s)) FROM (SELECT @s@.slot_of(n::text, NULL) "
+                    "AS s FROM generate_series(1, 5000) n) x"),
+              "0|15");
+    // Golden: rows already written have these slots, whatever the version of PostgreSQL.
+    EXPECT_EQ(value("SELECT concat_ws(',', @s@.slot_of('', NULL), @s@.slot_of('42', NULL), "
+                    "@s@.slot_of('k', NULL), @s@.slot_of(NULL, "
+                    "'0190a6f2-7c3b-7d11-8a51-3f1c9be2d0aa'))"),
+              "13,14,13,10");
+}
+
+TEST_F(SchemaTest, MakesIdsOfVersion7InTheOrderOfTime) {
+    EXPECT_EQ(value("SELECT count(*) FROM (SELECT @s@.uuid_v7()::text AS u "
+                    "FROM generate_series(1, 1000)) x "
+                    "WHERE u !~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-'"),
+              "0");
+    EXPECT_EQ(value("SELECT abs(extract(epoch FROM clock_timestamp()) * 1000 - "
+                    "('x' || lpad(substr(replace(@s@.uuid_v7()::text, '-', ''), 1, 12), 16, '0'))"
+                    "::bit(64)::bigint) < 5000"),
+              "t");
+}
+
+TEST_F(SchemaTest, WorksWithAnEmptySearchPath) {
+    ASSERT_EQ(run("SET search_path = ''"), "");
+    for (const char* call :
+         {"SELECT @s@.append('t', 'k', 'E', 'p'::text)",
+          "SELECT @s@.append('t', 'k', 'E', '{}'::json)",
+          "SELECT @s@.append('t', 'k', 'E', '{}'::jsonb, '{\"a\": 1}')",
+          "SELECT @s@.append('t', 'k', 'E', '\\x00'::bytea)",
+          "INSERT INTO @s@.outbox_json (topic, event_type, payload) VALUES ('t', 'E', '{}')",
+          "INSERT INTO @s@.outbox (topic, event_type, payload) VALUES ('t', 'E', '')",
+          "SELECT @s@.attach()", "SELECT @s@.uuid_v7()", "SELECT @s@.slot_of('k', NULL)",
+          "SELECT * FROM @s@.backlog"}) {
+        EXPECT_EQ(run(call), "") << call;
+    }
+}
+
+TEST_F(SchemaTest, HasNoFunctionThatRunsWithMoreRightsUnlessItsPathIsPinned) {
+    EXPECT_EQ(
+        value("SELECT count(*) FROM pg_proc WHERE pronamespace = '@s@'::regnamespace AND "
+              "prosecdef AND (proconfig IS NULL OR NOT proconfig::text LIKE '%search_path=%')"),
+        "0");
+}
+
+TEST_F(SchemaTest, CountsTheBacklog) {
+    const auto backlog = [&] {
+        return value(
+            "SELECT concat_ws('|', pending_events, oldest_pending_age_seconds > 0, "
+            "is_estimate) FROM @s@.backlog");
+    };
+    EXPECT_EQ(backlog(), "0|f|f");
+    run("SELECT @s@.append('t', n::text, 'E', 'p') FROM generate_series(1, 100) n");
+    EXPECT_EQ(backlog(), "100|t|f");
+    const auto store = open_store(schema_);
+    StoreReader reader(*store);
+    test::PostgresWriter late(schema_);
+    late.append("late");
+    run("SELECT @s@.append('t', 'k', 'E', 'p')");
+    EXPECT_EQ(reader.read_window().size(), 101U);
+    (void)store->store(reader.moves(), {});
+    EXPECT_EQ(backlog(), "0|f|f");
+    late.commit();
+    EXPECT_EQ(backlog(), "1|t|f") << "a late commit counts";
+    run("SELECT @s@.append('t', n::text, 'E', 'p') FROM generate_series(1, 30000) n");
+    EXPECT_EQ(value("SELECT is_estimate AND pending_events BETWEEN 20000 AND 40000 "
+                    "FROM @s@.backlog"),
+              "t");
+}
+
+// --------------------------------------------------------------------------- other people's tools
+
+TEST(SchemaReplication, LetsRowsBeDeletedUnderAPublicationOfAllTables) {
+    test::PostgresServer server({.config = {"wal_level = logical"}, .bin = ""});
+    const Schema schema(server);
+    Sql sql = schema.connect();
+    sql.run("CREATE PUBLICATION everything FOR ALL TABLES");
+    sql.run(schema.sql("SELECT @s@.append('t', 'k', 'E', 'p'::text)"));
+    EXPECT_EQ(sql.failure(schema.sql("DELETE FROM @s@.outbox")), "");
+    EXPECT_EQ(sql.number(schema.sql(
+                  "SELECT count(*) FROM pg_class WHERE relnamespace = '@s@'::regnamespace "
+                  "AND relname ~ '^outbox_[0-9]' AND relreplident <> 'f' AND relkind = 'r'")),
+              0);
+    const auto store = open_store(schema);
+    StoreReader reader(*store);
+    EXPECT_EQ(store->store(reader.moves(), {}).size(), 16U);
+    store->tidy(reader.owned());
+    store->release(reader.owned());
+}
+
+// ----------------------------------------------------------------------------------------- rights
+
+class Rights : public ::testing::Test {
+protected:
+    Rights() : schema_(test::PostgresServer::shared(), true), admin_(schema_.connect()) {
+        admin_.run(
+            schema_.sql("SELECT @s@.append('t', 'k', 'E', 'secret'::text); "
+                        "SELECT @s@.attach()"));
+    }
+
+    std::string login(const std::string& role) {
+        const std::string user = schema_.name() + "_user_of_" + role;
+        admin_.run(fmt::format("CREATE ROLE {} LOGIN IN ROLE {}_{}", user, schema_.name(), role));
+        return schema_.server().url("postgres", user);
+    }
+
+    void expect(const std::string& role, const std::vector<std::string>& allowed,
+                const std::vector<std::string>& forbidden) {
+        Sql sql(login(role));
+        for (const auto& statement : allowed) {
+            EXPECT_EQ(sql.failure(schema_.sql(statement)), "") << role << ": " << statement;
+        }
+        for (const auto& statement : forbidden) {
+            EXPECT_EQ(sql.failure(schema_.sql(statement)), "42501") << role << ": " << statement;
+        }
+    }
+
+    Schema schema_;
+    Sql admin_;
+};
+
+const std::vector<std::string> kOfNobody{
+    "TRUNCATE @s@.outbox",
+    "UPDATE @s@.outbox SET payload = ''",
+    "UPDATE @s@.setting SET value = ''",
+    "DELETE FROM @s@.audit",
+    "UPDATE @s@.audit SET action = ''",
+    "DROP TABLE @s@.outbox",
+    "UPDATE @s@.cursor SET position = 0",
+    "INSERT INTO @s@.schema_version VALUES (9, '', 9)",
+    "CREATE TABLE @s@.mine (a int)",
+    "SELECT setval('@s@.outbox_id', 1)",
+    "INSERT INTO @s@.outbox (id, event_type, payload) VALUES (1, 'E', '')",
+    "INSERT INTO @s@.outbox (xid, event_type, payload) VALUES ('1', 'E', '')",
+    "ALTER TABLE @s@.slot ADD a int"};
+
+std::vector<std::string> with(std::vector<std::string> some) {
+    some.insert(some.end(), kOfNobody.begin(), kOfNobody.end());
+    return some;
+}
+
+TEST_F(Rights, S06_OfAProducerAreToInsert) {
+    expect("producer",
+           {"SELECT @s@.append('t', 'k', 'E', 'p'::text)", "SELECT @s@.append('t', 'k', 'E', 'p')",
+            "SELECT @s@.append('t', 'k', 'E', '{}'::jsonb)",
+            "SELECT @s@.append('t', 'k', 'E', '{}'::json)",
+            "SELECT @s@.append('t', 'k', 'E', '\\x00'::bytea)",
+            "INSERT INTO @s@.outbox (topic, key, event_type, payload) VALUES ('t', 'k', 'E', '') "
+            "RETURNING event_id, id, xid, slot, created_at",
+            "INSERT INTO @s@.outbox_json (topic, event_type, payload) VALUES ('t', 'E', '{}') "
+            "RETURNING event_id",
+            "SELECT token FROM @s@.incarnation"},
+           with({"SELECT payload FROM @s@.outbox", "SELECT * FROM @s@.outbox",
+                 "SELECT * FROM @s@.outbox_00", "DELETE FROM @s@.outbox",
+                 "INSERT INTO @s@.outbox (held_until, event_type, payload) VALUES (now(), 'E', '')",
+                 "INSERT INTO @s@.outbox_00 (event_type, payload) VALUES ('E', '')",
+                 "SELECT * FROM @s@.parked", "SELECT * FROM @s@.slot", "SELECT @s@.attach()",
+                 "UPDATE @s@.incarnation SET token = gen_random_uuid()",
+                 "SELECT * FROM @s@.setting", "SELECT * FROM @s@.consumer_inbox"}));
+}
+
+TEST_F(Rights, S06_OfAPublisherAreAProducersAndAHold) {
+    expect("publisher",
+           {"INSERT INTO @s@.outbox (held_until, event_type, payload) VALUES (now(), 'E', '')",
+            "SELECT @s@.append('t', 'k', 'E', 'p'::text)"},
+           with({"SELECT payload FROM @s@.outbox", "DELETE FROM @s@.outbox",
+                 "SELECT * FROM @s@.parked"}));
+}
+
+TEST_F(Rights, S06_OfARelayAreWhatAStoreNeeds) {
+    const auto url = login("relay");
+    const auto store = postgres::open(url, {.schema = schema_.name()});
+    admin_.run(schema_.sql("DELETE FROM @s@.incarnation"));
+    StoreReader reader(*store);
+    const auto rows = reader.read_window();
+    ASSERT_EQ(rows.size(), 1U);
+    const std::vector<Parking> parked{
+        {rows[0].slot, rows[0].position, rows[0].event_id, "refused", ""}};
+    EXPECT_EQ(store->store(reader.moves(), parked).size(), 16U);
+    EXPECT_GE(store->flushed(true), reader.opening().gate);
+    (void)store->find_late(std::vector{LateQuery{0, 0, 9, {5}, 3, 9}});
+    (void)store->look_at(std::vector<RowRef>{{rows[0].slot, rows[0].position, rows[0].event_id}});
+    (void)store->measure();
+    store->tidy(reader.owned());
+    store->release(reader.owned());
+    Sql sql(url);
+    for (auto statement :
+         with({"INSERT INTO @s@.outbox (event_type, payload) VALUES ('E', '')",
+               "SELECT @s@.append('t', 'k', 'E', 'p'::text)", "SELECT * FROM @s@.consumer_inbox",
+               "DELETE FROM @s@.slot",
+               "INSERT INTO @s@.slot (destination, slot) VALUES ('default', 99)"})) {
+        EXPECT_EQ(sql.failure(schema_.sql(statement)), "42501") << statement;
+    }
+}
+
+TEST_F(Rights, S06_OfAConsumerAreTheInbox) {
+    expect("consumer",
+           {"INSERT INTO @s@.consumer_inbox (event_id, consumer_name, payload_hash) VALUES "
+            "(gen_random_uuid(), 'c', '')",
+            "SELECT count(*) FROM @s@.consumer_inbox",
+            "INSERT INTO @s@.inbox_attempt (consumer_name, event_id) VALUES ('c', "
+            "gen_random_uuid())",
+            "INSERT INTO @s@.parked (direction, destination, consumer_name, event_id, reason, "
+            "event_type, content_type) VALUES ('inbox', 'default', 'c', gen_random_uuid(), 'r', "
+            "'E', 'c')"},
+           with({"SELECT * FROM @s@.outbox", "SELECT id FROM @s@.outbox", "SELECT * FROM @s@.slot",
+                 "DELETE FROM @s@.consumer_inbox", "DELETE FROM @s@.parked",
+                 "SELECT @s@.append('t', 'k', 'E', 'p'::text)"}));
+}
+
+TEST_F(Rights, S06_OfAReaderAreAllButPayloads) {
+    expect("reader",
+           {"SELECT id, topic, key, event_type FROM @s@.outbox", "SELECT * FROM @s@.backlog",
+            "SELECT * FROM @s@.slot", "SELECT * FROM @s@.cursor", "SELECT * FROM @s@.relay",
+            "SELECT * FROM @s@.setting", "SELECT * FROM @s@.audit",
+            "SELECT reason, detail FROM @s@.parked", "SELECT last_value FROM @s@.outbox_id",
+            "SELECT event_id FROM @s@.consumer_inbox"},
+           with({"SELECT payload FROM @s@.outbox", "SELECT headers FROM @s@.outbox",
+                 "SELECT payload FROM @s@.parked", "SELECT payload FROM @s@.consumer_inbox",
+                 "DELETE FROM @s@.outbox", "SELECT nextval('@s@.outbox_id')",
+                 "SELECT @s@.append('t', 'k', 'E', 'p'::text)", "SELECT @s@.attach()"}));
+}
+
+TEST_F(Rights, S06_OfEverybodyElseAreNone) {
+    admin_.run(fmt::format("CREATE ROLE {}_stranger LOGIN", schema_.name()));
+    Sql sql(schema_.server().url("postgres", schema_.name() + "_stranger"));
+    for (const char* statement : {"SELECT * FROM @s@.backlog", "SELECT @s@.uuid_v7()",
+                                  "SELECT @s@.append('t', 'k', 'E', 'p'::text)"}) {
+        EXPECT_EQ(sql.failure(schema_.sql(statement)), "42501") << statement;
+    }
+}
+
+TEST_F(Rights, AreGrantedTwiceWithoutHarm) {
+    EXPECT_NO_THROW(postgres::migrate(schema_.url(), schema_.name(), true));
+}
+
+}  // namespace
+}  // namespace sagaz
