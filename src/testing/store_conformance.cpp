@@ -125,6 +125,16 @@ void gives_a_slot_to_one_of_two(Case& c) {
     EXPECT_TRUE(two->acquire(seen).empty());
 }
 
+// After a crash of the database a relay has forgotten that slots are its own. Its own look has
+// beaten its heart since the beat that the look shows.
+void gives_a_relay_its_own_slots_again(Case& c) {
+    const auto store = c.open();
+    StoreReader owner(*store);
+    const auto taken = store->acquire(store->observe({}));
+    ASSERT_EQ(taken.size(), owner.owned().size());
+    EXPECT_GT(taken[0].epoch, owner.owned()[0].epoch);
+}
+
 void takes_a_silent_owners_slots_and_not_a_beating_ones(Case& c) {
     const auto one = c.open();
     const auto two = c.open();
@@ -404,6 +414,7 @@ constexpr Entry kEntries[] = {
     {"AttachesToTheSameIncarnationTwice", attaches_to_the_same_incarnation_twice},
     {"ActsOnlyWithinItsIncarnation", acts_only_within_its_incarnation},
     {"GivesASlotToOneOfTwo", gives_a_slot_to_one_of_two},
+    {"GivesARelayItsOwnSlotsAgain", gives_a_relay_its_own_slots_again},
     {"TakesASilentOwnersSlotsAndNotABeatingOnes",
      takes_a_silent_owners_slots_and_not_a_beating_ones},
     {"ReleasesWhatItOwnsInThatEpoch", releases_what_it_owns_in_that_epoch},

@@ -68,14 +68,17 @@ LEFT JOIN @schema@.slot s ON s.destination = $3::text
 LEFT JOIN @schema@.relay r ON r.id = s.owner
 ORDER BY s.slot)";
 
-// $2 relay, $3 destination, $4 slots, $5 epochs, $6 owners, $7 beats
+// $2 relay, $3 destination, $4 slots, $5 epochs, $6 owners, $7 beats. A relay's own slots, which it
+// has forgotten after a crash of the database, are taken whatever its beat: its look shows the one
+// from before the look beat.
 constexpr std::string_view kAcquire = R"(WITH guard, free AS (
     SELECT s.slot
     FROM guard
     CROSS JOIN unnest($4::int2[], $5::int8[], $6::uuid[], $7::int8[]) v (slot, epoch, owner, beat)
     JOIN @schema@.slot s ON s.slot = v.slot
     WHERE s.destination = $3::text AND s.epoch = v.epoch AND s.owner IS NOT DISTINCT FROM v.owner
-      AND coalesce((SELECT r.beat FROM @schema@.relay r WHERE r.id = s.owner), -1) = v.beat
+      AND (s.owner = $2::uuid
+           OR coalesce((SELECT r.beat FROM @schema@.relay r WHERE r.id = s.owner), -1) = v.beat)
     FOR UPDATE OF s SKIP LOCKED
 ), taken AS (
     UPDATE @schema@.slot s SET owner = $2::uuid, epoch = s.epoch + 1
