@@ -4,9 +4,8 @@
 #include <sagaz/brokers.hpp>
 #include <sagaz/testing/broker_conformance.hpp>
 
-#include <gtest/gtest.h>
-
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <sys/file.h>
 #include <unistd.h>
 

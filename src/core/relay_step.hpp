@@ -72,7 +72,7 @@ struct Abandon {
 };  ///< Then poll once without waiting.
 struct Wait {
     Instant until{};
-};              ///< Nothing to do before; a stop may end it early.
+};  ///< Nothing to do before; a stop may end it early.
 struct End {};  ///< Stopped: nothing is left to do.
 }  // namespace command
 

@@ -246,8 +246,7 @@ void refuses_poison_and_lets_the_rest_pass(Ground& ground) {
     samples.insert(samples.begin() + 200, poison);
     const std::vector<Receipt> receipts = Courier{ground.broker}.deliver(samples, kPatience);
     for (std::size_t n = 0; n < receipts.size(); ++n) {
-        ASSERT_EQ(receipts[n].state,
-                  n == 200 ? Receipt::State::refused : Receipt::State::accepted)
+        ASSERT_EQ(receipts[n].state, n == 200 ? Receipt::State::refused : Receipt::State::accepted)
             << "sample " << n << ": " << receipts[n].detail;
     }
     EXPECT_FALSE(receipts[200].reason.empty());
@@ -264,7 +263,8 @@ void refuses_nothing_during_an_outage(Ground& ground) {
     std::vector<Envelope> envelopes;
     const auto samples = numbered(ground, 2, 20);
     for (std::size_t n = 0; n < samples.size(); ++n) {
-        envelopes.push_back({1'000'000 + n, samples[n].topic, *samples[n].key, {}, samples[n].payload});
+        envelopes.push_back(
+            {1'000'000 + n, samples[n].topic, *samples[n].key, {}, samples[n].payload});
     }
     // Down is noticed, with or without something on its way; meanwhile nothing is refused.
     std::size_t taken = 10;
@@ -323,7 +323,8 @@ constexpr Entry kAlways[] = {
     {"WorksAfterAbandoning", works_after_abandoning},
     {"ServesTwoBrokersOnOneDestination", serves_two_brokers_on_one_destination},
 };
-constexpr Entry kIfRefuses{"RefusesPoisonAndLetsTheRestPass", refuses_poison_and_lets_the_rest_pass};
+constexpr Entry kIfRefuses{"RefusesPoisonAndLetsTheRestPass",
+                           refuses_poison_and_lets_the_rest_pass};
 constexpr Entry kIfOutages{"RefusesNothingDuringAnOutage", refuses_nothing_during_an_outage};
 
 class ConformanceTest : public ::testing::Test {

@@ -48,8 +48,8 @@ std::vector<Receipt> Courier::deliver(std::span<const Sample> samples, Milliseco
         std::vector<std::size_t> indices;
         for (std::size_t at = run.next; at < samples.size() && offered.size() < kChunk; ++at) {
             if (run.decided[at]) continue;
-            offered.push_back(to_envelope(samples[at], next_token_ + offered.size(),
-                                          headers[offered.size()]));
+            offered.push_back(
+                to_envelope(samples[at], next_token_ + offered.size(), headers[offered.size()]));
             indices.push_back(at);
         }
         const std::size_t taken = offered.empty() ? 0 : broker_.publish(offered);

@@ -31,7 +31,8 @@ private:
 // Publishes 1 and 2 of key "a" and 3 of key "b", then polls twice.
 std::vector<std::string> violations_of(std::vector<std::vector<Receipt>> polls) {
     PromiseWatch watch{std::make_unique<Script>(std::move(polls))};
-    const Envelope envelopes[] = {{1, "t", "a", {}, "x"}, {2, "t", "a", {}, "y"}, {3, "t", "b", {}, "z"}};
+    const Envelope envelopes[] = {
+        {1, "t", "a", {}, "x"}, {2, "t", "a", {}, "y"}, {3, "t", "b", {}, "z"}};
     watch.publish(envelopes);
     watch.poll(Milliseconds{0});
     watch.poll(Milliseconds{0});
@@ -51,8 +52,8 @@ TEST(PromiseWatch, IsContentWithAGoodBroker) {
 }
 
 TEST(PromiseWatch, SeesASecondReceipt) {
-    EXPECT_EQ(violations_of({{{1, State::accepted, "", ""}}, {{1, State::accepted, "", ""}}}).size(),
-              1U);
+    EXPECT_EQ(
+        violations_of({{{1, State::accepted, "", ""}}, {{1, State::accepted, "", ""}}}).size(), 1U);
 }
 
 TEST(PromiseWatch, SeesAReceiptForNothing) {
@@ -68,8 +69,9 @@ TEST(PromiseWatch, SeesOvertaking) {
 }
 
 TEST(PromiseWatch, SeesOvertakingAcrossPolls) {
-    const auto seen = violations_of({{{2, State::accepted, "", ""}},
-                                     {{1, State::refused, "why", ""}, {3, State::unknown, "", ""}}});
+    const auto seen =
+        violations_of({{{2, State::accepted, "", ""}},
+                       {{1, State::refused, "why", ""}, {3, State::unknown, "", ""}}});
     ASSERT_EQ(seen.size(), 1U);
     EXPECT_NE(seen[0].find("promise 2"), std::string::npos);
 }

@@ -29,7 +29,8 @@ public:
     void create_topic(const std::string& topic, int partitions);
     /// What the cluster says of the topic from now on; NO_ERROR: it is well again.
     void topic_error(const std::string& topic, rd_kafka_resp_err_t error);
-    /// The next requests of this type fail so, one after the other. __TRANSPORT cuts the connection.
+    /// The next requests of this type fail so, one after the other. __TRANSPORT cuts the
+    /// connection.
     void fail_next(int api, std::initializer_list<rd_kafka_resp_err_t> errors);
     void clear_failures(int api);
     /// Answers take this long; the append is at once.

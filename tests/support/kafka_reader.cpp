@@ -22,7 +22,8 @@ constexpr auto kPatience = 60s;
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error("reading: " + what); }
 
 void must(rd_kafka_resp_err_t error, const char* what) {
-    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) fail(std::string{what} + ": " + rd_kafka_err2str(error));
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
+        fail(std::string{what} + ": " + rd_kafka_err2str(error));
 }
 
 class Consumer {
@@ -127,8 +128,8 @@ private:
                                 RD_KAFKA_RESP_ERR_NO_ERROR;
              ++n) {
             message.event.headers.push_back(
-                {name, value == nullptr ? "(null)"
-                                        : std::string{static_cast<const char*>(value), size}});
+                {name,
+                 value == nullptr ? "(null)" : std::string{static_cast<const char*>(value), size}});
             if (message.event.headers.back().name == "ce_id") {
                 message.id = message.event.headers.back().value;
             }

@@ -1,7 +1,6 @@
 #include "tests/support/kafka_server.hpp"
 
 #include <librdkafka/rdkafka.h>
-
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -146,21 +145,20 @@ void KafkaServer::deny_writing(const std::string& topic, bool describe) {
     const Admin admin{bootstrap_};
     char text[512] = "";
     rd_kafka_AclBinding_t* denied = rd_kafka_AclBinding_new(
-        RD_KAFKA_RESOURCE_TOPIC, topic.c_str(), RD_KAFKA_RESOURCE_PATTERN_LITERAL,
-        "User:ANONYMOUS", "*", describe ? RD_KAFKA_ACL_OPERATION_WRITE : RD_KAFKA_ACL_OPERATION_ALL,
+        RD_KAFKA_RESOURCE_TOPIC, topic.c_str(), RD_KAFKA_RESOURCE_PATTERN_LITERAL, "User:ANONYMOUS",
+        "*", describe ? RD_KAFKA_ACL_OPERATION_WRITE : RD_KAFKA_ACL_OPERATION_ALL,
         RD_KAFKA_ACL_PERMISSION_TYPE_DENY, text, sizeof text);
     if (denied == nullptr) throw std::runtime_error(text);
     rd_kafka_AclBinding_t* allowed = rd_kafka_AclBinding_new(
-        RD_KAFKA_RESOURCE_TOPIC, topic.c_str(), RD_KAFKA_RESOURCE_PATTERN_LITERAL,
-        "User:ANONYMOUS", "*", RD_KAFKA_ACL_OPERATION_ALL, RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, text,
-        sizeof text);
+        RD_KAFKA_RESOURCE_TOPIC, topic.c_str(), RD_KAFKA_RESOURCE_PATTERN_LITERAL, "User:ANONYMOUS",
+        "*", RD_KAFKA_ACL_OPERATION_ALL, RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, text, sizeof text);
     rd_kafka_AclBinding_t* both[] = {denied, allowed};
     rd_kafka_CreateAcls(admin.client(), both, 2, nullptr, admin.queue());
     rd_kafka_AclBinding_destroy_array(both, 2);
     const Event event = admin.result("create ACL");
     std::size_t count = 0;
-    const rd_kafka_acl_result_t** results = rd_kafka_CreateAcls_result_acls(
-        rd_kafka_event_CreateAcls_result(event.get()), &count);
+    const rd_kafka_acl_result_t** results =
+        rd_kafka_CreateAcls_result_acls(rd_kafka_event_CreateAcls_result(event.get()), &count);
     for (std::size_t n = 0; n < count; ++n) {
         if (const rd_kafka_error_t* error = rd_kafka_acl_result_error(results[n])) {
             throw std::runtime_error("create ACL: " + std::string{rd_kafka_error_string(error)});

@@ -1,9 +1,9 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <map>
 #include <string>
-
-#include <sys/types.h>
 
 namespace sagaz::tests {
 
@@ -30,10 +30,10 @@ public:
     /// Nobody may write to `topic` from now on; without `describe`, nor see that it exists.
     void deny_writing(const std::string& topic, bool describe);
 
-    void kill();      ///< -9
-    void freeze();    ///< SIGSTOP
-    void thaw();      ///< SIGCONT
-    void restart();   ///< After `kill`: same ports, same data.
+    void kill();     ///< -9
+    void freeze();   ///< SIGSTOP
+    void thaw();     ///< SIGCONT
+    void restart();  ///< After `kill`: same ports, same data.
 
 private:
     void read_state();

@@ -4,18 +4,17 @@
 // Threads, locks and conditions of librdkafka come from C11 (<threads.h>), which ThreadSanitizer
 // does not intercept: it would see no lock of the client's at all. These definitions stand in the
 // test binary, so the dynamic linker prefers them to libc's, and they do the same through pthreads,
-// which ThreadSanitizer knows. glibc gives both APIs the same objects behind types of the same size,
-// checked below.
+// which ThreadSanitizer knows. glibc gives both APIs the same objects behind types of the same
+// size, checked below.
 //
 // Reference counts of librdkafka are atomics inside its own code, which nothing can intercept, so
 // when the last holder destroys an object that looks like a race with what the others did to it.
 // Hence the suppressions below, for the two C functions by which librdkafka destroys. C++ code,
 // ours, destroys by operator delete, and is looked at as always; what is freed too early is for
 // AddressSanitizer, which needs no order of events.
-#include <threads.h>
-
 #include <pthread.h>
 #include <sched.h>
+#include <threads.h>
 
 #include <cerrno>
 #include <cstdint>
@@ -60,7 +59,7 @@ void* run(void* opaque) {
 #define SAGAZ_INTERPOSE extern "C" __attribute__((visibility("default")))
 
 extern "C" __attribute__((visibility("default"))) const char* __tsan_default_suppressions();
-extern "C" const char* __tsan_default_suppressions() { 
+extern "C" const char* __tsan_default_suppressions() {
     return "race_top:^free$\n"
            "race_top:^__interceptor_free$\n"
            "race_top:^pthread_rwlock_destroy$\n"
@@ -86,8 +85,8 @@ SAGAZ_INTERPOSE void thrd_exit(int code) {
 SAGAZ_INTERPOSE int mtx_init(mtx_t* m, int type) noexcept {
     pthread_mutexattr_t attributes;
     pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_settype(&attributes, (type & mtx_recursive) != 0 ? PTHREAD_MUTEX_RECURSIVE
-                                                                       : PTHREAD_MUTEX_DEFAULT);
+    pthread_mutexattr_settype(
+        &attributes, (type & mtx_recursive) != 0 ? PTHREAD_MUTEX_RECURSIVE : PTHREAD_MUTEX_DEFAULT);
     const int error = pthread_mutex_init(mutex(m), &attributes);
     pthread_mutexattr_destroy(&attributes);
     return result(error);
@@ -104,7 +103,9 @@ SAGAZ_INTERPOSE int cnd_init(cnd_t* c) noexcept {
     return result(pthread_cond_init(condition(c), nullptr));
 }
 SAGAZ_INTERPOSE void cnd_destroy(cnd_t* c) noexcept { pthread_cond_destroy(condition(c)); }
-SAGAZ_INTERPOSE int cnd_signal(cnd_t* c) noexcept { return result(pthread_cond_signal(condition(c))); }
+SAGAZ_INTERPOSE int cnd_signal(cnd_t* c) noexcept {
+    return result(pthread_cond_signal(condition(c)));
+}
 SAGAZ_INTERPOSE int cnd_broadcast(cnd_t* c) noexcept {
     return result(pthread_cond_broadcast(condition(c)));
 }

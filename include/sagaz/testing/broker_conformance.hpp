@@ -131,8 +131,7 @@ private:
 }  // namespace sagaz::inline v0::testing
 
 /// Registers the suite for `destination_name` at program start, so that gtest_main will do.
-#define SAGAZ_BROKER_CONFORMANCE(destination_name, capabilities, ...)                        \
-    [[maybe_unused]] static const int sagaz_conformance_of_##destination_name =              \
-        ::sagaz::testing::register_broker_conformance(#destination_name,                     \
-                                                      ::sagaz::testing::Capabilities         \
-                                                      capabilities, __VA_ARGS__)
+#define SAGAZ_BROKER_CONFORMANCE(destination_name, capabilities, ...)           \
+    [[maybe_unused]] static const int sagaz_conformance_of_##destination_name = \
+        ::sagaz::testing::register_broker_conformance(                          \
+            #destination_name, ::sagaz::testing::Capabilities capabilities, __VA_ARGS__)

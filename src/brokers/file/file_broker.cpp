@@ -69,7 +69,7 @@ int write_at(int fd, std::string_view bytes, off_t offset) {
 
 // Where the last whole line ends; -1 and errno when that cannot be read.
 off_t end_of_lines(int fd) {
-    struct stat status {};
+    struct stat status{};
     if (::fstat(fd, &status) != 0) return -1;
     off_t end = status.st_size;
     char block[4096];
@@ -109,9 +109,7 @@ Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
     return *this;
 }
 
-std::unique_ptr<Broker> open(const std::string& path) {
-    return std::make_unique<FileBroker>(path);
-}
+std::unique_ptr<Broker> open(const std::string& path) { return std::make_unique<FileBroker>(path); }
 
 FileBroker::FileBroker(std::string path) : path_(std::move(path)) {
     if (!open_file()) {
@@ -132,7 +130,7 @@ bool FileBroker::open_file() {
         if (!file_.valid()) return fail("open", errno);
         sync_folder_of(path_);
     }
-    struct stat status {};
+    struct stat status{};
     if (::fstat(file_.get(), &status) != 0) return fail("stat", errno);
     // Standard output that was redirected to a file was not opened by us: no cutting, but a sync.
     is_regular_ = S_ISREG(status.st_mode) && path_ != "-";

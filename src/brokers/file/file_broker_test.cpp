@@ -5,9 +5,8 @@
 #include <sagaz/brokers.hpp>
 #include <sagaz/error.hpp>
 
-#include <gtest/gtest.h>
-
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>

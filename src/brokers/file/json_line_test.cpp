@@ -19,8 +19,9 @@ TEST(JsonLine, ReadsLikeThis) {
 
 TEST(JsonLine, ReadsBackWhatItWrote) {
     for (std::size_t length = 0; length < 10; ++length) {
-        for (const std::string& part : {std::string(length, '\xFE'), std::string(length, '\0'),
-                                        std::string(length, '\n'), std::string("\xE2\x82\xAC\x7F")}) {
+        for (const std::string& part :
+             {std::string(length, '\xFE'), std::string(length, '\0'), std::string(length, '\n'),
+              std::string("\xE2\x82\xAC\x7F")}) {
             const HeaderView headers[] = {{"n", part}, {part, "v"}};
             const std::string line = encode_line({1, "t", part, headers, part});
             EXPECT_EQ(line.find('\n'), line.size() - 1) << "one line, whatever the bytes";
@@ -42,11 +43,11 @@ TEST(JsonLine, TakesOnlyRealUtf8AsText) {
 }
 
 TEST(JsonLine, RefusesWhatItDidNotWrite) {
-    for (const char* line : {"", "[]", "{}", "{\"payload\":1,\"headers\":[]}", "{\"payload\":\"x\"}",
-                             R"({"payload_base64":"x","headers":[]})",
-                             R"({"payload_base64":"==aa","headers":[]})",
-                             R"({"payload":"x","headers":[["a"]]})",
-                             R"({"payload":"x","headers":[["a",{}]]})", "{\"topic\":\"half"}) {
+    for (const char* line :
+         {"", "[]", "{}", "{\"payload\":1,\"headers\":[]}", "{\"payload\":\"x\"}",
+          R"({"payload_base64":"x","headers":[]})", R"({"payload_base64":"==aa","headers":[]})",
+          R"({"payload":"x","headers":[["a"]]})", R"({"payload":"x","headers":[["a",{}]]})",
+          "{\"topic\":\"half"}) {
         EXPECT_THROW(decode_line(line), Error) << line;
     }
 }

@@ -45,7 +45,6 @@
 
 #include "brokers/kafka/kafka_errors.hpp"
 #include "brokers/kafka/topic_name.hpp"
-
 #include "core/assert.hpp"
 
 #include <sagaz/error.hpp>
@@ -78,7 +77,8 @@ constexpr std::size_t kFraming = 61 + 40;
 constexpr std::size_t kHeaderFraming = 10;
 
 std::size_t size_of(const Envelope& envelope) {
-    std::size_t bytes = kFraming + envelope.payload.size() + (envelope.key ? envelope.key->size() : 0);
+    std::size_t bytes =
+        kFraming + envelope.payload.size() + (envelope.key ? envelope.key->size() : 0);
     for (const HeaderView& header : envelope.headers) {
         bytes += kHeaderFraming + header.name.size() + header.value.size();
     }
@@ -272,7 +272,8 @@ void KafkaBroker::finish_break(Clock::time_point now) {
     state_ = State::flowing;
 }
 
-// The failures as receipts. True when that brought us on: one was refused, or a suspect batch found.
+// The failures as receipts. True when that brought us on: one was refused, or a suspect batch
+// found.
 bool KafkaBroker::hand_out_failures() {
     std::map<std::pair<const void*, std::int32_t>, std::size_t> batches;
     for (const Failure& failure : failures_) {
@@ -370,7 +371,8 @@ void KafkaBroker::abandon(Milliseconds deadline) {
         if (!window_.empty()) producer_->purge(true);
     }
     while (!window_.empty()) {
-        failures_.push_back({window_.settle(window_.oldest()), RD_KAFKA_RESP_ERR__TIMED_OUT, {}, {}});
+        failures_.push_back(
+            {window_.settle(window_.oldest()), RD_KAFKA_RESP_ERR__TIMED_OUT, {}, {}});
     }
     progress_ = true;  // Nobody's fault: the next producer may start at once.
     finish_break(Clock::now());

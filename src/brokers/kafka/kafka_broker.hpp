@@ -37,7 +37,8 @@ private:
 
     enum class State {
         flowing,
-        settling,  ///< A refusal of our own is held back until what was taken before has its receipt.
+        settling,  ///< A refusal of our own is held back until what was taken before has its
+                   ///< receipt.
         breaking,  ///< The producer failed; all its messages are being given up.
     };
     struct Failure {

@@ -1,7 +1,6 @@
 // The broker against a real Apache Kafka, one node for the whole binary. Without Java or Maven the
 // conformance suite runs on librdkafka's mock cluster instead, and the banner says so.
 #include "brokers/kafka/kafka_broker.hpp"
-
 #include "tests/support/kafka_mock.hpp"
 #include "tests/support/kafka_reader.hpp"
 #include "tests/support/kafka_server.hpp"
@@ -200,12 +199,10 @@ TEST_F(KafkaServerTest, ANullKeyInACompactedTopicIsRefusedAlone) {
 
 TEST_F(KafkaServerTest, F36_AFrozenServerThatThawsLeavesNoGap) {
     const std::string topic = server_of_all->create_topic(2);
-    PromiseWatch broker{
-        open(options_for({{"socket.timeout.ms", "2000"}, {"linger.ms", "0"}}))};
+    PromiseWatch broker{open(options_for({{"socket.timeout.ms", "2000"}, {"linger.ms", "0"}}))};
     Courier courier{broker};
     const auto samples = numbered(topic, 300, 5);
-    for (const Receipt& receipt :
-         courier.deliver(std::span{samples}.first(50), kPatience)) {
+    for (const Receipt& receipt : courier.deliver(std::span{samples}.first(50), kPatience)) {
         ASSERT_EQ(receipt.state, State::accepted);
     }
     server_of_all->freeze();
@@ -217,8 +214,7 @@ TEST_F(KafkaServerTest, F36_AFrozenServerThatThawsLeavesNoGap) {
     // What a relay would do now: settle what is on its way, then from the first open one.
     broker.abandon(5'000ms);
     while (broker.outstanding() > 0) broker.poll(0ms);
-    for (const Receipt& receipt :
-         courier.deliver(std::span{samples}.subspan(50), kPatience)) {
+    for (const Receipt& receipt : courier.deliver(std::span{samples}.subspan(50), kPatience)) {
         ASSERT_EQ(receipt.state, State::accepted) << receipt.detail;
     }
     expect_in_order(topic, samples);
@@ -246,7 +242,8 @@ TEST_F(KafkaServerTest, F30_AServerKilledUnderLoadLosesAndReordersNothing) {
     server_of_all->kill();
     judge(broker.poll(500ms));
     server_of_all->restart();
-    for (const auto end = Clock::now() + kPatience; broker.outstanding() > 0 && Clock::now() < end;) {
+    for (const auto end = Clock::now() + kPatience;
+         broker.outstanding() > 0 && Clock::now() < end;) {
         judge(broker.poll(200ms));
     }
     ASSERT_EQ(broker.outstanding(), 0U);
@@ -273,8 +270,9 @@ int main(int argc, char** argv) {
         ::testing::GTEST_FLAG(filter) = "KafkaMockConformance.*";
         return RUN_ALL_TESTS();
     }
-    sagaz::testing::register_broker_conformance("Kafka", {.refuses = true, .outages = true},
-                                         [] { return std::make_unique<sagaz::kafka::OnTheServer>(); });
+    sagaz::testing::register_broker_conformance("Kafka", {.refuses = true, .outages = true}, [] {
+        return std::make_unique<sagaz::kafka::OnTheServer>();
+    });
     sagaz::tests::KafkaServer server;
     sagaz::kafka::server_of_all = &server;
     std::printf("on a real Apache Kafka at %s\n", server.bootstrap().c_str());

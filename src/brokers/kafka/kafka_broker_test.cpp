@@ -38,7 +38,9 @@ protected:
     }
 
     // One request a message: what leaves the client can be counted.
-    Options one_by_one() const { return options({{"batch.num.messages", "1"}, {"linger.ms", "0"}}); }
+    Options one_by_one() const {
+        return options({{"batch.num.messages", "1"}, {"linger.ms", "0"}});
+    }
 
     static Sample sample(const std::string& payload, const std::string& topic = "orders") {
         return {topic, "k", {{"ce_id", "id-" + payload}}, payload};
@@ -328,7 +330,8 @@ TEST_F(KafkaBrokerTest, F42_RefusesWhatIsTooLargeWithoutATeardown) {
     // Key and headers count as well.
     samples[2] = sample("small");
     samples[2].headers = {{"h", std::string(9'990, 'x')}};
-    EXPECT_EQ(courier.deliver(std::span{samples}.subspan(2, 1), kPatience)[0].state, State::refused);
+    EXPECT_EQ(courier.deliver(std::span{samples}.subspan(2, 1), kPatience)[0].state,
+              State::refused);
 }
 
 TEST_F(KafkaBrokerTest, F42_RefusesANameThatKafkaDoesNotAllow) {
@@ -415,9 +418,9 @@ TEST_F(KafkaBrokerTest, APartitionWithoutALeaderIsAnOutageThatIsNamed) {
     mock_.leader("orders", 0, -1);
     const auto samples = numbered(4);
     ASSERT_EQ(publish(broker, std::span{samples}.subspan(1)), 3U);
-    ASSERT_TRUE(eventually(
-        broker, [&] { return broker.down().find("no leader") != std::string::npos; }))
-        << broker.down();
+    ASSERT_TRUE(eventually(broker, [&] {
+        return broker.down().find("no leader") != std::string::npos;
+    })) << broker.down();
     EXPECT_NE(broker.down().find("'orders'"), std::string::npos) << broker.down();
     mock_.leader("orders", 0, 1);
     for (const Receipt& receipt : collect(broker, 3)) EXPECT_EQ(receipt.state, State::accepted);
@@ -431,9 +434,9 @@ TEST_F(KafkaBrokerTest, ACredentialThatMayNotProduceAtAllIsAnOutageToo) {
     KafkaBroker broker{options()};
     const auto samples = numbered(3);
     publish(broker, samples);
-    ASSERT_TRUE(eventually(
-        broker, [&] { return broker.down().find("gave up") != std::string::npos; }))
-        << broker.down();
+    ASSERT_TRUE(eventually(broker, [&] {
+        return broker.down().find("gave up") != std::string::npos;
+    })) << broker.down();
     deliver(broker, samples);
     EXPECT_GE(broker.producers_retired(), 1U);
     EXPECT_EQ(broker.down(), "");
@@ -460,9 +463,9 @@ TEST_F(KafkaBrokerTest, F41_PutsKeysWhereJavaPutsThem) {
         const auto messages = log(topic);
         ASSERT_EQ(messages.size(), std::size(golden));
         for (const Message& message : messages) {
-            const auto* row = std::find_if(std::begin(golden), std::end(golden), [&](const auto& r) {
-                return message.event.key == r.first;
-            });
+            const auto* row =
+                std::find_if(std::begin(golden), std::end(golden),
+                             [&](const auto& r) { return message.event.key == r.first; });
             ASSERT_NE(row, std::end(golden));
             EXPECT_EQ(message.partition, (row->second & 0x7fffffff) % partitions) << row->first;
         }

@@ -23,7 +23,9 @@ public:
     std::vector<Message> arrived() override {
         return tests::read_topic(mock_.bootstrap(), "orders");
     }
-    testing::Sample poison() override { return {"orders", "key-0", {}, std::string(2'000'000, 'x')}; }
+    testing::Sample poison() override {
+        return {"orders", "key-0", {}, std::string(2'000'000, 'x')};
+    }
     void cut() override { mock_.down(1); }
     void heal() override { mock_.up(1); }
 

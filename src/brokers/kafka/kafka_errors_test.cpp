@@ -1,5 +1,6 @@
-#include "brokers/kafka/isolation.hpp"
 #include "brokers/kafka/kafka_errors.hpp"
+
+#include "brokers/kafka/isolation.hpp"
 #include "brokers/kafka/topic_name.hpp"
 #include "brokers/kafka/window.hpp"
 

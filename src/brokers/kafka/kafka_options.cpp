@@ -25,8 +25,10 @@ struct Row {
 };
 
 constexpr std::string_view kOrder = "the order of a key rests on it";
-constexpr std::string_view kDurable = "an event counts as published when all in-sync replicas have it";
-constexpr std::string_view kNoExpiry = "an event in the client must not expire: it would be overtaken";
+constexpr std::string_view kDurable =
+    "an event counts as published when all in-sync replicas have it";
+constexpr std::string_view kNoExpiry =
+    "an event in the client must not expire: it would be overtaken";
 constexpr std::string_view kServers = "the broker's URL names the servers";
 constexpr std::string_view kRunsCode = "it loads or runs code that nobody checked";
 constexpr std::string_view kLogs = "the client's log is not shown; see the destination's state";

@@ -68,9 +68,9 @@ TEST(KafkaOptions, ForbidWhatThePromisesRestOnAndSayWhy) {
     for (const char* name :
          {"acks", "request.required.acks", "enable.idempotence", "enable.gapless.guarantee",
           "max.in.flight", "max.in.flight.requests.per.connection", "partitioner", "retries",
-          "message.timeout.ms", "delivery.timeout.ms", "request.timeout.ms",
-          "queuing.strategy", "queue.buffering.max.messages", "transactional.id",
-          "bootstrap.servers", "plugin.library.paths", "sasl.kerberos.kinit.cmd", "debug"}) {
+          "message.timeout.ms", "delivery.timeout.ms", "request.timeout.ms", "queuing.strategy",
+          "queue.buffering.max.messages", "transactional.id", "bootstrap.servers",
+          "plugin.library.paths", "sasl.kerberos.kinit.cmd", "debug"}) {
         const std::string said = refusal(with({{name, "1"}}));
         EXPECT_NE(said.find(std::string{"'"} + name + "' cannot be set: "), std::string::npos)
             << name << ": " << said;

@@ -109,8 +109,7 @@ std::string trouble_of(const rd_kafka_metadata_t& metadata) {
 
 }  // namespace
 
-Producer::Producer(Conf conf, ProducerEvents& events)
-    : ties_(std::make_unique<Ties>()) {
+Producer::Producer(Conf conf, ProducerEvents& events) : ties_(std::make_unique<Ties>()) {
     ties_->events = &events;
     rd_kafka_conf_set_opaque(conf.get(), ties_.get());
     rd_kafka_conf_set_socket_cb(conf.get(), open_socket);
@@ -186,8 +185,8 @@ void Producer::purge(bool in_flight) {
 
 Probe Producer::probe(Milliseconds wait) {
     const rd_kafka_metadata_t* metadata = nullptr;
-    const rd_kafka_resp_err_t error = rd_kafka_metadata(client_.get(), 0, nullptr, &metadata,
-                                                        static_cast<int>(wait.count()));
+    const rd_kafka_resp_err_t error =
+        rd_kafka_metadata(client_.get(), 0, nullptr, &metadata, static_cast<int>(wait.count()));
     Probe probe;
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
         probe.answer = Probe::Answer::reached;
