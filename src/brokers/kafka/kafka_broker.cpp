@@ -91,6 +91,12 @@ Milliseconds until(std::chrono::steady_clock::time_point end,
     return std::chrono::ceil<Milliseconds>(end - now);
 }
 
+Options checked(Options options) {
+    check(options);
+    try_out(make_conf(options, Batching{}));
+    return options;
+}
+
 }  // namespace
 
 std::unique_ptr<Broker> open(Options options) {
@@ -98,7 +104,7 @@ std::unique_ptr<Broker> open(Options options) {
 }
 
 KafkaBroker::KafkaBroker(Options options)
-    : options_((check(options), std::move(options))),
+    : options_(checked(std::move(options))),
       message_max_(message_max(options_)),
       window_(options_.queue_max, options_.queue_max_bytes),
       random_(std::random_device{}()),

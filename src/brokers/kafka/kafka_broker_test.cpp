@@ -257,6 +257,7 @@ TEST_F(KafkaBrokerTest, F35_AFatalErrorBreaksEverythingAndTheObjectLivesOn) {
         KafkaBroker broker{one_by_one()};
         const Sample warm = sample("warm");
         deliver(broker, {&warm, 1});
+        mock_.delay(1, 200);  // The answer comes after everything is taken.
         mock_.fail_next(tests::kApiProduce, {error});
         const auto samples = numbered(5);
         ASSERT_EQ(publish(broker, samples), 5U);
@@ -264,6 +265,7 @@ TEST_F(KafkaBrokerTest, F35_AFatalErrorBreaksEverythingAndTheObjectLivesOn) {
             EXPECT_EQ(receipt.state, State::unknown) << receipt.token;
         }
         EXPECT_EQ(broker.producers_retired(), 1U);
+        mock_.delay(1, 0);
         deliver(broker, samples);
         EXPECT_EQ(broker.down(), "");
     }
@@ -362,7 +364,7 @@ TEST_F(KafkaBrokerTest, F42_RefusesATopicThatDoesNotExistAndTakesItOnceItDoes) {
 }
 
 TEST_F(KafkaBrokerTest, F42_SaysThatItIsNotAuthorized) {
-    KafkaBroker broker{options()};
+    KafkaBroker broker{options({{"linger.ms", "200"}})};
     mock_.fail_next(tests::kApiProduce, {RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED});
     const auto samples = numbered(3);
     ASSERT_EQ(publish(broker, samples), 3U);

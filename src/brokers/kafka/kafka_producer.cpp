@@ -107,7 +107,25 @@ std::string trouble_of(const rd_kafka_metadata_t& metadata) {
     return {};
 }
 
+rd_kafka_t* make_client(rd_kafka_conf_t* conf) {
+    char text[512] = "";
+    rd_kafka_t* client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
+    if (client != nullptr) return client;
+    throw Error(ErrorKind::invalid, "broker_option",
+                "the Kafka client cannot be made: " + std::string{text}, "correct broker.options");
+}
+
 }  // namespace
+
+void try_out(Conf conf) {
+    char text[512] = "";
+    rd_kafka_conf_set(conf.get(), "enable.gapless.guarantee", "false", text, sizeof text);
+    rd_kafka_conf_set(conf.get(), "enable.idempotence", "false", text, sizeof text);
+    rd_kafka_conf_set_log_cb(conf.get(), drop_log);
+    rd_kafka_t* client = make_client(conf.get());
+    conf.release();  // The client owned it.
+    rd_kafka_destroy(client);
+}
 
 Producer::Producer(Conf conf, ProducerEvents& events) : ties_(std::make_unique<Ties>()) {
     ties_->events = &events;
@@ -118,14 +136,10 @@ Producer::Producer(Conf conf, ProducerEvents& events) : ties_(std::make_unique<T
     rd_kafka_conf_set_dr_msg_cb(conf.get(), on_delivery);
     rd_kafka_conf_set_error_cb(conf.get(), on_error);
     rd_kafka_conf_set_log_cb(conf.get(), drop_log);
-    char text[512] = "";
-    client_.reset(rd_kafka_new(RD_KAFKA_PRODUCER, conf.get(), text, sizeof text));
-    if (!client_) {
-        throw Error(ErrorKind::invalid, "broker_option",
-                    "the Kafka client cannot be made: " + std::string{text},
-                    "correct broker.options");
-    }
-    conf.release();  // The client owns it now.
+    // The client owns it now. When it cannot be made, librdkafka has destroyed the interceptors in
+    // it, and destroying it would do so again: then it is leaked, some kilobytes. `try_out` at open
+    // leaves that to files that vanish later.
+    client_.reset(make_client(conf.release()));
     rd_kafka_set_log_queue(client_.get(), nullptr);
 }
 

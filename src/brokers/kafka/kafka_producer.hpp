@@ -43,12 +43,16 @@ struct Probe {
     std::string trouble{};  ///< A partition without a leader, a topic in error; in words.
 };
 
+/// Makes a client of `conf`, without connecting, and destroys it: certificates and the like are
+/// only read then. Throws `invalid` (`broker_option`).
+void try_out(Conf conf);
+
 /// One librdkafka producer and its topic handles. Lives until the first thing goes wrong: a message
 /// that fails cuts the lifeline in the client's thread that found out, before that thread can send
 /// anything more; the broker then takes a new producer.
 class Producer {
 public:
-    /// Connects in the background. Throws `invalid` (`broker_option`).
+    /// Connects in the background. `conf` has been tried out. Throws `invalid` (`broker_option`).
     Producer(Conf conf, ProducerEvents& events);
     /// Joins the client's threads; may take as long as a name lookup.
     ~Producer();
