@@ -10,7 +10,7 @@ import tree
 
 # A test of a conformance suite: a row of the table that registers it.
 ENTRY = re.compile(r'^\s*\{"(\w+)",\s*\w+\s*\}', re.MULTILINE)
-NAMED = re.compile(r"`([A-Z]\w*\.(?:F\d+_)?[A-Z]\w*)`")
+NAMED = re.compile(r"`([A-Z]\w*\.(?:[A-Z]\d+_)*[A-Z]\w*)`")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 VERB = re.compile(r"\./do ([a-z]+)")
 # Names in our sources, and the document that explains each.

@@ -3,7 +3,7 @@
 import re
 import tree
 
-SENTENCE = re.compile(r"^(F\d+_)*[A-Z][A-Za-z0-9]*[a-z0-9][A-Z][A-Za-z0-9]*$")
+SENTENCE = re.compile(r"^([A-Z]\d+_)*[A-Z][A-Za-z0-9]*[a-z0-9][A-Z][A-Za-z0-9]*$")
 TEST_FILE = re.compile(r"_(test|pgtest|kafkatest)\.cpp$")
 SLEEP = re.compile(r"sleep_for|sleep_until|\b(u|nano)?sleep\s*\(")
 SKIPPED_TEST = re.compile(r"GTEST_SKIP|\bDISABLED_")

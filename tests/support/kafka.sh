@@ -3,7 +3,7 @@
 #
 #   kafka.sh fetch           brings the jars from Maven Central into the user's cache, once
 #   kafka.sh available       0 when `start` can work here without a network
-#   kafka.sh start DIR       starts a node in DIR; prints "BOOTSTRAP PID" and returns when it answers
+#   kafka.sh start DIR       starts a node in DIR; prints "BOOTSTRAP PID" when it answers
 #   kafka.sh restart DIR     starts it again on the same ports and data, after a kill
 #   kafka.sh stop DIR        stops the node of DIR by its pid; no error when it is gone already
 #
@@ -120,7 +120,8 @@ start() {
     fetch
     mkdir -p "$dir"
     dir=$(cd "$dir" && pwd)
-    [ ! -e "$dir/pid" ] || ! kill -0 "$(cat "$dir/pid")" 2>/dev/null || die "already running in $dir"
+    [ ! -e "$dir/pid" ] || ! kill -0 "$(cat "$dir/pid")" 2>/dev/null ||
+        die "already running in $dir"
     attempt=0
     while [ $attempt -lt 3 ]; do
         attempt=$((attempt + 1))
