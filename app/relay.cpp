@@ -184,21 +184,13 @@ int run_relay(const RelayRunOptions& options, Console& console) {
     const auto store = store_target(config);
     const auto broker = broker_target(config);
     std::signal(SIGPIPE, SIG_IGN);  // a reader that goes away must not end the relay
-    std::mutex telemetry_mutex;     // of `sink`: a signal may come before there is one
-    Telemetry* sink = nullptr;
-    StopOnSignal stop{[&](int number) {
-        const std::lock_guard lock{telemetry_mutex};
-        const Field field{"signal", name_of(number)};
-        if (sink != nullptr) {
-            sink->log(LogLevel::info, "relay_stopping", {&field, 1});
-        }
-    }};
+    StopOnSignal::block();
     LogWriter log{log_format(config), log_level(config)};
     PrometheusTelemetry metrics{{.version = SAGAZ_VERSION}, log};
-    {
-        const std::lock_guard lock{telemetry_mutex};
-        sink = &metrics;
-    }
+    StopOnSignal stop{[&](int number) {
+        const Field field{"signal", name_of(number)};
+        metrics.log(LogLevel::info, "relay_stopping", {&field, 1});
+    }};
     Relay relay{postgres::open(store.url, {.schema = store.schema}), open_broker(broker),
                 relay_options(config), &metrics};
     const AdminServer admin{config.text("admin.listen"),

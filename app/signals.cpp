@@ -18,11 +18,13 @@ sigset_t stop_signals() {
 
 }  // namespace
 
-StopOnSignal::StopOnSignal(std::function<void(int)> on_first) : on_first_{std::move(on_first)} {
+void StopOnSignal::block() {
     const auto set = stop_signals();
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
-    thread_ = std::jthread{[this](const std::stop_token& end) { wait(end); }};
 }
+
+StopOnSignal::StopOnSignal(std::function<void(int)> on_first)
+    : on_first_{std::move(on_first)}, thread_{[this](const std::stop_token& end) { wait(end); }} {}
 
 StopOnSignal::~StopOnSignal() = default;  // the thread looks for its end five times a second
 

@@ -7,14 +7,16 @@
 
 namespace sagaz::inline v0::app {
 
-/// Turns SIGTERM and SIGINT into a stop request for as long as it lives. The signals are blocked in
-/// the constructing thread, so make it before any other thread: those inherit the mask, and only
-/// this object's thread takes them.
+/// Turns SIGTERM and SIGINT into a stop request for as long as it lives. Only this object's thread
+/// takes them: call `block` before the process has any other thread, since threads inherit it.
 ///
 /// The second signal ends the process at once, with 128 + its number: nothing is lost, since what
 /// is not stored is sent again.
 class StopOnSignal {
 public:
+    /// Blocks the two signals in this thread and in those that it starts from now on.
+    static void block();
+
     /// `on_first` is called in this object's thread with the signal's number.
     explicit StopOnSignal(std::function<void(int)> on_first = {});
     ~StopOnSignal();
