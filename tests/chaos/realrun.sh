@@ -119,7 +119,8 @@ note "produced in" "$(pace $((produced - from)))"
 note "delivered in" "$(pace $((drained - from)))"
 relay_costs "$committed"
 if [ "$FAULTS" != 0 ]; then
-    note "faults" "$KILLS relays killed, $FREEZES frozen past the lease, Kafka killed $KAFKA_KILLS times"
+    note "faults" \
+        "$KILLS relays killed, $FREEZES frozen past the lease, Kafka killed $KAFKA_KILLS times"
 fi
 [ "$committed" -ge "$EVENTS" ] || die "only $committed events of $EVENTS: the workload is too short"
 [ "$(sql 'SELECT count(*) FROM sagaz.parked')" = 0 ] || die "events were parked"
