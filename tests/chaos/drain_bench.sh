@@ -51,15 +51,19 @@ bare() {
 
 median() { sort -n | sed -n "$(((ROUNDS + 1) / 2))p"; }
 
+# profile_by SORT LINES. Not by head: it would break the pipe.
+profile_by() {
+    perf report -i "$work/perf.data" --no-children -g none --sort "$1" --stdio 2>/dev/null |
+        sed -n '/^ *[0-9]/p' | sed -n "1,$2p" | sed 's/  *-  *-  *$//' | cut -c1-120 >&2
+}
+
 profile() {
     command -v perf >/dev/null || { say "   no perf here"; return 0; }
     drain perf record -q -F 499 -g -o "$work/perf.data" -- >/dev/null ||
         { say "   perf may not run here"; return 0; }
     say "-- where the relay's time goes, by library and then by function (self)"
-    perf report -i "$work/perf.data" --no-children -g none --sort dso --stdio 2>/dev/null |
-        grep -v '^#' | grep . | head -8 >&2
-    perf report -i "$work/perf.data" --no-children -g none --sort dso,symbol --stdio 2>/dev/null |
-        grep -v '^#' | grep . | head -25 >&2
+    profile_by dso 8
+    profile_by dso,symbol 25
 }
 
 chaos_begin drain-bench

@@ -20,14 +20,18 @@ hear_commits() {
 }
 
 crash_round() {
-    local url=$1 before pgbench
+    local url=$1 before pgbench size
     before=$(events_tried)
+    size=$(topics_size)
     bank_run "$url" -c "$CLIENTS" -j 2 -T 120 >>"$work/pgbench.log" 2>&1 &
     pgbench=$!
     chaos_children+=("$pgbench")
     hear_commits "$url"
     enough() { [ "$(events_tried)" -gt $((before + ROUND_EVENTS)) ]; }
     wait_for 60 "the load is under way" enough
+    # The crash must find the relay at work, not still waiting for the server.
+    delivering() { [ "$(topics_size)" -gt $((size + ROUND_EVENTS / 2)) ]; }
+    wait_for 60 "the relay delivers again" delivering
     sleep "0.$((RANDOM % 10))"
     pg_stop_immediately
     # Behind a pooler the clients hear of it late, or try again: they are done for now.
