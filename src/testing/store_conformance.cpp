@@ -76,6 +76,9 @@ void acts_only_within_its_incarnation(Case& c) {
     const Snapshot none;
     const Snapshot target = reader.opening().target;
     c.forget();
+    // Somebody else is quicker to find out, so there is a memory again, but another one.
+    const auto other = c.open();
+    (void)other->attach(Id::generate());
     // The first call after a crash may meet the broken connection instead.
     (void)code_of([&] { (void)store->flushed(false); });
     const std::vector<std::pair<const char*, std::function<void()>>> calls{

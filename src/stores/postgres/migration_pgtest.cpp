@@ -69,7 +69,7 @@ TEST(Migration, RunsOnceWhenTwoStartTogether) {
     auto& server = PostgresServer::shared();
     const std::string url = server.url(server.fresh_database());
     std::vector<int> first;
-    std::thread other([&] { first = postgres::migrate(url, "sagaz", true); });
+    std::jthread other([&] { first = postgres::migrate(url, "sagaz", true); });
     const auto second = postgres::migrate(url, "sagaz", true);
     other.join();
     EXPECT_EQ(first.size() + second.size(), 1U);
@@ -175,7 +175,7 @@ TEST(Setting, WaitsForAnInsertInProgressBeforeItJudges) {
     Sql watcher = schema.connect();
     writer.run(schema.sql("BEGIN; SELECT @s@.append('t', 'k', 'E', 'p'::text)"));
     std::string code;
-    std::thread setter([&] {
+    std::jthread setter([&] {
         code = code_of(
             [&] { postgres::set_setting(schema.url(), schema.name(), "source", "/other"); });
     });

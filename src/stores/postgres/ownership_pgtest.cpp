@@ -45,7 +45,7 @@ TEST_F(Ownership, F22_WaitsForATakeoverInProgressAndThenStoresNothingForThatSlot
     const std::vector<Parking> parked{
         {rows[0].slot, rows[0].position, rows[0].event_id, "refused", ""}};
     std::vector<std::int16_t> stored;
-    std::thread paused([&] { stored = store_->store(reader.moves(), parked); });
+    std::jthread paused([&] { stored = store_->store(reader.moves(), parked); });
     Sql watcher = schema_.connect();
     test::wait_for("the store to wait for the takeover", [&] {
         return watcher.number("SELECT count(*) FROM pg_locks WHERE NOT granted") == 1;
@@ -69,7 +69,7 @@ TEST_F(Ownership, MakesATakeoverWaitForAStoreInProgress) {
         CREATE TRIGGER hold BEFORE INSERT ON @s@.cursor FOR EACH ROW EXECUTE FUNCTION @s@.hold();
         SELECT pg_advisory_lock(4711))"));
     std::vector<std::int16_t> stored;
-    std::thread owner([&] { stored = store_->store(reader.moves(), {}); });
+    std::jthread owner([&] { stored = store_->store(reader.moves(), {}); });
     Sql watcher = schema_.connect();
     test::wait_for("the store to be in the middle", [&] {
         return watcher.number(
@@ -92,7 +92,8 @@ TEST_F(Ownership, StoresCursorAndParkedEventTogetherOrNeither) {
     sql_.run(schema_.sql(R"(
         CREATE FUNCTION @s@.fail() RETURNS trigger LANGUAGE plpgsql AS $f$
         BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full'; END $f$;
-        CREATE TRIGGER fail BEFORE INSERT ON @s@.parked FOR EACH ROW EXECUTE FUNCTION @s@.fail())"));
+        CREATE TRIGGER fail BEFORE INSERT ON @s@.parked
+        FOR EACH ROW EXECUTE FUNCTION @s@.fail())"));
     const std::vector<Parking> parked{
         {rows[0].slot, rows[0].position, rows[0].event_id, "refused", ""}};
     EXPECT_THROW((void)store_->store(reader.moves(), parked), Error);

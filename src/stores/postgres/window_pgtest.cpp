@@ -70,6 +70,17 @@ TEST_F(Window, F09_DeliversACommitAtOrAboveXmaxThatNoSnapshotLists) {
     EXPECT_EQ(payloads_of(reader.read_window()), Words{"late"});
 }
 
+TEST_F(Window, DeliversOnceWhatATransactionWroteBeforeAndAfterTheLastDelivered) {
+    StoreReader reader(*store_);
+    PostgresWriter late(schema_);
+    late.append("1");
+    commit_event(schema_, "early");
+    EXPECT_EQ(payloads_of(reader.read_window()), Words{"early"});
+    late.append("3");
+    late.commit();
+    EXPECT_EQ(payloads_of(reader.read_window()), (Words{"1", "3"}));
+}
+
 TEST_F(Window, DeliversALateCommitAfterTheCursorWasStoredAndLoaded) {
     PostgresWriter late(schema_);
     {
