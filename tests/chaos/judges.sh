@@ -8,7 +8,8 @@ must_find() {
     (judge) >/dev/null 2>&1 && die "the judges accept what is damaged: $1"
     grep -q "\"$1\": [1-9]" "$work/verify.json" || die "sagaz verify does not find $1"
     grep -q "$2 [1-9]" "$work/plain.txt" || die "the plain script does not find $1"
-    grep -q "\"invariant\": \"$3\"" "$work/history.json" || die "the history checker does not find $1"
+    grep -q "\"invariant\": \"$3\"" "$work/history.json" ||
+        die "the history checker does not find $1"
     note "$1" "found by all three"
 }
 

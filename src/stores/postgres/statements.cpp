@@ -91,7 +91,8 @@ SELECT t.slot, t.epoch FROM guard LEFT JOIN taken t ON true ORDER BY t.slot)";
 // ahead of this one; and ids must grow.
 constexpr std::string_view kLoadCursors = R"(WITH guard
 SELECT w.slot, c.n, c.done, c.target, coalesce(c.done_ceiling, '0'),
-       coalesce(c.target_ceiling, '0'), c.position, c.last_id, pg_current_wal_insert_lsn() - '0/0'::pg_lsn,
+       coalesce(c.target_ceiling, '0'), c.position, c.last_id,
+       pg_current_wal_insert_lsn() - '0/0'::pg_lsn,
        c.system_identifier <> (SELECT k.system_identifier FROM pg_control_system() k)
        OR greatest(pg_snapshot_xmax(c.done), pg_snapshot_xmax(c.target))
           > pg_snapshot_xmax(pg_current_snapshot()) AS is_foreign,
