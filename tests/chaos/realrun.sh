@@ -63,13 +63,13 @@ run_faults() {
     mapfile -t faults < <(fault_list)
     total=$((${#faults[@]} + 2))
     fault_is_due() {
+        keep_load_going
         [ "$(events_tried)" -ge $((EVENTS * step / total)) ] && [ "$(pending)" -gt 0 ] &&
             [ "$(topics_size)" -gt $((size + 100)) ]
     }
     for fault in "${faults[@]}"; do
         step=$((step + 1))
         wait_for 120 "events arrive again, for fault $step" fault_is_due
-        keep_load_going
         say "   fault $step of ${#faults[@]}: $fault, $(pending) events pending"
         "fault_$fault"
         size=$(topics_size)
