@@ -37,9 +37,10 @@ SAGAZ_EXPORT std::unique_ptr<Broker> open(Topic& topic);
 namespace file {
 
 /// Appends JSON lines to `path` ("-" is standard output): `topic`, `key`, `headers` as a list of
-/// [name, value], and `payload` (text) or `payload_base64`. A receipt is given after the bytes
-/// are written and, for a regular file, synced; an unfinished last line of an earlier crash is
-/// cut off at open. Throws `invalid` (`file_open`) when the file cannot be opened.
+/// [name, value], and `payload`. Bytes that are not UTF-8 go as base64: `key_base64`,
+/// `payload_base64`, {"base64": ...} in a header. Several processes may append. A receipt is given
+/// after the bytes are written and, for a regular file, synced; an unfinished last line of an
+/// earlier crash is cut off at open. Throws `invalid` (`file_open`) when the file cannot be opened.
 SAGAZ_EXPORT std::unique_ptr<Broker> open(const std::string& path);
 
 }  // namespace file

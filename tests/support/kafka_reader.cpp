@@ -8,6 +8,8 @@
 #include <iterator>
 #include <memory>
 #include <stdexcept>
+#include <string>
+#include <thread>
 #include <utility>
 
 namespace sagaz::tests {
@@ -50,14 +52,30 @@ public:
         rd_kafka_poll_set_consumer(client_.get());
     }
 
+    // A cluster that just made the topic, thawed or started again needs a moment: everything that
+    // is asked of it is asked again until `kPatience` is over.
+    template <class Ask>
+    static void insist(const char* what, Ask ask) {
+        const auto end = std::chrono::steady_clock::now() + kPatience;
+        for (rd_kafka_resp_err_t error = ask(); error != RD_KAFKA_RESP_ERR_NO_ERROR;
+             error = ask()) {
+            if (std::chrono::steady_clock::now() > end) must(error, what);
+            std::this_thread::sleep_for(50ms);
+        }
+    }
+
     int partitions(const std::string& topic) {
+        int count = 0;
         rd_kafka_topic_t* handle = rd_kafka_topic_new(client_.get(), topic.c_str(), nullptr);
-        const rd_kafka_metadata_t* metadata = nullptr;
-        const auto error = rd_kafka_metadata(client_.get(), 0, handle, &metadata, kTimeoutMs);
+        insist("metadata", [&] {
+            const rd_kafka_metadata_t* metadata = nullptr;
+            const auto error = rd_kafka_metadata(client_.get(), 0, handle, &metadata, kTimeoutMs);
+            if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return error;
+            if (metadata->topic_cnt == 1) count = metadata->topics[0].partition_cnt;
+            rd_kafka_metadata_destroy(metadata);
+            return count > 0 ? RD_KAFKA_RESP_ERR_NO_ERROR : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+        });
         rd_kafka_topic_destroy(handle);
-        must(error, "metadata");
-        const int count = metadata->topic_cnt == 1 ? metadata->topics[0].partition_cnt : 0;
-        rd_kafka_metadata_destroy(metadata);
         return count;
     }
 
@@ -71,9 +89,10 @@ public:
         for (std::int32_t p = 0; p < count; ++p) {
             std::int64_t low = 0;
             std::int64_t& high = ends[static_cast<std::size_t>(p)];
-            must(rd_kafka_query_watermark_offsets(client_.get(), topic.c_str(), p, &low, &high,
-                                                  kTimeoutMs),
-                 "offsets");
+            insist("offsets", [&] {
+                return rd_kafka_query_watermark_offsets(client_.get(), topic.c_str(), p, &low,
+                                                        &high, kTimeoutMs);
+            });
             if (low >= high) continue;
             ++open;
             rd_kafka_topic_partition_list_add(assignment, topic.c_str(), p)->offset = low;

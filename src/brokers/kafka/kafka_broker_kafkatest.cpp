@@ -267,7 +267,7 @@ int main(int argc, char** argv) {
     if (!sagaz::tests::KafkaServer::available()) {
         sagaz::testing::register_broker_conformance(
             "KafkaMock", {}, [] { return std::make_unique<sagaz::kafka::InTheMock>(); });
-        ::testing::GTEST_FLAG(filter) = "KafkaMockConformance.*";
+        GTEST_FLAG_SET(filter, "KafkaMockConformance.*");
         return RUN_ALL_TESTS();
     }
     sagaz::testing::register_broker_conformance("Kafka", {.refuses = true, .outages = true}, [] {
