@@ -38,10 +38,21 @@ struct Ground {
 
 std::vector<Sample> numbered(const Ground& ground, std::size_t keys, std::size_t count) {
     std::vector<Sample> samples;
+    samples.reserve(count);
     for (std::size_t n = 0; n < count; ++n) {
         samples.push_back(ground.sample("key-" + std::to_string(n % keys), std::to_string(n)));
     }
     return samples;
+}
+
+// Views of the samples, with tokens that count up from `token`.
+std::vector<Envelope> envelopes_of(std::span<const Sample> samples, std::uint64_t token = 0) {
+    std::vector<Envelope> envelopes;
+    envelopes.reserve(samples.size());
+    for (const Sample& sample : samples) {
+        envelopes.push_back({token++, sample.topic, *sample.key, {}, sample.payload});
+    }
+    return envelopes;
 }
 
 void expect_all_accepted(std::span<const Receipt> receipts) {
@@ -142,13 +153,11 @@ void keeps_headers(Ground& ground) {
 void pushes_back_and_goes_on(Ground& ground) {
     const std::string payload(1'000, 'p');
     std::vector<Sample> samples;
+    samples.reserve(30'000);
     for (int n = 0; n < 30'000; ++n) {
         samples.push_back(ground.sample("key-" + std::to_string(n % 100), payload));
     }
-    std::vector<Envelope> envelopes;
-    for (std::size_t n = 0; n < samples.size(); ++n) {
-        envelopes.push_back({n, samples[n].topic, *samples[n].key, {}, samples[n].payload});
-    }
+    const std::vector<Envelope> envelopes = envelopes_of(samples);
     // Offers everything at once, again and again: what is not taken is back-pressure, not a loss.
     std::size_t taken = 0;
     const auto end = Clock::now() + kPatience;
@@ -178,10 +187,7 @@ void is_up_once_it_accepted(Ground& ground) {
 
 void abandons_within_its_deadline_and_settles_everything(Ground& ground) {
     const auto samples = numbered(ground, 3, 3'000);
-    std::vector<Envelope> envelopes;
-    for (std::size_t n = 0; n < samples.size(); ++n) {
-        envelopes.push_back({n, samples[n].topic, *samples[n].key, {}, samples[n].payload});
-    }
+    const std::vector<Envelope> envelopes = envelopes_of(samples);
     const std::size_t taken = ground.broker.publish(envelopes);
     const auto start = Clock::now();
     ground.broker.abandon(2'000ms);
@@ -260,12 +266,8 @@ void refuses_nothing_during_an_outage(Ground& ground) {
     const auto before = numbered(ground, 2, 10);
     expect_all_accepted(Courier{ground.broker}.deliver(before, kPatience));
     ground.destination->cut();
-    std::vector<Envelope> envelopes;
     const auto samples = numbered(ground, 2, 20);
-    for (std::size_t n = 0; n < samples.size(); ++n) {
-        envelopes.push_back(
-            {1'000'000 + n, samples[n].topic, *samples[n].key, {}, samples[n].payload});
-    }
+    const std::vector<Envelope> envelopes = envelopes_of(samples, 1'000'000);
     // Down is noticed, with or without something on its way; meanwhile nothing is refused.
     std::size_t taken = 10;
     std::size_t accepted = 0;

@@ -1,9 +1,11 @@
 #include "tests/support/kafka_server.hpp"
 
 #include <librdkafka/rdkafka.h>
+#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -11,6 +13,7 @@
 #include <fstream>
 #include <memory>
 #include <stdexcept>
+#include <vector>
 
 namespace sagaz::tests {
 
@@ -19,9 +22,22 @@ namespace {
 constexpr int kTimeoutMs = 20'000;
 
 // Runs kafka.sh; its output goes to standard error, so a test's own output stays its own.
-bool run(const std::string& arguments) {
-    const std::string command = std::string{SAGAZ_KAFKA_SH} + " " + arguments + " >&2";
-    const int status = std::system(command.c_str());
+bool run(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), SAGAZ_KAFKA_SH);
+    std::vector<char*> argv;
+    argv.reserve(arguments.size() + 1);
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    posix_spawn_file_actions_t actions;
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+    pid_t child = 0;
+    const int error = ::posix_spawn(&child, argv[0], &actions, nullptr, argv.data(), environ);
+    ::posix_spawn_file_actions_destroy(&actions);
+    int status = -1;
+    if (error != 0) return false;
+    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
@@ -74,7 +90,7 @@ void must(const rd_kafka_topic_result_t* result, const char* what) {
 }  // namespace
 
 bool KafkaServer::available() {
-    if (run("fetch") && run("available")) return true;
+    if (run({"fetch"}) && run({"available"})) return true;
     std::fprintf(stderr,
                  "\n"
                  "**********************************************************************\n"
@@ -90,7 +106,7 @@ KafkaServer::KafkaServer(const std::string& properties) {
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
     folder_ = name;
     ::setenv("SAGAZ_KAFKA_PROPERTIES", properties.c_str(), 1);
-    const bool started = run("start " + folder_);
+    const bool started = run({"start", folder_});
     ::unsetenv("SAGAZ_KAFKA_PROPERTIES");
     if (!started) {
         std::filesystem::remove_all(folder_);
@@ -100,7 +116,7 @@ KafkaServer::KafkaServer(const std::string& properties) {
 }
 
 KafkaServer::~KafkaServer() {
-    run("stop " + folder_);
+    run({"stop", folder_});
     std::filesystem::remove_all(folder_);
 }
 
@@ -171,7 +187,7 @@ void KafkaServer::freeze() { ::kill(pid_, SIGSTOP); }
 void KafkaServer::thaw() { ::kill(pid_, SIGCONT); }
 
 void KafkaServer::restart() {
-    if (!run("restart " + folder_)) throw std::runtime_error("Kafka did not start again");
+    if (!run({"restart", folder_})) throw std::runtime_error("Kafka did not start again");
     read_state();
 }
 

@@ -79,6 +79,7 @@ protected:
     static std::vector<Sample> numbered(const std::string& topic, std::size_t count,
                                         std::size_t keys = 1) {
         std::vector<Sample> samples;
+        samples.reserve(count);
         for (std::size_t n = 0; n < count; ++n) {
             samples.push_back({topic, "k" + std::to_string(n % keys), {}, std::to_string(n)});
         }
@@ -109,6 +110,7 @@ TEST_F(KafkaServerTest, F32_ARefusalByTheServerIsNeverOvertaken) {
     auto samples = numbered(topic, 6);
     samples[0].payload.assign(5'000, 'x');
     std::vector<Envelope> envelopes;
+    envelopes.reserve(samples.size());
     for (std::size_t n = 0; n < samples.size(); ++n) {
         envelopes.push_back({n, topic, *samples[n].key, {}, samples[n].payload});
     }
@@ -227,6 +229,7 @@ TEST_F(KafkaServerTest, F30_AServerKilledUnderLoadLosesAndReordersNothing) {
     const auto samples = numbered(topic, 4'000, 7);
     // The server dies in the middle: after the first receipts, while more is on its way.
     std::vector<Envelope> envelopes;
+    envelopes.reserve(2'000);
     for (std::size_t n = 0; n < 2'000; ++n) {
         envelopes.push_back({n, topic, *samples[n].key, {}, samples[n].payload});
     }

@@ -48,6 +48,7 @@ protected:
 
     static std::vector<Sample> numbered(std::size_t count) {
         std::vector<Sample> samples;
+        samples.reserve(count);
         for (std::size_t n = 0; n < count; ++n) samples.push_back(sample(std::to_string(n)));
         return samples;
     }

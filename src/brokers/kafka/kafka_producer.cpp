@@ -3,6 +3,7 @@
 #include <sagaz/error.hpp>
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <utility>
 
@@ -44,7 +45,7 @@ void on_delivery(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
     ProducerEvents* events = events_of(opaque);
     if (events == nullptr) return;
     Delivery delivery;
-    delivery.sequence = reinterpret_cast<std::uintptr_t>(message->_private);
+    delivery.sequence = std::bit_cast<std::uintptr_t>(message->_private);
     delivery.error = message->err;
     delivery.persisted = rd_kafka_message_status(message) == RD_KAFKA_MSG_STATUS_PERSISTED;
     delivery.topic = message->rkt;
@@ -123,7 +124,8 @@ void try_out(Conf conf) {
     rd_kafka_conf_set(conf.get(), "enable.idempotence", "false", text, sizeof text);
     rd_kafka_conf_set_log_cb(conf.get(), drop_log);
     rd_kafka_t* client = make_client(conf.get());
-    conf.release();  // The client owned it.
+    const rd_kafka_conf_t* owned_by_client = conf.release();
+    static_cast<void>(owned_by_client);
     rd_kafka_destroy(client);
 }
 
@@ -166,7 +168,7 @@ rd_kafka_resp_err_t Producer::send(std::uint64_t sequence, const Envelope& envel
     values[count] = vu(RD_KAFKA_VTYPE_MSGFLAGS);
     values[count++].u.i = RD_KAFKA_MSG_F_COPY;
     values[count] = vu(RD_KAFKA_VTYPE_OPAQUE);
-    values[count++].u.ptr = reinterpret_cast<void*>(static_cast<std::uintptr_t>(sequence));
+    values[count++].u.ptr = std::bit_cast<void*>(static_cast<std::uintptr_t>(sequence));
     values[count++] =
         bytes(RD_KAFKA_VTYPE_VALUE, not_null(envelope.payload), envelope.payload.size());
     if (envelope.key) {
