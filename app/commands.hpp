@@ -18,13 +18,13 @@ namespace sagaz::inline v0::app {
 class Console;
 struct Config;
 
-enum ExitCode : int {
-    kOk = 0,
-    kFailed = 1,
-    kUsage = 2,      ///< Usage or configuration.
-    kCondition = 3,  ///< What was looked for was found: behind, damaged, not ready.
-    kInterrupted = 130,
-};
+// Exit codes.
+inline constexpr int kOk = 0;
+inline constexpr int kFailed = 1;
+inline constexpr int kUsage = 2;  ///< Usage or configuration.
+inline constexpr int kCondition =
+    3;  ///< What was looked for was found: behind, damaged, not ready.
+inline constexpr int kInterrupted = 130;
 
 /// Where the log lives.
 struct StoreTarget {

@@ -30,20 +30,17 @@ constexpr std::size_t kLimitMax = 100'000;
 constexpr const char* kColumns =
     "o.id, o.event_id, o.slot, o.created_at, o.topic, o.key, o.event_type, o.content_type, "
     "o.aggregate_type, o.aggregate_id, o.saga_id, o.xid";
-enum Column : int {
-    kId,
-    kEventId,
-    kSlot,
-    kCreatedAt,
-    kTopic,
-    kKey,
-    kType,
-    kContentType,
-    kFirstOptional,
-    kXid = 11,
-    kHeaders = 12,
-    kPayload = 13
-};
+// Where they stand in a row; the last two only when the payload was asked for.
+constexpr int kId = 0;
+constexpr int kEventId = 1;
+constexpr int kSlot = 2;
+constexpr int kCreatedAt = 3;
+constexpr int kTopic = 4;
+constexpr int kKey = 5;
+constexpr int kType = 6;
+constexpr int kXid = 11;
+constexpr int kHeaders = 12;
+constexpr int kPayload = 13;
 
 std::optional<std::string> cell(const postgres::Result& result, int row, int column) {
     if (PQgetisnull(result.get(), row, column) != 0) {

@@ -8,8 +8,10 @@
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
+#include <atomic>
 #include <cstdio>
 #include <ctime>
+#include <exception>
 
 namespace sagaz::inline v0::telemetry {
 namespace {
@@ -107,7 +109,8 @@ std::string format_line(LogFormat format, std::chrono::system_clock::time_point 
 }
 
 struct LogWriter::State {
-    LogFormat format;
+    LogFormat format{};
+    std::atomic<std::size_t> lost{};
     // The pool is destroyed first: it writes what is queued and joins its thread, which borrows
     // the logger and its sink.
     std::shared_ptr<spdlog::async_logger> logger;
@@ -142,10 +145,13 @@ void LogWriter::write(LogLevel level, std::string_view event,
         const auto line =
             format_line(state_->format, std::chrono::system_clock::now(), level, event, fields);
         state_->logger->log(native(level), spdlog::string_view_t{line.data(), line.size()});
-    } catch (...) {  // out of memory: the relay goes on without this line
+    } catch (const std::exception&) {
+        ++state_->lost;  // out of memory: the relay goes on without this line
     }
 }
 
-std::size_t LogWriter::dropped() const noexcept { return state_->pool->overrun_counter(); }
+std::size_t LogWriter::dropped() const noexcept {
+    return state_->pool->overrun_counter() + state_->lost;
+}
 
 }  // namespace sagaz::inline v0::telemetry

@@ -10,6 +10,8 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include <atomic>
+#include <exception>
 #include <map>
 #include <mutex>
 #include <set>
@@ -45,7 +47,8 @@ struct PrometheusTelemetry::State {
     std::map<std::string_view, prometheus::Family<prometheus::Gauge>*> gauges;
     std::map<std::string_view, prometheus::Family<prometheus::Histogram>*> histograms;
     std::size_t values_max{};
-    std::mutex mutex;  // of `values`
+    std::atomic<std::size_t> lost{};  // measurements, for a debugger
+    std::mutex mutex;                 // of `values`
     std::map<std::string_view, std::set<std::string, std::less<>>> values;
 
     // The labels of one series. The first `values_max` values of a label get series of their own.
@@ -105,7 +108,8 @@ void PrometheusTelemetry::count(std::string_view metric, double by,
     const auto& info = info_of(metric, MetricType::counter);
     try {
         state_->counters.at(info.name)->Add(state_->labels(info, labels)).Increment(by);
-    } catch (...) {
+    } catch (const std::exception&) {
+        ++state_->lost;
     }
 }
 
@@ -114,7 +118,8 @@ void PrometheusTelemetry::gauge(std::string_view metric, double value,
     const auto& info = info_of(metric, MetricType::gauge);
     try {
         state_->gauges.at(info.name)->Add(state_->labels(info, labels)).Set(value);
-    } catch (...) {
+    } catch (const std::exception&) {
+        ++state_->lost;
     }
 }
 
@@ -125,7 +130,8 @@ void PrometheusTelemetry::observe(std::string_view metric, double value,
         const prometheus::Histogram::BucketBoundaries buckets{info.buckets.begin(),
                                                               info.buckets.end()};
         state_->histograms.at(info.name)->Add(state_->labels(info, labels), buckets).Observe(value);
-    } catch (...) {
+    } catch (const std::exception&) {
+        ++state_->lost;
     }
 }
 
