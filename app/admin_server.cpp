@@ -1,6 +1,7 @@
 #include "app/admin_server.hpp"
 
 #include "app/errors.hpp"
+#include "app/units.hpp"
 
 #include <httplib.h>
 
@@ -94,7 +95,7 @@ std::pair<std::string, int> split_address(const std::string& listen) {
     if (host.starts_with('[') && host.ends_with(']')) {
         host = host.substr(1, host.size() - 2);
     }
-    return {host, std::atoi(listen.c_str() + colon + 1)};
+    return {host, static_cast<int>(parse_count(listen.substr(colon + 1)).value_or(0))};
 }
 
 struct AdminServer::State {

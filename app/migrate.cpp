@@ -99,7 +99,7 @@ int run_migrate(const MigrateOptions& options, Console& console) {
     Json set = Json::object();
     for (const auto& [key, value] : options.set) {
         postgres::set_setting(options.store.url, options.store.schema, key, value);
-        console.say("set " + key + " to \"" + value + "\"");
+        console.say(std::string{"set "}.append(key).append(" to \"").append(value).append("\""));
         set[key] = value;
     }
     if (options.json) {

@@ -74,6 +74,7 @@ std::vector<ParkedCount> StoreWindow::parked() {
         "select state, reason, count(*) from @schema@.parked where direction = 'outbox' "
         "group by state, reason order by count(*) desc, state, reason limit 100");
     std::vector<ParkedCount> counts;
+    counts.reserve(static_cast<std::size_t>(PQntuples(result.get())));
     for (int row = 0; row < PQntuples(result.get()); ++row) {
         counts.push_back({cell(result, row, 0), cell(result, row, 1), whole(result, row, 2)});
     }
@@ -83,6 +84,7 @@ std::vector<ParkedCount> StoreWindow::parked() {
 std::vector<RelayLook> StoreWindow::relays() {
     const auto result = state_->run(kRelays);
     std::vector<RelayLook> relays;
+    relays.reserve(static_cast<std::size_t>(PQntuples(result.get())));
     for (int row = 0; row < PQntuples(result.get()); ++row) {
         relays.push_back({cell(result, row, 0), cell(result, row, 1), real(result, row, 2),
                           real(result, row, 3), whole(result, row, 4), whole(result, row, 5),

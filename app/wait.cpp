@@ -76,7 +76,8 @@ int run_wait(const WaitOptions& options, Console& console) {
                                 ": " + reason,
                             "start it, or correct its URL; --timeout waits longer"};
             }
-            console.progress("waiting for " + target + ": " + reason);
+            console.progress(
+                std::string{"waiting for "}.append(target).append(": ").append(reason));
             std::this_thread::sleep_for(kBetween);
         }
     }
