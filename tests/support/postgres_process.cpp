@@ -10,10 +10,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <random>
 #include <sstream>
 #include <stdexcept>
 #include <thread>
@@ -36,6 +39,19 @@ void sweep(const fs::path& parent, const std::string& prefix) {
         const auto pid = static_cast<pid_t>(std::strtol(name.c_str() + prefix.size(), nullptr, 10));
         if (pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH) fs::remove_all(entry.path(), ignored);
     }
+}
+
+bool is_free(int port) {
+    const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (socket < 0) throw_errno("socket");
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(static_cast<std::uint16_t>(port));
+    const bool bound =
+        ::bind(socket, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+    ::close(socket);
+    return bound;
 }
 
 [[noreturn]] void become(const std::vector<char*>& arguments, int log, int death_signal,
@@ -88,19 +104,20 @@ void remove_folder(const fs::path& folder) noexcept {
     if (!folder.empty()) fs::remove_all(folder, ignored);
 }
 
+// Below the range from which the kernel takes the local ports of outgoing connections: a server
+// that restarts would sometimes find its port taken by somebody's client, or by its own client
+// that was connected to itself while nobody listened.
 int free_port() {
-    const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (socket < 0) throw_errno("socket");
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof(address);
-    auto* generic = reinterpret_cast<sockaddr*>(&address);
-    const bool ok =
-        ::bind(socket, generic, size) == 0 && ::getsockname(socket, generic, &size) == 0;
-    ::close(socket);
-    if (!ok) throw_errno("bind");
-    return ntohs(address.sin_port);
+    int ephemeral = 32'768;
+    std::ifstream("/proc/sys/net/ipv4/ip_local_port_range") >> ephemeral;
+    constexpr int kLowest = 10'000;
+    std::random_device random;
+    std::uniform_int_distribution<int> any(kLowest, std::max(ephemeral, kLowest + 2) - 1);
+    for (int attempt = 0; attempt < 1'000; ++attempt) {
+        const int port = any(random);
+        if (is_free(port)) return port;
+    }
+    throw std::runtime_error("no free port");
 }
 
 pid_t spawn(const std::vector<std::string>& arguments, const fs::path& log, int death_signal) {

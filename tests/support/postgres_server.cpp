@@ -13,6 +13,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
+#include <iostream>
 #include <stdexcept>
 #include <thread>
 
@@ -240,15 +241,24 @@ void PostgresServer::start() {
     }
 }
 
+// Asked of its own file, not of the port: somebody else may answer there.
 void PostgresServer::wait_until_it_answers() {
-    const std::string probe = url() + "?connect_timeout=2";
+    const auto is_ready = [&] {
+        std::ifstream file(data_ / "postmaster.pid");
+        std::string first;
+        std::string last;
+        std::getline(file, first);
+        for (std::string line; std::getline(file, line);) last = line;
+        return first == std::to_string(pid_) &&
+               (last.starts_with("ready") || last.starts_with("standby"));
+    };
     wait_for(
-        "PostgreSQL to answer: see " + (folder_ / "server.log").string(),
+        "PostgreSQL to be ready",
         [&] {
             if (has_ended()) {
                 throw std::runtime_error("PostgreSQL ended:\n" + read_file(folder_ / "server.log"));
             }
-            return PQping(probe.c_str()) == PQPING_OK;
+            return is_ready();
         },
         kStartDeadline);
 }
@@ -302,7 +312,12 @@ std::unique_ptr<PostgresServer> PostgresServer::standby() {
 
 void PostgresServer::end_and_remove() noexcept {
     try {
-        if (pid_ != 0) end_process(pid_, SIGQUIT, seconds{10});
+        if (pid_ != 0 && test::has_ended(pid_)) {
+            // Nobody asked it to: what it said last is the only trace.
+            std::cerr << "PostgreSQL had ended by itself:\n" << read_file(folder_ / "server.log");
+        } else if (pid_ != 0) {
+            end_process(pid_, SIGQUIT, seconds{10});
+        }
     } catch (...) {
     }
     pid_ = 0;
