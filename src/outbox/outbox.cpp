@@ -1,3 +1,4 @@
+#include "core/schema_name.hpp"
 #include "outbox/append.hpp"
 #include "outbox/validation.hpp"
 
@@ -6,7 +7,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -14,20 +14,6 @@ namespace sagaz::inline v0 {
 namespace {
 
 constexpr std::size_t kReturned = 5;  // event_id, id, xid, slot, incarnation
-constexpr std::size_t kSchemaMax = 48;
-
-// The same rule as the migrations': the name goes into the text of statements.
-void check_schema(std::string_view schema) {
-    const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; };
-    const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
-    const bool good =
-        !schema.empty() && schema.size() <= kSchemaMax && is_letter(schema.front()) &&
-        !schema.starts_with("pg_") &&
-        std::ranges::all_of(schema, [&](char c) { return is_letter(c) || is_digit(c); });
-    if (good) return;
-    throw Error(ErrorKind::invalid, "schema_name", "not a schema name that sagaz can use",
-                "give lower-case letters, digits and underscores, at most 48, such as sagaz");
-}
 
 [[noreturn]] void throw_unexpected() {
     throw Error(ErrorKind::fatal, "unexpected_answer",
@@ -90,7 +76,9 @@ void Ticket::merge(Ticket&& other) {
 
 // ----------------------------------------------------------------------------------------- Outbox
 
-Outbox::Outbox(std::string schema) : schema_(std::move(schema)) { check_schema(schema_); }
+Outbox::Outbox(std::string schema) : schema_(std::move(schema)) {
+    core::check_schema_name(schema_);
+}
 
 Statement Outbox::append_statement(const Event& event) const {
     outbox::check(event);

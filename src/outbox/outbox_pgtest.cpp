@@ -1,3 +1,4 @@
+#include "tests/support/error_code.hpp"
 #include "tests/support/postgres_server.hpp"
 
 #include <sagaz/error.hpp>
@@ -6,23 +7,13 @@
 
 #include <gtest/gtest.h>
 
-#include <functional>
-
 namespace sagaz {
 namespace {
 
 using namespace std::string_literals;
+using test::code_of;
 using test::Schema;
 using test::Sql;
-
-std::string code_of(const std::function<void()>& call) {
-    try {
-        call();
-        return "";
-    } catch (const Error& error) {
-        return std::string(error.code());
-    }
-}
 
 class OutboxOnPostgres : public ::testing::Test {
 protected:

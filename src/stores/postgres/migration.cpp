@@ -1,5 +1,6 @@
 #include "stores/postgres/migration.hpp"
 
+#include "core/schema_name.hpp"
 #include "stores/postgres/connection.hpp"
 #include "stores/postgres/embedded.hpp"
 
@@ -14,7 +15,6 @@ namespace sagaz::inline v0::postgres {
 namespace {
 
 constexpr std::string_view kPlaceholder = "@schema@";
-constexpr std::size_t kSchemaMax = 48;  // leaves room for "_publisher" within PostgreSQL's 63
 constexpr Connection::Deadlines kDeadlines{Milliseconds{10'000}, Milliseconds{120'000}};
 
 // Names in the text are never looked up elsewhere, whatever the caller's search_path is. The lock
@@ -126,17 +126,7 @@ const std::vector<Migration>& migrations() {
 
 int newest_version() { return migrations().back().version; }
 
-void check_schema_name(std::string_view schema) {
-    const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; };
-    const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
-    const bool good =
-        !schema.empty() && schema.size() <= kSchemaMax && is_letter(schema.front()) &&
-        !schema.starts_with("pg_") &&
-        std::ranges::all_of(schema, [&](char c) { return is_letter(c) || is_digit(c); });
-    if (good) return;
-    throw Error(ErrorKind::invalid, "schema_name", "not a schema name that sagaz can use",
-                "give lower-case letters, digits and underscores, at most 48, such as sagaz");
-}
+void check_schema_name(std::string_view schema) { core::check_schema_name(schema); }
 
 std::string with_schema(std::string_view text, std::string_view schema) {
     check_schema_name(schema);

@@ -1,4 +1,5 @@
 #include "stores/postgres/migration.hpp"
+#include "tests/support/error_code.hpp"
 #include "tests/support/postgres_process.hpp"
 #include "tests/support/postgres_server.hpp"
 
@@ -13,18 +14,10 @@
 namespace sagaz {
 namespace {
 
+using test::code_of;
 using test::PostgresServer;
 using test::Schema;
 using test::Sql;
-
-std::string code_of(const std::function<void()>& call) {
-    try {
-        call();
-        return "";
-    } catch (const Error& error) {
-        return std::string(error.code());
-    }
-}
 
 // Everything of a schema that its definition decides, as text.
 std::string shape_of(Sql& sql, const std::string& schema) {

@@ -1,5 +1,6 @@
 // The traps of reading a log by snapshots, each on a real server.
 #include "testing/store_reader.hpp"
+#include "tests/support/error_code.hpp"
 #include "tests/support/postgres_writer.hpp"
 
 #include <sagaz/error.hpp>
@@ -12,6 +13,7 @@
 namespace sagaz {
 namespace {
 
+using test::code_of;
 using test::commit_event;
 using test::open_store;
 using test::PostgresWriter;
@@ -20,15 +22,6 @@ using test::Sql;
 using testing::payloads_of;
 using testing::StoreReader;
 using Words = std::vector<std::string>;
-
-std::string code_of(const std::function<void()>& call) {
-    try {
-        call();
-        return "";
-    } catch (const Error& error) {
-        return std::string(error.code());
-    }
-}
 
 std::uint64_t take_transaction_id(PostgresWriter& writer) {
     return std::stoull(writer.sql().value("SELECT pg_current_xact_id()"));
