@@ -58,7 +58,8 @@ function(sagaz_library name)
   sagaz_flags(${name})
 endfunction()
 
-# sagaz_test(name SOURCES ... [LINK libs...] [LABELS ...] [TIMEOUT s]): one gtest binary whose
+# sagaz_test(name SOURCES ... [LINK libs...] [LABELS ...] [TIMEOUT s]
+# [ENVIRONMENT NAME=VALUE]): one gtest binary whose
 # tests ctest knows one by one. Labels: unit, conformance, simulation, postgres, kafka, chaos.
 if(SAGAZ_TESTS)
   enable_testing()
@@ -68,7 +69,7 @@ if(SAGAZ_TESTS)
   add_custom_target(quick_tests)
 endif()
 function(sagaz_test name)
-  cmake_parse_arguments(arg "SERIAL" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "SERIAL" "TIMEOUT;ENVIRONMENT" "SOURCES;LINK;LABELS" ${ARGN})
   if(NOT SAGAZ_TESTS)
     return()
   endif()
@@ -87,6 +88,9 @@ function(sagaz_test name)
     endif()
   endif()
   set(properties TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
+  if(arg_ENVIRONMENT)
+    list(APPEND properties ENVIRONMENT ${arg_ENVIRONMENT})
+  endif()
   if(arg_SERIAL)
     list(APPEND properties RUN_SERIAL ON)
   endif()
