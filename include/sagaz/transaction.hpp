@@ -16,7 +16,10 @@ struct Parameter {
     bool binary{};  ///< Bytes as they are (bytea); otherwise text in the database's encoding.
 };
 
-/// One parameterised statement, ready for any driver: `$1`-style for PostgreSQL.
+/// Which database's SQL a transaction speaks.
+enum class Dialect { postgres, sqlite };
+
+/// One parameterised statement, ready for any driver: `$1`-style for PostgreSQL, `?1` for SQLite.
 struct Statement {
     std::string sql{};
     std::vector<Parameter> parameters{};
@@ -36,6 +39,9 @@ public:
     Transaction& operator=(const Transaction&) = delete;
 
     virtual Rows execute(const Statement& statement) = 0;
+
+    /// The SQL that `execute` takes; an adapter of a PostgreSQL driver need not say it.
+    virtual Dialect dialect() const noexcept;
 };
 
 /// How a driver's own type becomes a `Transaction`. An adapter specialises it with a class that

@@ -12,4 +12,6 @@ Store::~Store() = default;
 Telemetry::~Telemetry() = default;
 Transaction::~Transaction() = default;
 
+Dialect Transaction::dialect() const noexcept { return Dialect::postgres; }
+
 }  // namespace sagaz::inline v0
