@@ -108,7 +108,10 @@ public:
     }
     /// Accepted events by topic since the last call, for the metrics.
     using TopicCounts = std::map<std::string, std::uint64_t, std::less<>>;
-    TopicCounts take_published() { return std::exchange(published_, {}); }
+    TopicCounts take_published() {
+        last_published_ = nullptr;
+        return std::exchange(published_, {});
+    }
     /// When the events of the last receipts were appended: a sample, for the latency metric.
     std::optional<Time> accepted_sample() const noexcept { return accepted_sample_; }
 
@@ -152,6 +155,7 @@ private:
     Counters counters_;
     std::optional<Time> accepted_sample_;
     TopicCounts published_;
+    TopicCounts::value_type* last_published_{};  ///< Of the latest event.
 };
 
 }  // namespace sagaz::inline v0::core

@@ -33,7 +33,7 @@ void check_range(bool in_range, const char* option, const char* range) {
                 std::string("set it ") + range);
 }
 
-const RelayOptions& checked(const RelayOptions& options) {
+RelayOptions checked(RelayOptions options) {
     check_range(options.batch_max >= 1 && options.batch_max <= 100'000, "batch_max",
                 "between 1 and 100000");
     check_range(options.batch_max_bytes >= 1'024, "batch_max_bytes", "to 1KiB or more");
@@ -75,6 +75,7 @@ Command RelayStep::next(Instant now) {
         }
         if (auto command = own_slots(now)) return *std::move(command);
         if (auto command = settle(now)) return *std::move(command);
+        if (auto command = open_gate(now)) return *std::move(command);
         if (auto command = read(now)) return *std::move(command);
     }
     if (attached_) {
@@ -190,6 +191,26 @@ bool RelayStep::can_send(Instant now) {
     return kPlant == Plant::no_gate || delivery_.first_gate() <= flushed_;
 }
 
+bool RelayStep::is_gate_shut(Instant now) {
+    if (kPlant == Plant::no_gate || send_at_ > now || lease_.is_stale(now)) return false;
+    return delivery_.has_ready() && delivery_.first_gate() > flushed_;
+}
+
+// Reads bring news of the disk, so while there is something to read it may catch up by itself; but
+// only for so long, however much there is to read.
+std::optional<Command> RelayStep::open_gate(Instant now) {
+    if (!is_gate_shut(now)) {
+        gate_since_ = Instant{};
+        return std::nullopt;
+    }
+    if (gate_since_ == Instant{}) {
+        gate_since_ = now;
+        gate_asked_ = false;
+    }
+    if (now - gate_since_ >= kGatePatience) return command::Flush{forcing_ = true};
+    return std::nullopt;
+}
+
 std::optional<Command> RelayStep::send(Instant now) {
     if (poll_due_) return command::Poll{0ms};
     if (can_send(now)) {
@@ -204,13 +225,9 @@ Command RelayStep::rest(Instant now) {
     Instant wake = now + kServiceInterval;
     if (!attached_ || store_at_ > now) wake = std::min(wake, std::max(store_at_, now));
     if (attached_ && store_at_ <= now) {
-        if (delivery_.has_ready() && send_at_ <= now && !lease_.is_stale(now)) {
-            // What keeps it is the gate: let the disk catch up by itself, then make it.
-            if (gate_since_ == Instant{}) {
-                gate_since_ = now;
-                return command::Flush{forcing_ = false};
-            }
-            if (now - gate_since_ >= kGatePatience) return command::Flush{forcing_ = true};
+        if (gate_since_ != Instant{}) {
+            // Nothing is read that would tell of the disk: ask once, then force it.
+            if (!gate_asked_) return command::Flush{forcing_ = false};
             wake = std::min(wake, gate_since_ + kGatePatience);
         }
         wake = std::min(wake, lease_.observe_at());
@@ -278,6 +295,7 @@ void RelayStep::on_attached(const Attached& attached) {
 void RelayStep::on_observed(std::span<const SlotView> slots, Instant now) {
     store_backoff_.reset();
     store_at_ = Instant{};
+    heard_ = true;
     for (const std::int16_t slot : lease_.observed(slots, now)) {
         delivery_.remove(slot);
         std::erase_if(fresh_, [&](const OwnedSlot& fresh) { return fresh.slot == slot; });
@@ -358,9 +376,8 @@ void RelayStep::on_read(ReadResult result, Instant now) {
 
 void RelayStep::on_flushed(std::uint64_t flushed, Instant now) {
     flushed_ = std::max(flushed_, flushed);
-    const bool shut = delivery_.has_ready() && delivery_.first_gate() > flushed_;
-    if (!shut) gate_since_ = Instant{};
-    if (shut && forcing_) gate_since_ = now;
+    gate_asked_ = true;
+    if (forcing_) gate_since_ = now;  // Still shut, it was not the disk's fault: no hot loop.
 }
 
 void RelayStep::on_published(std::size_t count, Instant now) {
@@ -423,8 +440,13 @@ void RelayStep::on_measured(Instant now) { measured_at_ = now; }
 
 void RelayStep::on_store_error(const Error& error, Instant now) {
     reading_ = false;
-    if (error.code() == "incarnation_changed") forget();
-    store_at_ = now + store_backoff_.next();
+    if (error.code() == "incarnation_changed") {
+        forget();
+        // The database answered, so attach at once; but once only until an `observe` succeeds.
+        store_at_ = std::exchange(heard_, false) ? now : now + store_backoff_.next();
+    } else {
+        store_at_ = now + store_backoff_.next();
+    }
     lease_.failed(store_at_);
 }
 

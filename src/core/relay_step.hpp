@@ -139,6 +139,8 @@ private:
     std::optional<Command> late_command();
     std::optional<Command> read_command();
     bool can_send(Instant now);
+    bool is_gate_shut(Instant now);
+    std::optional<Command> open_gate(Instant now);
     bool has_room() const;
     bool has_closed_window() const;
     Instant open_at(Instant now) const;
@@ -154,6 +156,7 @@ private:
 
     bool attached_{};
     Instant store_at_{};  ///< The store is left alone until then, after an error; zero: it is up.
+    bool heard_{};        ///< An `observe` succeeded since the database last lost its memory.
     std::vector<OwnedSlot> fresh_;          ///< Acquired, not yet loaded.
     std::vector<std::int16_t> late_asked_;  ///< Slots whose late query is on its way.
     std::vector<std::int16_t> reading_slots_;
@@ -170,6 +173,7 @@ private:
     std::size_t last_read_rows_{};
     std::uint64_t flushed_{};
     Instant gate_since_{};  ///< When the first row was found behind the gate; zero: none is.
+    bool gate_asked_{};
     bool forcing_{};
     Instant send_at_{};  ///< Not before, after the destination took nothing.
     bool poll_due_{};

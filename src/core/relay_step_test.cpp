@@ -132,6 +132,18 @@ TEST_F(RelayStepTest, F06_MakesTheDiskCatchUpWhenItDoesNotByItself) {
     publish(1);
 }
 
+TEST_F(RelayStepTest, F06_MakesTheDiskCatchUpThoughThereIsMoreToRead) {
+    begin();
+    open(1'000, 500, 400);
+    read({{1}}, 1);
+    read({{2}}, 2);
+    now_ += 5ms;
+    EXPECT_TRUE(expect<command::Flush>().force);
+    step_.on_flushed(510, now_);
+    expect<command::StartRead>();
+    publish(2);
+}
+
 TEST_F(RelayStepTest, ForgetsEverythingWithTheDatabasesMemory) {
     begin();
     open(2);
@@ -142,6 +154,23 @@ TEST_F(RelayStepTest, ForgetsEverythingWithTheDatabasesMemory) {
     EXPECT_EQ(step_.slots_owned(), 0U);
     now_ += 1s;
     expect<command::Attach>();
+}
+
+TEST_F(RelayStepTest, F60_AttachesAtOnceHoweverLongTheDatabaseWasAway) {
+    begin();
+    for (int n = 0; n < 10; ++n) {
+        step_.on_store_error(Error{ErrorKind::unavailable, "connection_lost", "", ""}, now_);
+        now_ += 10s;
+    }
+    expect<command::Observe>();
+    const Error forgot{ErrorKind::unavailable, "incarnation_changed", "", ""};
+    step_.on_store_error(forgot, now_);
+    expect<command::Attach>();
+    step_.on_attached({});
+    expect<command::Observe>();
+    step_.on_store_error(forgot, now_);
+    poll({});
+    EXPECT_TRUE(std::holds_alternative<command::Wait>(step_.next(now_))) << "a hot loop";
 }
 
 TEST_F(RelayStepTest, KeepsItsMemoryThroughALostConnection) {
