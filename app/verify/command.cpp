@@ -46,6 +46,7 @@ void read_destination(const VerifyOptions& options, verify::Account& account,
     }
     verify::KafkaSource source;
     source.bootstrap_servers = url.substr(kKafka.size());
+    while (source.bootstrap_servers.ends_with('/')) source.bootstrap_servers.pop_back();
     source.client = options.source.options;
     source.topics = options.topics.empty() ? account.topics_expected() : options.topics;
     if (source.topics.empty()) {

@@ -46,7 +46,7 @@ constexpr std::array kTable{
     MetricInfo{"outbox_dead_letter_events_total",
                counter,
                "reason",
-               "Events taken off the log because the destination refused them.",
+               "Events that became dead: they need a person.",
                {}},
     MetricInfo{"outbox_parked_events", gauge, "state", "Events taken off the log, by state.", {}},
     MetricInfo{"outbox_publish_duration_seconds", histogram, "",
