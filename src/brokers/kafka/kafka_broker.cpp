@@ -13,11 +13,10 @@
 // send it before its own purge arrives: so the first message that fails, for whatever reason, cuts
 // the producer's connections in the client's thread that found out (`Lifeline`). That thread is
 // the one that would send the partition's next request, and it does so after its reports; a topic
-// that vanishes and comes back is covered in the same way. Throughput does not suffer from one
-// request in flight, since batches grow while one is on its way: 300,000 messages a run showed no
-// difference. A leader that changes, a lost connection or an error that is retried makes the client
-// drain the partition first. What we refuse ourselves never reaches the client, and nothing is
-// taken after it until it is handed out.
+// that vanishes and comes back is covered in the same way. (What one request in flight costs:
+// docs/internals/adr/0006-one-request-in-flight.md.) A leader that changes, a lost connection or an
+// error that is retried makes the client drain the partition first. What we refuse ourselves never
+// reaches the client, and nothing is taken after it until it is handed out.
 //
 // A break settles everything. The first report that is not an acceptance, and any fatal error,
 // ends the producer: nothing more is taken, what was not sent is purged at once, what was sent has
