@@ -404,11 +404,12 @@ TEST_F(KafkaBrokerTest, StartsWithoutAServer) {
 }
 
 TEST_F(KafkaBrokerTest, APartitionWithoutALeaderIsAnOutageThatIsNamed) {
-    KafkaBroker broker{options()};
-    deliver(broker, numbered(1));
+    // From the start: a mock of librdkafka 2.4 or newer crashes when it is asked to append without
+    // a leader, so the client must never have known one.
     mock_.leader("orders", 0, -1);
-    const auto samples = numbered(4);
-    ASSERT_EQ(publish(broker, std::span{samples}.subspan(1)), 3U);
+    KafkaBroker broker{options()};
+    const auto samples = numbered(3);
+    ASSERT_EQ(publish(broker, samples), 3U);
     ASSERT_TRUE(eventually(broker, [&] {
         return broker.down().find("no leader") != std::string::npos;
     })) << broker.down();
