@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -30,6 +31,7 @@ inline constexpr int kInterrupted = 130;
 struct StoreTarget {
     std::string url{};  ///< Any libpq connection string, secrets included: never print it as it is.
     std::string schema{"sagaz"};
+    std::function<std::string()> current_url{};  ///< Reads the file of `--store-file` again.
 };
 
 /// Where events go, or are read back from.

@@ -28,6 +28,13 @@ std::optional<std::string> read_small_file(const std::string& path) {
     return text;
 }
 
+std::string without_last_newline(std::string text) {
+    if (text.ends_with('\n')) {
+        text.pop_back();
+    }
+    return text;
+}
+
 std::string read_secret(const Config& config, std::string_view key) {
     const auto& path = config.text(key);
     auto text = read_small_file(path);
@@ -37,10 +44,7 @@ std::string read_secret(const Config& config, std::string_view key) {
                    config.values.find(key)->second.where + ") and cannot be read",
                "make the file readable for this user, or correct the path");
     }
-    if (text->ends_with('\n')) {
-        text->pop_back();
-    }
-    return *text;
+    return without_last_newline(*std::move(text));
 }
 
 void give(std::map<std::string, std::string>& options, const std::string& name,
@@ -98,6 +102,9 @@ StoreTarget store_target(const Config& config) {
     if (target.url.empty() && !config.text("store.url_file").empty()) {
         target.url = read_secret(config, "store.url_file");
         check_store_url(target.url, config.text("store.url_file"));
+        target.current_url = [path = config.text("store.url_file")] {
+            return without_last_newline(read_small_file(path).value());
+        };
     }
     if (target.url.empty()) {
         refuse("store_url_missing",

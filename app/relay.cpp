@@ -191,8 +191,9 @@ int run_relay(const RelayRunOptions& options, Console& console) {
         const Field field{"signal", name_of(number)};
         metrics.log(LogLevel::info, "relay_stopping", {&field, 1});
     }};
-    Relay relay{postgres::open(store.url, {.schema = store.schema}), open_broker(broker),
-                relay_options(config), &metrics};
+    Relay relay{
+        postgres::open(store.url, {.schema = store.schema, .current_url = store.current_url}),
+        open_broker(broker), relay_options(config), &metrics};
     const AdminServer admin{config.text("admin.listen"),
                             {.live = [&] { return why_not_live(relay); },
                              .ready = [&] { return why_not_ready(relay); },

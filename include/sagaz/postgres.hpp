@@ -4,6 +4,7 @@
 #include <sagaz/store.hpp>
 #include <sagaz/transaction.hpp>
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -18,6 +19,11 @@ struct Options {
     std::string destination{"default"};
     Milliseconds connect_timeout{5'000};
     Milliseconds statement_timeout{15'000};  ///< Kept by the client: works through a pooler.
+    /// Asked for the URL before each new connection, when set, so that a rotated password counts
+    /// without a restart; on the store's own thread. When it throws, or gives what cannot be a
+    /// URL, the last one is kept. A password refused after an accepted one is then `unavailable`:
+    /// the new one may not have arrived yet.
+    std::function<std::string()> current_url{};
 };
 
 /// Opens the log of a destination. `url` is any libpq connection string. Connects at the first

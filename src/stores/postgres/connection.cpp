@@ -82,12 +82,26 @@ Parameters& Parameters::end_array() {
 
 // ------------------------------------------------------------------------------------ Connection
 
-Connection::Connection(std::string url, Deadlines deadlines)
-    : url_(std::move(url)), deadlines_(deadlines) {
+Connection::Connection(std::string url, Deadlines deadlines,
+                       std::function<std::string()> current_url)
+    : url_(std::move(url)), current_url_(std::move(current_url)), deadlines_(deadlines) {
     check_url(url_);
 }
 
+void Connection::refresh_url() {
+    if (!current_url_) return;
+    try {
+        std::string url = current_url_();
+        check_url(url);
+        url_ = std::move(url);
+    } catch (const std::exception&) {
+        // The file is just being replaced, or is gone: the last URL may still be right, and if it
+        // is not, the server says so.
+    }
+}
+
 void Connection::connect() {
+    refresh_url();
     const Moment end = steady_clock::now() + deadlines_.connect;
     // What stands before dbname is a default that the URL may override; what stands after wins.
     const std::string user_timeout = std::to_string(deadlines_.statement.count());
@@ -113,8 +127,12 @@ void Connection::connect() {
     if (PQstatus(connection_.get()) != CONNECTION_OK) {
         const Error error = connect_error(connection_.get());
         drop();
-        throw error;
+        const bool rotates = current_url_ && was_connected_ && error.code() == "wrong_password";
+        if (!rotates) throw error;
+        throw Error(ErrorKind::unavailable, std::string(error.code()), error.what(),
+                    std::string(error.hint()));
     }
+    was_connected_ = true;
     PQsetNoticeProcessor(connection_.get(), [](void*, const char*) {}, nullptr);
     PQsetnonblocking(connection_.get(), 1);
 }

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -64,7 +65,8 @@ public:
     };
 
     /// Throws `invalid` (`store_url`) when libpq cannot read `url`.
-    Connection(std::string url, Deadlines deadlines);
+    /// `current_url`: see postgres::Options.
+    Connection(std::string url, Deadlines deadlines, std::function<std::string()> current_url = {});
 
     /// One statement, one result. Throws `sagaz::Error`.
     Result execute(const std::string& sql, const Parameters& parameters = {},
@@ -86,6 +88,7 @@ private:
         void operator()(PGconn* connection) const noexcept { PQfinish(connection); }
     };
 
+    void refresh_url();
     void connect();
     void flush(Moment end);
     Result receive_by(Moment end);
@@ -94,6 +97,8 @@ private:
     [[noreturn]] void throw_lost();
 
     std::string url_;
+    std::function<std::string()> current_url_;
+    bool was_connected_{};
     Deadlines deadlines_;
     Moment statement_end_{};
     std::unique_ptr<PGconn, Finish> connection_;

@@ -174,6 +174,33 @@ TEST(NativeErrors, OfARealLoginAreTold) {
     EXPECT_EQ(code(url), "connection_failed");
 }
 
+TEST(Connection, F98_TakesARotatedPasswordWithoutARestart) {
+    PostgresServer server;
+    Sql admin(server.url());
+    admin.run("CREATE ROLE someone LOGIN PASSWORD 'old'");
+    const std::string hba = test::read_file(server.data() / "pg_hba.conf");
+    std::ofstream(server.data() / "pg_hba.conf") << "host all someone 127.0.0.1/32 scram-sha-256\n"
+                                                 << hba;
+    server.restart(test::StopMode::fast);
+    const auto url = [&](const std::string& password) {
+        auto text = server.url("postgres", "someone");
+        return text.replace(text.find('@'), 1, ":" + password + "@");
+    };
+    std::string file = url("old");
+    Connection connection(file, {5s, 5s}, [&] { return file; });
+    connection.run_script("SELECT 1");
+    Sql(server.url()).run("ALTER ROLE someone PASSWORD 'new'");
+    connection.drop();
+    const auto early = error_of([&] { connection.run_script("SELECT 1"); });
+    ASSERT_TRUE(early);
+    EXPECT_EQ(early->code(), "wrong_password");
+    EXPECT_EQ(early->kind(), ErrorKind::unavailable) << "the new one may be on its way";
+    file = "postgresql://[half-written";
+    EXPECT_TRUE(error_of([&] { connection.run_script("SELECT 1"); })) << "the old one is tried";
+    file = url("new");
+    connection.run_script("SELECT 1");
+}
+
 TEST(Connection, RefusesAUrlThatCannotBeRightWithoutShowingIt) {
     const auto error = error_of([] { Connection("postgresql://u:pa55word@[::1/db", {}); });
     ASSERT_TRUE(error);

@@ -86,7 +86,8 @@ void set(Settings& settings, std::string_view key, std::string_view value) {
 PostgresStore::PostgresStore(const std::string& url, Options options)
     : options_(std::move(options)),
       statements_(options_.schema),
-      connection_(url, {options_.connect_timeout, options_.statement_timeout}),
+      connection_(url, {options_.connect_timeout, options_.statement_timeout},
+                  options_.current_url),
       label_(own_label()) {}
 
 Result PostgresStore::run(const std::string& sql, const Parameters& parameters) {
