@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <sys/resource.h>
 
+#include <cstdio>
+
 namespace sagaz::verify {
 namespace {
 
@@ -284,7 +286,13 @@ TEST(Account, KeepsAFewSamplesAndCountsTheRest) {
 }
 
 TEST(Account, HoldsAMillionEventsInBoundedMemory) {
+#ifdef __SANITIZE_THREAD__
+    // Its shadow lies over all memory that was ever touched, and would be measured with ours; what
+    // remains here under ThreadSanitizer is that the counts are right.
+    constexpr int kEvents = 50'000;
+#else
     constexpr int kEvents = 1'000'000;
+#endif
     constexpr long kGrowthMax = 32 * 1'024;  // KiB; what is on disk is about 65 MiB
     const auto peak = [] {
         rusage usage{};
@@ -313,7 +321,12 @@ TEST(Account, HoldsAMillionEventsInBoundedMemory) {
     }
     const Report report = account.close();
     expect_only(report, Damage::missing, kEvents - kEvents / 10);
+#ifdef __SANITIZE_THREAD__
+    std::puts("the bound on memory is not looked at under ThreadSanitizer");
+    static_cast<void>(before + kGrowthMax);
+#else
     EXPECT_LT(peak() - before, kGrowthMax);
+#endif
 }
 
 TEST(Report, NamesEveryDamageInJson) {
