@@ -57,10 +57,24 @@ public:
         add_events();
         add_verify();
         add_config();
+        add_checks();
         add_probes();
     }
 
     int run(int argc, const char* const* argv) {
+        // A monitor takes every other code for a state of its own, a usage error's too.
+        if (argc < 2 || std::string_view{argv[1]} != "check") {
+            return run_verb(argc, argv);
+        }
+        try {
+            return run_verb(argc, argv);
+        } catch (const Error& error) {
+            return say_unknown(error, json_, console_);
+        }
+    }
+
+private:
+    int run_verb(int argc, const char* const* argv) {
         try {
             app_.parse(argc, argv);
         } catch (const CLI::Success& asked) {  // --help
@@ -74,7 +88,6 @@ public:
         return run_();
     }
 
-private:
     void add_common() {
         app_.add_option("--config", config_file_, "configuration file (YAML)");
         for (const auto& key : config_keys()) {
@@ -312,6 +325,68 @@ private:
         });
     }
 
+    void add_checks() {
+        auto* const check =
+            verb(app_, "check", "for monitors: exits 0 fine, 1 warning, 2 critical, 3 unknown");
+        check->add_option("--age-warn", age_warn_, "warn when an event waits so long, 30s");
+        check->add_option("--age-critical", age_critical_, "critical when so long, 5m");
+        check->callback([this] {
+            run_ = [this] {
+                check_.json = json_;
+                if (!age_warn_.empty()) check_.age_warn = duration_of("--age-warn", age_warn_);
+                if (!age_critical_.empty()) {
+                    check_.age_critical = duration_of("--age-critical", age_critical_);
+                }
+                check_.store = store();
+                return run_check(check_, console_);
+            };
+        });
+        verb(app_, "doctor", "looks for what is wrong and says what to do; exits 3 on findings")
+            ->callback([this] {
+                run_ = [this] {
+                    doctor_.json = json_;
+                    doctor_.store = store();
+                    if (!config().text("broker.url").empty()) {
+                        doctor_.broker = broker_target(config());
+                    }
+                    return run_doctor(doctor_, console_);
+                };
+            });
+        auto* const completion = verb(app_, "completion", "a script that completes sagaz's words");
+        completion->add_option("SHELL", completion_.shell, "bash, zsh or fish")
+            ->required()
+            ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+        completion->callback([this] {
+            run_ = [this] {
+                list_verbs(app_, {});
+                return run_completion(completion_, console_);
+            };
+        });
+    }
+
+    void list_verbs(const CLI::App& app, const std::string& path) {
+        VerbInfo info{path, {}};
+        for (const auto* const command : app.get_subcommands({})) {
+            info.words.push_back(command->get_name());
+        }
+        const auto add_flags = [&info](const CLI::App& source) {
+            for (const auto* const option : source.get_options()) {
+                for (const auto& name : option->get_lnames()) {
+                    const auto flag = "--" + name;
+                    if (std::find(info.words.begin(), info.words.end(), flag) == info.words.end()) {
+                        info.words.push_back(flag);
+                    }
+                }
+            }
+        };
+        add_flags(app);
+        if (&app != &app_) add_flags(app_);  // common flags may stand after the verb
+        completion_.verbs.push_back(std::move(info));
+        for (const auto* const command : app.get_subcommands({})) {
+            list_verbs(*command, path + (path.empty() ? "" : " ") + command->get_name());
+        }
+    }
+
     void add_probes() {
         auto* const probe =
             verb(app_, "healthcheck", "ask a running relay, for containers without curl");
@@ -377,6 +452,11 @@ private:
     EventsShowOptions show_;
     VerifyOptions verify_;
     HealthcheckOptions health_;
+    std::string age_warn_;
+    std::string age_critical_;
+    CheckOptions check_;
+    DoctorOptions doctor_;
+    CompletionOptions completion_;
 };
 
 }  // namespace

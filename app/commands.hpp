@@ -14,6 +14,10 @@
 ///
 /// A command writes data to `Console::out`, messages to `Console::err`, returns an exit code, and
 /// throws `sagaz::Error` for what failed as a whole; `main` prints that on three lines.
+namespace sagaz::inline v0 {
+class Error;
+}  // namespace sagaz::inline v0
+
 namespace sagaz::inline v0::app {
 
 class Console;
@@ -125,6 +129,33 @@ struct HealthcheckOptions {
     std::chrono::milliseconds timeout{3'000};
 };
 
+/// Exit codes of `check` are those of monitors.
+enum class CheckState { ok, warning, critical, unknown };
+
+struct CheckOptions {
+    StoreTarget store{};
+    std::chrono::milliseconds age_warn{30'000};  ///< Of the oldest event that waits.
+    std::chrono::milliseconds age_critical{300'000};
+    bool json{};
+};
+
+struct DoctorOptions {
+    StoreTarget store{};
+    std::optional<BrokerTarget> broker{};  ///< None: it is not looked at.
+    bool json{};
+};
+
+/// A verb as a shell should complete it.
+struct VerbInfo {
+    std::string path{};                ///< "events ls"; empty: the program itself.
+    std::vector<std::string> words{};  ///< Its verbs and its long flags.
+};
+
+struct CompletionOptions {
+    std::string shell{};
+    std::vector<VerbInfo> verbs{};
+};
+
 struct ConfigShowOptions {
     const Config* config{};
     bool json{};
@@ -139,6 +170,11 @@ int run_events_list(const EventsListOptions& options, Console& console);
 int run_events_show(const EventsShowOptions& options, Console& console);
 int run_verify(const VerifyOptions& options, Console& console);  // in app/verify
 int run_healthcheck(const HealthcheckOptions& options, Console& console);
+int run_check(const CheckOptions& options, Console& console);
+/// What `check` prints when it could not look, and its exit code.
+int say_unknown(const Error& error, bool json, Console& console);
+int run_doctor(const DoctorOptions& options, Console& console);
+int run_completion(const CompletionOptions& options, Console& console);
 int run_config_show(const ConfigShowOptions& options, Console& console);
 int run_config_validate(const ConfigShowOptions& options, Console& console);
 int run_config_schema(Console& console);

@@ -1,0 +1,299 @@
+// Each check says what was seen, why it matters and what to do. A check that cannot be made is
+// skipped and says why; skipped is not passed. A new one is a function here and a row in kChecks.
+#include "app/brokers.hpp"
+#include "app/commands.hpp"
+#include "app/console.hpp"
+#include "app/errors.hpp"
+#include "app/store_look.hpp"
+#include "app/table.hpp"
+#include "stores/postgres/connection.hpp"
+#include "stores/postgres/migration.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
+#include <ostream>
+
+namespace sagaz::inline v0::app {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kDeadline{10'000};
+constexpr int kServerMin = 140'000;  // as server_version_num
+
+enum class State { ok, finding, skipped };
+
+struct Result {
+    State state{State::ok};
+    std::string seen{};
+    std::string what_to_do{};
+};
+
+Result ok(std::string seen) { return {State::ok, std::move(seen), {}}; }
+Result finding(std::string seen, std::string what_to_do) {
+    return {State::finding, std::move(seen), std::move(what_to_do)};
+}
+Result skipped(std::string why) { return {State::skipped, std::move(why), {}}; }
+
+class Patient {
+public:
+    explicit Patient(const DoctorOptions& options)
+        : options_{options},
+          connection_{options.store.url, {.connect = milliseconds{5'000}, .statement = kDeadline}} {
+    }
+
+    const DoctorOptions& options() const { return options_; }
+
+    /// The first column of every row.
+    std::vector<std::string> column(const char* sql) {
+        const auto result = connection_.execute(postgres::with_schema(sql, options_.store.schema));
+        std::vector<std::string> values;
+        for (int row = 0; row < PQntuples(result.get()); ++row) {
+            values.emplace_back(PQgetvalue(result.get(), row, 0));
+        }
+        return values;
+    }
+    std::string value(const char* sql) {
+        const auto values = column(sql);
+        return values.empty() ? std::string{} : values[0];
+    }
+    const StoreLook& look() {
+        if (!look_) {
+            StoreWindow window{options_.store};
+            look_ = window.look();
+        }
+        return *look_;
+    }
+
+private:
+    const DoctorOptions& options_;
+    postgres::Connection connection_;
+    std::optional<StoreLook> look_;
+};
+
+std::string joined(const std::vector<std::string>& words) {
+    std::string text;
+    for (const auto& word : words) {
+        text += (text.empty() ? "" : ", ") + word;
+    }
+    return text;
+}
+
+Result check_store(Patient& patient) {
+    const auto version = patient.value("select current_setting('server_version_num')");
+    if (std::stoi(version) < kServerMin) {
+        return finding("PostgreSQL " + patient.value("show server_version"),
+                       "upgrade the server to PostgreSQL 14 or later");
+    }
+    if (patient.value("select pg_is_in_recovery()") == "t") {
+        return finding("a standby, or still in recovery", "give the URL of the primary");
+    }
+    return ok("PostgreSQL " + patient.value("show server_version"));
+}
+
+Result check_schema(Patient& patient) {
+    const auto& store = patient.options().store;
+    const auto status = postgres::migration_status(store.url, store.schema);
+    const auto seen = "version " + std::to_string(status.version) + " of " +
+                      std::to_string(status.newest) + " in schema \"" + store.schema + '"';
+    return status.is_behind() ? finding(seen, "run sagaz migrate") : ok(seen);
+}
+
+// What `sagaz relay` does with the tables, as rights of the login that asks.
+constexpr auto kMissingRights = R"(
+select r.privilege || ' on ' || r.object
+from (values ('slot', 'SELECT'), ('slot', 'UPDATE'), ('relay', 'INSERT'), ('relay', 'UPDATE'),
+             ('cursor', 'SELECT'), ('cursor', 'INSERT'), ('cursor', 'DELETE'),
+             ('parked', 'INSERT'), ('outbox', 'SELECT'), ('incarnation', 'UPDATE'),
+             ('setting', 'SELECT'), ('schema_version', 'SELECT')) r (object, privilege)
+where not has_table_privilege(format('@schema@.%I', r.object), r.privilege)
+order by 1)";
+
+Result check_rights(Patient& patient) {
+    const auto missing = patient.column(kMissingRights);
+    const auto login = patient.value("select current_user");
+    if (missing.empty()) {
+        return ok(login + " may do what a relay does");
+    }
+    return finding(login + " lacks " + joined(missing),
+                   "GRANT " + patient.options().store.schema + "_relay TO " + login +
+                       ", or run doctor with the relay's login");
+}
+
+Result check_durability(Patient& patient) {
+    const auto off = patient.column(
+        "select name from pg_settings where name in ('fsync', 'full_page_writes') "
+        "and setting = 'off' order by name");
+    return off.empty() ? ok("fsync and full_page_writes are on")
+                       : finding(joined(off) + " off", "turn it on in postgresql.conf");
+}
+
+Result check_sequence(Patient& patient) {
+    const auto cache = patient.value(
+        "select seqcache from pg_catalog.pg_sequence where seqrelid = '@schema@.outbox_id'::"
+        "regclass");
+    if (cache != "1") {
+        return finding("CACHE is " + cache,
+                       "ALTER SEQUENCE " + patient.options().store.schema + ".outbox_id CACHE 1");
+    }
+    const auto behind = patient.value(R"(
+select coalesce(max(m.id), 0) - (select s.last_value from @schema@.outbox_id s)
+from @schema@.slot s
+cross join lateral (select o.id from @schema@.outbox o where o.slot = s.slot
+                    order by o.id desc limit 1) m)");
+    if (!behind.empty() && behind[0] != '-' && behind != "0") {
+        return finding("the newest row is " + behind + " ahead of the sequence",
+                       "stop the producers, then set the sequence above the highest id by setval");
+    }
+    return ok("CACHE 1, not behind the rows");
+}
+
+Result check_publications(Patient& patient) {
+    const auto names = patient.column(R"(
+select p.pubname from pg_catalog.pg_publication p
+where p.pubtruncate and (p.puballtables or exists (
+    select from pg_catalog.pg_publication_tables t
+    where t.pubname = p.pubname and t.schemaname = '@schema@' and t.tablename like 'outbox%'))
+order by 1)");
+    return names.empty() ? ok("none replicates a TRUNCATE of the log")
+                         : finding(joined(names),
+                                   "ALTER PUBLICATION ... SET (publish = 'insert,update,delete')");
+}
+
+Result check_old_transactions(Patient& patient) {
+    const auto old = patient.column(R"(
+select 'pid ' || a.pid from pg_catalog.pg_stat_activity a
+where a.xact_start < clock_timestamp() - interval '1 hour' and a.backend_type = 'client backend'
+union all
+select 'prepared ' || p.gid from pg_catalog.pg_prepared_xacts p
+where p.prepared < clock_timestamp() - interval '1 hour'
+limit 10)");
+    return old.empty() ? ok("none is older than an hour")
+                       : finding(joined(old), "end it: pg_terminate_backend, ROLLBACK PREPARED");
+}
+
+Result check_relay(Patient& patient) {
+    const auto& look = patient.look();
+    const auto alive = std::count_if(look.relays.begin(), look.relays.end(),
+                                     [](const RelayLook& relay) { return relay.is_alive(); });
+    if (alive == 0) {
+        return finding("none has reported within 15 s", "start sagaz relay");
+    }
+    return ok(std::to_string(alive) + " alive");
+}
+
+Result check_delivery(Patient& patient) {
+    const auto wrong = diagnosis(patient.look(), postgres::newest_version());
+    return wrong.empty() ? ok(grouped(patient.look().backlog.pending) + " events pending")
+                         : finding(wrong, "see sagaz status");
+}
+
+Result check_broker(Patient& patient) {
+    const auto& broker = patient.options().broker;
+    if (!broker) {
+        return skipped("no broker is configured: give --broker");
+    }
+    const auto why = why_unreachable(*broker, milliseconds{3'000});
+    return why.empty() ? ok("reachable")
+                       : finding(why, "start it, or correct --broker and broker.options");
+}
+
+enum class Needs { nothing, store, schema };
+
+struct Check {
+    const char* id;
+    const char* why;
+    Result (*look)(Patient&);
+    Needs needs;
+};
+
+constexpr std::array kChecks{
+    Check{"store", "the log lives there", check_store, Needs::nothing},
+    Check{"schema", "this build needs the newest tables and functions", check_schema, Needs::store},
+    Check{"rights", "a relay without a right stops at its first use", check_rights, Needs::schema},
+    Check{"durability", "without it a crash of the server loses commits", check_durability,
+          Needs::store},
+    Check{"sequence", "ids order the events of a key", check_sequence, Needs::schema},
+    Check{"publications", "a subscriber would lose what the log empties after delivery",
+          check_publications, Needs::schema},
+    Check{"old_transactions", "they keep dead rows, and the log from being emptied",
+          check_old_transactions, Needs::store},
+    Check{"relay", "without one nothing is published", check_relay, Needs::schema},
+    Check{"delivery", "what waits is not known to anybody yet", check_delivery, Needs::schema},
+    Check{"broker", "events go there", check_broker, Needs::nothing},
+};
+
+const char* word_of(State state) {
+    return state == State::ok ? "ok" : state == State::finding ? "finding" : "skipped";
+}
+
+Result look_at(const Check& check, Patient& patient, Needs there) {
+    if (check.needs > there) {
+        return skipped(there == Needs::nothing ? "the store is not there"
+                                               : "the schema is not there");
+    }
+    try {
+        return check.look(patient);
+    } catch (const Error& error) {
+        // A check that fails says so itself; the others still run.
+        return finding(std::string{error.code()} + ": " + error.what(), std::string{error.hint()});
+    }
+}
+
+void write_json(const std::vector<Result>& results, bool is_well, std::ostream& out) {
+    nlohmann::ordered_json object{
+        {"schema", 1}, {"ok", is_well}, {"checks", nlohmann::ordered_json::array()}};
+    for (std::size_t n = 0; n < results.size(); ++n) {
+        object["checks"].push_back({{"id", kChecks.at(n).id},
+                                    {"state", word_of(results[n].state)},
+                                    {"seen", hide_secrets(results[n].seen)},
+                                    {"why", kChecks.at(n).why},
+                                    {"do", hide_secrets(results[n].what_to_do)}});
+    }
+    out << object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
+}
+
+void write_text(const std::vector<Result>& results, std::ostream& out) {
+    for (std::size_t n = 0; n < results.size(); ++n) {
+        const auto& [state, seen, what_to_do] = results[n];
+        out << (state == State::ok        ? "ok       "
+                : state == State::finding ? "FINDING  "
+                                          : "skipped  ")
+            << kChecks.at(n).id << ": " << plain(hide_secrets(seen)) << '\n';
+        if (state == State::finding) {
+            out << "         why: " << kChecks.at(n).why
+                << "\n         do:  " << plain(hide_secrets(what_to_do)) << '\n';
+        }
+    }
+}
+
+}  // namespace
+
+int run_doctor(const DoctorOptions& options, Console& console) {
+    Patient patient{options};
+    std::vector<Result> results;
+    Needs there = Needs::nothing;
+    for (const auto& check : kChecks) {
+        console.progress(std::string{"looking at "} + check.id);
+        results.push_back(look_at(check, patient, there));
+        const bool is_ok = results.back().state == State::ok;
+        if (is_ok && check.look == check_store) {
+            there = Needs::store;
+        } else if (is_ok && check.look == check_schema) {
+            there = Needs::schema;
+        }
+    }
+    const bool is_well = std::none_of(results.begin(), results.end(), [](const Result& result) {
+        return result.state == State::finding;
+    });
+    if (options.json) {
+        write_json(results, is_well, console.out());
+    } else {
+        write_text(results, console.out());
+    }
+    return is_well ? kOk : kCondition;
+}
+
+}  // namespace sagaz::inline v0::app

@@ -1,0 +1,148 @@
+// `doctor`, `check` and `completion` of the real executable: each trouble is made, then found.
+#include "tests/integration/cli_process.hpp"
+#include "tests/support/postgres_server.hpp"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+namespace sagaz::test {
+namespace {
+
+using nlohmann::json;
+using Arguments = std::vector<std::string>;
+
+class CliDoctor : public testing::Test {
+protected:
+    PostgresServer& server_ = PostgresServer::shared();
+    std::string database_ = server_.fresh_database();
+    std::string url_ = server_.url(database_);
+
+    void SetUp() override { ASSERT_EQ(run({"migrate"}).code, 0); }
+
+    CliResult run(Arguments arguments) const {
+        arguments.insert(arguments.end(), {"--store", url_});
+        return run_cli(arguments);
+    }
+    Sql sql() const { return Sql{url_}; }
+    void beat() const {
+        sql().run("insert into sagaz.relay (id, beat, report) values (gen_random_uuid(), 1, '{}')");
+        sql().run("update sagaz.slot set epoch = 1, owner = (select id from sagaz.relay)");
+    }
+    /// The state of one check, and what doctor says to do.
+    std::pair<std::string, std::string> check(const std::string& id, int code) const {
+        const auto result = run({"doctor", "--json"});
+        EXPECT_EQ(result.code, code) << result.err;
+        const auto report = json::parse(result.out);
+        for (const auto& check : report["checks"]) {
+            EXPECT_FALSE(check["seen"].get<std::string>().empty()) << check;
+            EXPECT_FALSE(check["why"].get<std::string>().empty()) << check;
+            if (check["id"] == id) return {check["state"], check["do"]};
+        }
+        return {"not made", ""};
+    }
+    void expect_finding(const std::string& id, const std::string& word) const {
+        const auto [state, what_to_do] = check(id, 3);
+        EXPECT_EQ(state, "finding");
+        EXPECT_NE(what_to_do.find(word), std::string::npos) << what_to_do;
+    }
+};
+
+TEST_F(CliDoctor, FindsNothingWhereAllIsWell) {
+    beat();
+    const auto result = run({"doctor"});
+    EXPECT_EQ(result.code, 0) << result.out;
+    EXPECT_NE(result.out.find("skipped  broker"), std::string::npos) << "skipped is not passed";
+}
+
+TEST_F(CliDoctor, MissesTheRelay) { expect_finding("relay", "start sagaz relay"); }
+
+TEST_F(CliDoctor, NamesTheGrantThatIsMissing) {
+    sql().run("drop role if exists ann; create role ann login; grant sagaz_reader to ann");
+    url_ = server_.url(database_, "ann");
+    expect_finding("rights", "GRANT sagaz_relay TO ann");
+    Sql{server_.url(database_)}.run("grant sagaz_relay to ann");
+    EXPECT_EQ(check("rights", 3).first, "ok");
+}
+
+TEST_F(CliDoctor, SeesAPublicationThatWouldEmptyItsSubscriber) {
+    beat();
+    sql().run("create publication everything for all tables");
+    expect_finding("publications", "publish = 'insert,update,delete'");
+    sql().run("alter publication everything set (publish = 'insert,update,delete')");
+    EXPECT_EQ(check("publications", 0).first, "ok");
+}
+
+TEST_F(CliDoctor, F10_SeesASequenceThatHandsOutInAdvance) {
+    sql().run("alter sequence sagaz.outbox_id cache 10");
+    expect_finding("sequence", "CACHE 1");
+}
+
+TEST_F(CliDoctor, SeesASequenceBehindItsRows) {
+    for (int n = 0; n < 3; ++n) sql().run("select sagaz.append('t', 'k', 'T', '{}'::jsonb)");
+    sql().run("select setval('sagaz.outbox_id', 1)");
+    expect_finding("sequence", "setval");
+}
+
+TEST_F(CliDoctor, SaysWhatABadBrokerSays) {
+    const auto result = run({"doctor", "--broker", "kafka://127.0.0.1:1"});
+    EXPECT_EQ(result.code, 3);
+    EXPECT_NE(result.out.find("FINDING  broker"), std::string::npos) << result.out;
+}
+
+TEST_F(CliDoctor, LooksAtTheRestWhenTheSchemaIsMissing) {
+    url_ = server_.url(server_.fresh_database());
+    expect_finding("schema", "sagaz migrate");
+    EXPECT_EQ(check("relay", 3).first, "skipped");
+    EXPECT_EQ(check("durability", 3).first, "ok");
+}
+
+TEST_F(CliDoctor, ChecksByTheMonitorsCodes) {
+    beat();
+    EXPECT_EQ(run({"check"}).code, 0);
+    sql().run("select sagaz.append('t', 'k', 'T', '{}'::jsonb)");
+    EXPECT_EQ(run({"check", "--age-warn", "1h", "--age-critical", "2h"}).code, 0);
+    EXPECT_EQ(run({"check", "--age-warn", "0s", "--age-critical", "2h"}).code, 1);
+    const auto critical = run({"check", "--age-warn", "0s", "--age-critical", "0s"});
+    EXPECT_EQ(critical.code, 2);
+    EXPECT_TRUE(critical.out.starts_with("SAGAZ CRITICAL - 1 events pending")) << critical.out;
+    EXPECT_NE(critical.out.find("| pending=1 oldest_age="), std::string::npos) << critical.out;
+    sql().run("delete from sagaz.relay");
+    EXPECT_EQ(run({"check", "--age-warn", "1h", "--age-critical", "2h"}).code, 2)
+        << "events wait and nobody takes them";
+}
+
+TEST(CliCheck, SaysUnknownWhenItCannotLook) {
+    for (const auto& arguments :
+         {Arguments{"check"}, Arguments{"check", "--nonsense"},
+          Arguments{"check", "--store", "postgresql://127.0.0.1:1/d"},
+          Arguments{"check", "--age-warn", "5", "--store", "postgresql://127.0.0.1:1/d"}}) {
+        const auto result = run_cli(arguments);
+        EXPECT_EQ(result.code, 3) << result.out;
+        EXPECT_TRUE(result.out.starts_with("SAGAZ UNKNOWN - ")) << result.out;
+    }
+}
+
+TEST(CliCompletion, CompletesVerbsAndFlagsInBash) {
+    const auto script = run_cli({"completion", "bash"});
+    ASSERT_EQ(script.code, 0);
+    const auto path =
+        std::filesystem::temp_directory_path() / ("sagaz-completion-" + std::to_string(::getpid()));
+    std::ofstream{path} << script.out
+                        << "COMP_WORDS=(sagaz events l)\nCOMP_CWORD=2\n_sagaz\n"
+                           "[ \"${COMPREPLY[*]}\" = ls ] || exit 1\n"
+                           "COMP_WORDS=(sagaz verify --tr)\n_sagaz\n"
+                           "[ \"${COMPREPLY[*]}\" = --truth ] || exit 2\n";
+    EXPECT_EQ(std::system(("bash " + path.string()).c_str()), 0);
+    std::filesystem::remove(path);
+    EXPECT_EQ(run_cli({"completion", "zsh"}).out.find("#compdef sagaz"), 0U);
+    EXPECT_NE(run_cli({"completion", "fish"}).out.find("-l truth"), std::string::npos);
+    EXPECT_EQ(run_cli({"completion", "csh"}).code, 2);
+}
+
+}  // namespace
+}  // namespace sagaz::test
