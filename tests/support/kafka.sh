@@ -157,7 +157,8 @@ stop() {
     dir=$1
     [ -e "$dir/pid" ] || return 0
     pid=$(cat "$dir/pid")
-    if tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q "$dir/server.properties"; then
+    if [ -e "/proc/$pid" ] &&
+        tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q "$dir/server.properties"; then
         kill -CONT "$pid" 2>/dev/null || true
         kill "$pid" 2>/dev/null || true
         tries=100
