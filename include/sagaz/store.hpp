@@ -171,7 +171,7 @@ struct SlotRange {
 };
 
 struct ReadRequest {
-    std::vector<SlotRange> ranges{};
+    std::vector<SlotRange> ranges{};  ///< By slot, each once.
     std::size_t rows_max{};   ///< A soft limit over all slots: equal positions are never split.
     std::size_t bytes_max{};  ///< The same for payload bytes; at least one row a slot comes.
 };

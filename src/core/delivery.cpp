@@ -66,10 +66,13 @@ OwnedLog* Delivery::find(std::int16_t slot) {
 
 void Delivery::add(const OwnedSlot& slot, const Cursor& cursor, std::uint64_t gate) {
     remove(slot.slot);
-    logs_.push_back(std::make_unique<OwnedLog>(slot, cursor, gate, next_generation_++));
+    auto log = std::make_unique<OwnedLog>(slot, cursor, gate, next_generation_++);
     const auto index = static_cast<std::size_t>(slot.slot);
     if (index >= by_slot_.size()) by_slot_.resize(index + 1);
-    by_slot_[index] = logs_.back().get();
+    by_slot_[index] = log.get();
+    const auto after = std::ranges::upper_bound(logs_, slot.slot, {},
+                                                [](const auto& owned) { return owned->slot.slot; });
+    logs_.insert(after, std::move(log));
 }
 
 void Delivery::stop_key(const StoppedKey& key) {

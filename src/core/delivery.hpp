@@ -73,6 +73,8 @@ public:
     void clear();
 
     OwnedLog* find(std::int16_t slot);
+    /// By slot, whatever the order in which they were taken over: a read asks in this order and
+    /// gets its rows in it.
     const std::vector<std::unique_ptr<OwnedLog>>& logs() const noexcept { return logs_; }
 
     /// Takes the rows of a read.

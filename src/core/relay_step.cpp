@@ -361,7 +361,8 @@ void RelayStep::on_read(ReadResult result, Instant now) {
     if (result.batch) {
         std::size_t n = 0;
         for (const Row& row : result.batch->rows) {
-            while (result.progress[n].slot != row.slot) ++n;
+            while (n < result.progress.size() && result.progress[n].slot != row.slot) ++n;
+            SAGAZ_ASSERT(n < result.progress.size());  // Both come by slot.
             highest[n] = std::max(highest[n], row.position);
         }
         delivery_.take(std::move(result.batch), now);

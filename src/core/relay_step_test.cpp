@@ -144,6 +144,39 @@ TEST_F(RelayStepTest, F06_MakesTheDiskCatchUpThoughThereIsMoreToRead) {
     publish(2);
 }
 
+TEST_F(RelayStepTest, ReadsSlotsThatCameInTwoTakeovers) {
+    begin();
+    open(0);
+    const auto take_over = [&](std::int16_t slot) {
+        now_ += 3s;
+        expect<command::Observe>();
+        std::vector<SlotView> views{{0, 1, kMe, 1}, {1, 0, std::nullopt, -1}};
+        if (slot == 0) views = {{0, 0, std::nullopt, -1}, {1, 1, kMe, 1}};
+        step_.on_observed(views, now_);
+        expect<command::Acquire>();
+        step_.on_acquired(std::vector{OwnedSlot{slot, slot == 0 ? 2 : 1}});
+        expect<command::Load>();
+        Loaded loaded;
+        loaded.cursors.push_back({slot, Cursor{}});
+        step_.on_loaded(loaded);
+        step_.on_measured(now_);
+        step_.on_tidied(now_);
+    };
+    take_over(1);
+    take_over(0);  // The lower slot came last.
+    open(2);
+    const auto request = expect<command::StartRead>().request;
+    ASSERT_EQ(request.ranges.size(), 2U);
+    EXPECT_EQ(request.ranges[0].slot, 0);
+    EXPECT_EQ(request.ranges[1].slot, 1);
+    expect<command::FinishRead>();
+    ReadResult result;
+    result.batch = batch_of({{1, "k", false, 0}, {2, "l", false, 1}});
+    result.progress = {{0, 2}, {1, 2}};
+    step_.on_read(std::move(result), now_);
+    publish(2);
+}
+
 TEST_F(RelayStepTest, ForgetsEverythingWithTheDatabasesMemory) {
     begin();
     open(2);

@@ -282,6 +282,8 @@ ReadResult SimStore::execute_read(const ReadRequest& request) {
                                             range.after, progress.read_to, count));
         result.progress.push_back(progress);
     }
+    // The port's order, whatever the order of the request.
+    std::ranges::stable_sort(batch->rows, {}, &Row::slot);
     result.batch = std::move(batch);
     result.flushed = world_.database.flushed_lsn();
     return result;
