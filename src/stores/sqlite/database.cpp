@@ -79,8 +79,16 @@ void Query::run() {
     }
 }
 
+std::string_view Query::name_of(int column) const {
+    return sqlite3_column_name(statement_.get(), column);
+}
+
 bool Query::is_null(int column) const {
     return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL;
+}
+
+bool Query::is_integer(int column) const {
+    return sqlite3_column_type(statement_.get(), column) == SQLITE_INTEGER;
 }
 
 std::int64_t Query::number_at(int column) const {
@@ -109,7 +117,7 @@ std::string_view Query::bytes_at(int column) const {
 Database::Database(std::string path, Access access, Milliseconds busy_timeout)
     : path_(std::move(path)) {
     const auto before = identity_of(path_);
-    if (!before && access == Access::open) throw missing(path_);
+    if (!before && access != Access::create) throw missing(path_);
     const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
                       (access == Access::create ? SQLITE_OPEN_CREATE : 0);
     sqlite3* connection = nullptr;
@@ -121,11 +129,7 @@ Database::Database(std::string path, Access access, Milliseconds busy_timeout)
         std::min<Milliseconds::rep>(busy_timeout.count(), std::numeric_limits<int>::max());
     sqlite3_busy_timeout(connection, static_cast<int>(wait));
     // The wait comes first: the mode may have to be changed, and the log to be recovered.
-    auto mode = query("PRAGMA journal_mode = WAL");
-    if (!mode.step() || mode.text_at(0) != "wal") {
-        throw Error(ErrorKind::invalid, "read_only", "the file cannot be put into WAL mode",
-                    "put it on a local disk, where it and its folder can be written");
-    }
+    if (access != Access::look) begin_wal();
     run_script("PRAGMA synchronous = FULL");
     const auto after = identity_of(path_);
     if (!after || (before && *before != *after)) {
@@ -133,6 +137,13 @@ Database::Database(std::string path, Access access, Milliseconds busy_timeout)
                     "the file was replaced while it was opened", "nothing to do: it is read anew");
     }
     identity_ = *after;
+}
+
+void Database::begin_wal() {
+    auto mode = query("PRAGMA journal_mode = WAL");
+    if (mode.step() && mode.text_at(0) == "wal") return;
+    throw Error(ErrorKind::invalid, "read_only", "the file cannot be put into WAL mode",
+                "put it on a local disk, where it and its folder can be written");
 }
 
 void Database::run_script(const std::string& sql) {

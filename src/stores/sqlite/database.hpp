@@ -44,7 +44,10 @@ public:
     /// Steps to the end.
     void run();
 
+    int columns() const { return sqlite3_column_count(statement_.get()); }
+    std::string_view name_of(int column) const;
     bool is_null(int column) const;
+    bool is_integer(int column) const;
     std::int64_t number_at(int column) const;
     double real_at(int column) const;
     std::string_view text_at(int column) const;   ///< "" for NULL.
@@ -56,7 +59,11 @@ private:
     int next_{1};
 };
 
-enum class Access { create, open };
+enum class Access {
+    create,  ///< Makes the file where there is none.
+    open,
+    look,  ///< Leaves the file in the mode in which it is.
+};
 
 /// A connection of ours: WAL, `synchronous` FULL, a bounded wait for other writers. Belongs to one
 /// thread. Throws `invalid` (`database_missing`) when there is no file to open.
@@ -78,6 +85,8 @@ private:
     struct Close {
         void operator()(sqlite3* connection) const noexcept { sqlite3_close_v2(connection); }
     };
+
+    void begin_wal();
 
     std::string path_;
     std::unique_ptr<sqlite3, Close> connection_;

@@ -102,7 +102,7 @@ std::string migration_script(std::string_view schema, int from, int to) {
 
 MigrationStatus migration_status(const std::string& path, std::string_view schema) {
     core::check_schema_name(schema);
-    Database database(path, Access::open, kBusyTimeout);
+    Database database(path, Access::look, kBusyTimeout);
     return read_status(database, schema);
 }
 
