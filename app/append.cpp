@@ -7,7 +7,7 @@
 #include "app/console.hpp"
 #include "app/errors.hpp"
 #include "app/event_line.hpp"
-#include "stores/postgres/connection.hpp"
+#include "app/store.hpp"
 
 #include <sagaz/outbox.hpp>
 
@@ -25,60 +25,13 @@ constexpr std::size_t kBatchLines = Outbox::kEventsMax;
 constexpr std::size_t kBatchBytes = std::size_t{8} << 20;
 constexpr std::size_t kLineMax = std::size_t{64} << 20;
 
-// The seam of Outbox over a connection that keeps deadlines.
-class ConnectionTransaction final : public Transaction {
-public:
-    explicit ConnectionTransaction(postgres::Connection& connection) : connection_{connection} {}
-
-    Rows execute(const Statement& statement) override {
-        postgres::Parameters parameters;
-        for (const auto& parameter : statement.parameters) {
-            if (parameter.null) {
-                parameters.null();
-            } else if (parameter.binary) {
-                parameters.text(bytea(parameter.bytes));
-            } else {
-                parameters.text(parameter.bytes);
-            }
-        }
-        const auto result = connection_.execute(statement.sql, parameters);
-        Rows rows(static_cast<std::size_t>(PQntuples(result.get())));
-        for (int row = 0; row < PQntuples(result.get()); ++row) {
-            for (int column = 0; column < PQnfields(result.get()); ++column) {
-                auto& values = rows[static_cast<std::size_t>(row)];
-                if (PQgetisnull(result.get(), row, column) != 0) {
-                    values.emplace_back();
-                } else {
-                    values.emplace_back(PQgetvalue(result.get(), row, column));
-                }
-            }
-        }
-        return rows;
-    }
-
-private:
-    static std::string bytea(std::string_view bytes) {
-        constexpr std::string_view kDigits = "0123456789abcdef";
-        std::string text = "\\x";
-        text.reserve(2 + 2 * bytes.size());
-        for (const char c : bytes) {
-            const auto byte = static_cast<unsigned char>(c);
-            text += kDigits[byte >> 4U];
-            text += kDigits[byte & 15U];
-        }
-        return text;
-    }
-
-    postgres::Connection& connection_;
-};
-
 class Appender {
 public:
     Appender(const AppendOptions& options, Console& console)
         : options_{options},
           console_{console},
           outbox_{options.store.schema},
-          connection_{options.store.url, {}} {}
+          session_{options.store} {}
 
     void add(Event event) {
         bytes_ += event.payload.size() + event.topic.size() + event.event_type.size();
@@ -92,11 +45,10 @@ public:
         if (events_.empty()) {
             return;
         }
-        connection_.execute("begin");
-        ConnectionTransaction transaction{connection_};
-        const auto ticket = outbox_.append(transaction, std::span<const Event>{events_});
+        session_.begin();
+        const auto ticket = outbox_.append(session_, std::span<const Event>{events_});
         try {
-            connection_.execute("commit");
+            session_.commit();
         } catch (const Error& error) {
             if (error.kind() != ErrorKind::unavailable) {
                 throw;
@@ -130,7 +82,7 @@ private:
     const AppendOptions& options_;
     Console& console_;
     Outbox outbox_;
-    postgres::Connection connection_;
+    StoreSession session_;
     std::vector<Event> events_;
     std::size_t bytes_{};
     std::size_t committed_{};

@@ -1,10 +1,10 @@
 #include "app/commands.hpp"
 #include "app/console.hpp"
 #include "app/errors.hpp"
+#include "app/store.hpp"
 #include "app/store_look.hpp"
 #include "app/table.hpp"
 #include "app/units.hpp"
-#include "stores/postgres/migration.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -77,7 +77,7 @@ int run_check(const CheckOptions& options, Console& console) {
     }
     StoreWindow window{options.store};
     const auto look = window.look();
-    const auto wrong = diagnosis(look, postgres::newest_version());
+    const auto wrong = diagnosis(look, newest_version(options.store));
     return report(state_of(look, options, wrong.empty()), text_of(look, wrong),
                   values_of(look, options), options.json, console);
 }

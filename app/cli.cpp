@@ -151,9 +151,10 @@ private:
             run_ = [this] {
                 for (const auto& text : sets_) migrate_.set.push_back(pair_of("--set", text));
                 migrate_.json = json_;
-                // Printing needs no database, so it must not ask for one.
-                migrate_.store =
-                    migrate_.print ? StoreTarget{{}, config().text("store.schema")} : store();
+                // Printing needs no database, so it must not ask for one; it may say which kind.
+                migrate_.store = migrate_.print ? StoreTarget{config().text("store.url"),
+                                                              config().text("store.schema")}
+                                                : store();
                 return run_migrate(migrate_, console_);
             };
         });

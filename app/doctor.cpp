@@ -4,10 +4,10 @@
 #include "app/commands.hpp"
 #include "app/console.hpp"
 #include "app/errors.hpp"
+#include "app/store.hpp"
 #include "app/store_look.hpp"
 #include "app/table.hpp"
-#include "stores/postgres/connection.hpp"
-#include "stores/postgres/migration.hpp"
+#include "app/url.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -39,19 +39,18 @@ Result skipped(std::string why) { return {State::skipped, std::move(why), {}}; }
 
 class Patient {
 public:
-    explicit Patient(const DoctorOptions& options)
-        : options_{options},
-          connection_{options.store.url, {.connect = milliseconds{5'000}, .statement = kDeadline}} {
-    }
+    explicit Patient(const DoctorOptions& options) : options_{options} {}
 
     const DoctorOptions& options() const { return options_; }
 
     /// The first column of every row.
     std::vector<std::string> column(const char* sql) {
-        const auto result = connection_.execute(postgres::with_schema(sql, options_.store.schema));
+        if (!session_) {
+            session_.emplace(options_.store, kDeadline);
+        }
         std::vector<std::string> values;
-        for (int row = 0; row < PQntuples(result.get()); ++row) {
-            values.emplace_back(PQgetvalue(result.get(), row, 0));
+        for (const auto& row : session_->run(sql)) {
+            values.push_back(row[0].value_or(""));
         }
         return values;
     }
@@ -69,7 +68,7 @@ public:
 
 private:
     const DoctorOptions& options_;
-    postgres::Connection connection_;
+    std::optional<StoreSession> session_;
     std::optional<StoreLook> look_;
 };
 
@@ -82,10 +81,18 @@ std::string joined(const std::vector<std::string>& words) {
 }
 
 Result check_store(Patient& patient) {
+    if (sqlite_path(patient.options().store.url)) {
+        return ok("SQLite " + patient.value("select sqlite_version()"));
+    }
     const auto version = patient.value("select current_setting('server_version_num')");
     if (std::stoi(version) < kServerMin) {
         return finding("PostgreSQL " + patient.value("show server_version"),
                        "upgrade the server to PostgreSQL 14 or later");
+    }
+    const auto encoding = patient.value("show server_encoding");
+    if (encoding != "UTF8") {
+        return finding("the database's encoding is " + encoding,
+                       "make a database with ENCODING 'UTF8' and move there");
     }
     if (patient.value("select pg_is_in_recovery()") == "t") {
         return finding("a standby, or still in recovery", "give the URL of the primary");
@@ -95,7 +102,7 @@ Result check_store(Patient& patient) {
 
 Result check_schema(Patient& patient) {
     const auto& store = patient.options().store;
-    const auto status = postgres::migration_status(store.url, store.schema);
+    const auto status = schema_status(store);
     const auto seen = "version " + std::to_string(status.version) + " of " +
                       std::to_string(status.newest) + " in schema \"" + store.schema + '"';
     return status.is_behind() ? finding(seen, "run sagaz migrate") : ok(seen);
@@ -185,7 +192,7 @@ Result check_relay(Patient& patient) {
 }
 
 Result check_delivery(Patient& patient) {
-    const auto wrong = diagnosis(patient.look(), postgres::newest_version());
+    const auto wrong = diagnosis(patient.look(), newest_version(patient.options().store));
     return wrong.empty() ? ok(grouped(patient.look().backlog.pending) + " events pending")
                          : finding(wrong, "see sagaz status");
 }
@@ -207,19 +214,21 @@ struct Check {
     const char* why;
     Result (*look)(Patient&);
     Needs needs;
+    bool postgres_only{};
 };
 
 constexpr std::array kChecks{
     Check{"store", "the log lives there", check_store, Needs::nothing},
     Check{"schema", "this build needs the newest tables and functions", check_schema, Needs::store},
-    Check{"rights", "a relay without a right stops at its first use", check_rights, Needs::schema},
+    Check{"rights", "a relay without a right stops at its first use", check_rights, Needs::schema,
+          true},
     Check{"durability", "without it a crash of the server loses commits", check_durability,
-          Needs::store},
-    Check{"sequence", "ids order the events of a key", check_sequence, Needs::schema},
+          Needs::store, true},
+    Check{"sequence", "ids order the events of a key", check_sequence, Needs::schema, true},
     Check{"publications", "a subscriber would lose what the log empties after delivery",
-          check_publications, Needs::schema},
+          check_publications, Needs::schema, true},
     Check{"old_transactions", "they keep dead rows, and the log from being emptied",
-          check_old_transactions, Needs::store},
+          check_old_transactions, Needs::store, true},
     Check{"relay", "without one nothing is published", check_relay, Needs::schema},
     Check{"delivery", "what waits is not known to anybody yet", check_delivery, Needs::schema},
     Check{"broker", "events go there", check_broker, Needs::nothing},
@@ -242,29 +251,30 @@ Result look_at(const Check& check, Patient& patient, Needs there) {
     }
 }
 
-void write_json(const std::vector<Result>& results, bool is_well, std::ostream& out) {
+using Findings = std::vector<std::pair<const Check*, Result>>;
+
+void write_json(const Findings& findings, bool is_well, std::ostream& out) {
     nlohmann::ordered_json object{
         {"schema", 1}, {"ok", is_well}, {"checks", nlohmann::ordered_json::array()}};
-    for (std::size_t n = 0; n < results.size(); ++n) {
-        object["checks"].push_back({{"id", kChecks.at(n).id},
-                                    {"state", word_of(results[n].state)},
-                                    {"seen", hide_secrets(results[n].seen)},
-                                    {"why", kChecks.at(n).why},
-                                    {"do", hide_secrets(results[n].what_to_do)}});
+    for (const auto& [check, result] : findings) {
+        object["checks"].push_back({{"id", check->id},
+                                    {"state", word_of(result.state)},
+                                    {"seen", hide_secrets(result.seen)},
+                                    {"why", check->why},
+                                    {"do", hide_secrets(result.what_to_do)}});
     }
     out << object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
 }
 
-void write_text(const std::vector<Result>& results, std::ostream& out) {
-    for (std::size_t n = 0; n < results.size(); ++n) {
-        const auto& [state, seen, what_to_do] = results[n];
-        out << (state == State::ok        ? "ok       "
-                : state == State::finding ? "FINDING  "
-                                          : "skipped  ")
-            << kChecks.at(n).id << ": " << plain(hide_secrets(seen)) << '\n';
-        if (state == State::finding) {
-            out << "         why: " << kChecks.at(n).why
-                << "\n         do:  " << plain(hide_secrets(what_to_do)) << '\n';
+void write_text(const Findings& findings, std::ostream& out) {
+    for (const auto& [check, result] : findings) {
+        out << (result.state == State::ok        ? "ok       "
+                : result.state == State::finding ? "FINDING  "
+                                                 : "skipped  ")
+            << check->id << ": " << plain(hide_secrets(result.seen)) << '\n';
+        if (result.state == State::finding) {
+            out << "         why: " << check->why
+                << "\n         do:  " << plain(hide_secrets(result.what_to_do)) << '\n';
         }
     }
 }
@@ -273,25 +283,28 @@ void write_text(const std::vector<Result>& results, std::ostream& out) {
 
 int run_doctor(const DoctorOptions& options, Console& console) {
     Patient patient{options};
-    std::vector<Result> results;
+    Findings findings;
     Needs there = Needs::nothing;
     for (const auto& check : kChecks) {
+        if (check.postgres_only && sqlite_path(options.store.url)) {
+            continue;  // not skipped: there is nothing of the kind
+        }
         console.progress(std::string{"looking at "} + check.id);
-        results.push_back(look_at(check, patient, there));
-        const bool is_ok = results.back().state == State::ok;
+        findings.emplace_back(&check, look_at(check, patient, there));
+        const bool is_ok = findings.back().second.state == State::ok;
         if (is_ok && check.look == check_store) {
             there = Needs::store;
         } else if (is_ok && check.look == check_schema) {
             there = Needs::schema;
         }
     }
-    const bool is_well = std::none_of(results.begin(), results.end(), [](const Result& result) {
-        return result.state == State::finding;
+    const bool is_well = std::none_of(findings.begin(), findings.end(), [](const auto& finding) {
+        return finding.second.state == State::finding;
     });
     if (options.json) {
-        write_json(results, is_well, console.out());
+        write_json(findings, is_well, console.out());
     } else {
-        write_text(results, console.out());
+        write_text(findings, console.out());
     }
     return is_well ? kOk : kCondition;
 }

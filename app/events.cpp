@@ -7,10 +7,9 @@
 #include "app/commands.hpp"
 #include "app/console.hpp"
 #include "app/errors.hpp"
+#include "app/store.hpp"
 #include "app/table.hpp"
 #include "app/units.hpp"
-#include "stores/postgres/connection.hpp"
-#include "stores/postgres/migration.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -29,36 +28,26 @@ constexpr std::size_t kLimitMax = 100'000;
 
 constexpr const char* kColumns =
     "o.id, o.event_id, o.slot, o.created_at, o.topic, o.key, o.event_type, o.content_type, "
-    "o.aggregate_type, o.aggregate_id, o.saga_id, o.xid";
+    "o.aggregate_type, o.aggregate_id, o.saga_id, ";
 // Where they stand in a row; the last two only when the payload was asked for.
-constexpr int kId = 0;
-constexpr int kEventId = 1;
-constexpr int kSlot = 2;
-constexpr int kCreatedAt = 3;
-constexpr int kTopic = 4;
-constexpr int kKey = 5;
-constexpr int kType = 6;
-constexpr int kXid = 11;
-constexpr int kHeaders = 12;
-constexpr int kPayload = 13;
+constexpr std::size_t kId = 0;
+constexpr std::size_t kEventId = 1;
+constexpr std::size_t kSlot = 2;
+constexpr std::size_t kCreatedAt = 3;
+constexpr std::size_t kTopic = 4;
+constexpr std::size_t kKey = 5;
+constexpr std::size_t kType = 6;
+constexpr std::size_t kXid = 11;
+constexpr std::size_t kHeaders = 12;
+constexpr std::size_t kPayload = 13;
 
-std::optional<std::string> cell(const postgres::Result& result, int row, int column) {
-    if (PQgetisnull(result.get(), row, column) != 0) {
-        return std::nullopt;
-    }
-    return PQgetvalue(result.get(), row, column);
-}
+using Values = std::vector<std::optional<std::string>>;
 
-// Only what was asked for: the reader role may see all but the payload and the headers.
-std::string columns(bool payload) {
-    return std::string{kColumns} + (payload ? ", o.headers, encode(o.payload, 'hex')" : "");
-}
-
-std::string conditions(const EventFilter& filter, postgres::Parameters& parameters) {
+std::string conditions(const EventFilter& filter, std::vector<std::string>& values) {
     std::string text;
     const auto equal = [&](const char* column, const std::string& value) {
-        parameters.text(value);
-        text += std::string{" and o."} + column + " = $" + std::to_string(parameters.size());
+        values.push_back(value);
+        text += std::string{" and o."} + column + " = $" + std::to_string(values.size());
     };
     if (!filter.topic.empty()) equal("topic", filter.topic);
     if (filter.key) equal("key", *filter.key);
@@ -75,25 +64,24 @@ std::string unhex(const std::string& hex) {
     return bytes;
 }
 
-Json to_json(const postgres::Result& result, int row, bool payload) {
-    const auto value = [&](int column) {
-        const auto text = cell(result, row, column);
-        return text ? Json(*text) : Json(nullptr);
+Json to_json(const Values& row, bool payload) {
+    const auto value = [&](std::size_t column) {
+        return row[column] ? Json(*row[column]) : Json(nullptr);
     };
-    Json object{{"schema", 1}, {"event_id", *cell(result, row, kEventId)}};
-    object["position"] = std::stoll(*cell(result, row, kId));
-    object["slot"] = std::stoi(*cell(result, row, kSlot));
-    object["transaction"] = *cell(result, row, kXid);
-    object["created_at"] = *cell(result, row, kCreatedAt);
+    Json object{{"schema", 1}, {"event_id", *row[kEventId]}};
+    object["position"] = std::stoll(*row[kId]);
+    object["slot"] = std::stoi(*row[kSlot]);
+    object["transaction"] = *row[kXid];
+    object["created_at"] = *row[kCreatedAt];
     constexpr std::array kNames{"topic",          "key",          "event_type", "content_type",
                                 "aggregate_type", "aggregate_id", "saga_id"};
     for (std::size_t n = 0; n < kNames.size(); ++n) {
-        object[kNames[n]] = value(kTopic + static_cast<int>(n));
+        object[kNames[n]] = value(kTopic + n);
     }
     if (payload) {
-        const auto headers = cell(result, row, kHeaders);
+        const auto& headers = row[kHeaders];
         object["headers"] = headers ? Json::parse(*headers) : Json(nullptr);
-        const auto hex = *cell(result, row, kPayload);
+        const auto& hex = *row[kPayload];
         const auto bytes = unhex(hex);
         try {
             object["payload"] = bytes;
@@ -110,11 +98,10 @@ std::string line_of(const Json& object) {
     return object.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-void write(const postgres::Result& result, const EventsListOptions& options, bool with_head,
-           Console& console) {
+void write(const Rows& events, const EventsListOptions& options, bool with_head, Console& console) {
     if (options.json) {
-        for (int row = 0; row < PQntuples(result.get()); ++row) {
-            console.out() << line_of(to_json(result, row, options.payload)) << '\n';
+        for (const auto& event : events) {
+            console.out() << line_of(to_json(event, options.payload)) << '\n';
         }
         console.out() << std::flush;
         return;
@@ -124,14 +111,12 @@ void write(const postgres::Result& result, const EventsListOptions& options, boo
         rows.push_back({"POSITION", "EVENT ID", "APPENDED", "TOPIC", "KEY", "TYPE"});
         if (options.payload) rows[0].emplace_back("PAYLOAD");
     }
-    for (int row = 0; row < PQntuples(result.get()); ++row) {
-        rows.push_back({*cell(result, row, kId), *cell(result, row, kEventId),
-                        *cell(result, row, kCreatedAt), cell(result, row, kTopic).value_or("-"),
-                        cell(result, row, kKey).value_or("-"), *cell(result, row, kType)});
-        if (options.payload)
-            rows.back().push_back(unhex(*cell(result, row, kPayload)).substr(0, 200));
+    for (const auto& event : events) {
+        rows.push_back({*event[kId], *event[kEventId], *event[kCreatedAt],
+                        event[kTopic].value_or("-"), event[kKey].value_or("-"), *event[kType]});
+        if (options.payload) rows.back().push_back(unhex(*event[kPayload]).substr(0, 200));
     }
-    if (PQntuples(result.get()) > 0) {
+    if (!events.empty()) {
         write_table(console.out(), rows);
         console.out() << std::flush;
     }
@@ -139,75 +124,96 @@ void write(const postgres::Result& result, const EventsListOptions& options, boo
 
 class Log {
 public:
-    explicit Log(const StoreTarget& store) : connection_{store.url, {}}, schema_{store.schema} {
-        postgres::check_schema_name(schema_);
-    }
+    explicit Log(const StoreTarget& store) : session_{store} {}
 
     // The newest events, or those after a position: by position, oldest first.
-    postgres::Result list(const EventsListOptions& options) {
-        postgres::Parameters parameters;
-        parameters.number(options.filter.after);
-        const auto where = conditions(options.filter, parameters);
+    Rows list(const EventsListOptions& options) {
+        std::vector<std::string> values{std::to_string(options.filter.after)};
+        const auto where = conditions(options.filter, values);
         const auto limit = std::to_string(std::min(options.filter.limit, kLimitMax));
         const std::string order = options.filter.after > 0 ? "asc" : "desc";
-        return run("select " + columns_again(options.payload) +
-                       " from (select o.* from @schema@.slot s "
-                       "cross join lateral (select " +
-                       columns(options.payload) +
-                       " from @schema@.outbox o "
-                       "where o.slot = s.slot and o.id > $1" +
-                       where + " order by o.id " + order + " limit " + limit +
-                       ") o where s.destination = 'default' order by o.id " + order + " limit " +
-                       limit + ") o order by o.id",
-                   parameters);
+        const auto newest = "select " + columns(options.payload) +
+                            " from @schema@.outbox o where o.id > $1" + where + " order by o.id " +
+                            order + " limit " + limit;
+        if (session_.is_sqlite()) {
+            return session_.run("select * from (" + newest + ") o order by o.id", values);
+        }
+        return session_.run("select " + columns_again(options.payload) +
+                                " from (select o.* from @schema@.slot s "
+                                "cross join lateral (select " +
+                                columns(options.payload) +
+                                " from @schema@.outbox o "
+                                "where o.slot = s.slot and o.id > $1" +
+                                where + " order by o.id " + order + " limit " + limit +
+                                ") o where s.destination = 'default' order by o.id " + order +
+                                " limit " + limit + ") o order by o.id",
+                            values);
     }
 
-    std::string snapshot() { return *cell(run("select pg_current_snapshot()::text", {}), 0, 0); }
+    // SQLite: the last id given out, since nothing commits late there.
+    std::string snapshot() {
+        return *session_
+                    .run(session_.is_sqlite()
+                             ? "select coalesce((select s.seq from sqlite_sequence s "
+                               "where s.name = '@schema@_outbox'), 0)"
+                             : "select pg_current_snapshot()::text")
+                    .at(0)
+                    .at(0);
+    }
 
     // What became visible between two snapshots.
-    postgres::Result between(const std::string& before, const std::string& now,
-                             const EventsListOptions& options) {
-        postgres::Parameters parameters;
-        parameters.text(before).text(now);
-        const auto where = conditions(options.filter, parameters);
-        return run("select " + columns_again(options.payload) +
-                       " from @schema@.slot s cross join lateral (select " +
-                       columns(options.payload) +
-                       " from @schema@.outbox o where o.slot = s.slot "
-                       "and o.xid >= pg_snapshot_xmin($1::pg_snapshot) "
-                       "and not pg_visible_in_snapshot(o.xid, $1::pg_snapshot) "
-                       "and pg_visible_in_snapshot(o.xid, $2::pg_snapshot)" +
-                       where + ") o where s.destination = 'default' order by o.id",
-                   parameters);
+    Rows between(const std::string& before, const std::string& now,
+                 const EventsListOptions& options) {
+        std::vector<std::string> values{before, now};
+        const auto where = conditions(options.filter, values);
+        if (session_.is_sqlite()) {
+            return session_.run("select " + columns(options.payload) +
+                                    " from @schema@.outbox o where o.id > $1 and o.id <= $2" +
+                                    where + " order by o.id",
+                                values);
+        }
+        return session_.run("select " + columns_again(options.payload) +
+                                " from @schema@.slot s cross join lateral (select " +
+                                columns(options.payload) +
+                                " from @schema@.outbox o where o.slot = s.slot "
+                                "and o.xid >= pg_snapshot_xmin($1::pg_snapshot) "
+                                "and not pg_visible_in_snapshot(o.xid, $1::pg_snapshot) "
+                                "and pg_visible_in_snapshot(o.xid, $2::pg_snapshot)" +
+                                where + ") o where s.destination = 'default' order by o.id",
+                            values);
     }
 
-    postgres::Result find(const EventsShowOptions& options) {
-        postgres::Parameters parameters;
+    Rows find(const EventsShowOptions& options) {
+        const auto select = "select " + columns(options.payload) + " from ";
         if (const auto position = parse_count(options.id)) {
-            parameters.number(static_cast<std::int64_t>(*position));
-            return run("select " + columns(options.payload) +
-                           " from @schema@.slot s join @schema@.outbox o "
-                           "on o.slot = s.slot and o.id = $1 where s.destination = 'default'",
-                       parameters);
+            return session_.run(select +
+                                    "@schema@.slot s join @schema@.outbox o on o.slot = s.slot "
+                                    "and o.id = $1 where s.destination = 'default'",
+                                {std::to_string(*position)});
         }
-        parameters.text(Id::parse(options.id).text());
-        return run("select " + columns(options.payload) +
-                       " from @schema@.outbox o where o.event_id = $1::uuid limit 1",
-                   parameters);
+        const std::string id = session_.is_sqlite() ? "$1" : "$1::uuid";
+        return session_.run(select + "@schema@.outbox o where o.event_id = " + id + " limit 1",
+                            {Id::parse(options.id).text()});
     }
 
 private:
-    // The same columns of the inner query, by their names there.
+    // Only what was asked for: the reader role may see all but the payload and the headers. A row
+    // of SQLite has no transaction but its position.
+    std::string columns(bool payload) const {
+        if (session_.is_sqlite()) {
+            return std::string{kColumns} + "o.id as xid" +
+                   (payload ? ", o.headers, lower(hex(o.payload))" : "");
+        }
+        return std::string{kColumns} + "o.xid" +
+               (payload ? ", o.headers, encode(o.payload, 'hex')" : "");
+    }
+
+    // PostgreSQL: the same columns of the inner query, by their names there.
     static std::string columns_again(bool payload) {
-        return std::string{kColumns} + (payload ? ", o.headers, o.encode" : "");
+        return std::string{kColumns} + "o.xid" + (payload ? ", o.headers, o.encode" : "");
     }
 
-    postgres::Result run(const std::string& sql, const postgres::Parameters& parameters) {
-        return connection_.execute(postgres::with_schema(sql, schema_), parameters);
-    }
-
-    postgres::Connection connection_;
-    std::string schema_;
+    StoreSession session_;
 };
 
 }  // namespace
@@ -230,13 +236,13 @@ int run_events_list(const EventsListOptions& options, Console& console) {
 
 int run_events_show(const EventsShowOptions& options, Console& console) {
     Log log{options.store};
-    const auto result = log.find(options);
-    if (PQntuples(result.get()) == 0) {
+    const auto found = log.find(options);
+    if (found.empty()) {
         throw Error{ErrorKind::invalid, "event_not_found",
                     "\"" + options.id + "\" is not in the log",
                     "it may have been delivered and cleaned away, or parked: see sagaz status"};
     }
-    const auto object = to_json(result, 0, options.payload);
+    const auto object = to_json(found[0], options.payload);
     if (options.json) {
         console.out() << line_of(object) << '\n';
         return kOk;

@@ -1,7 +1,7 @@
 #include "app/commands.hpp"
 #include "app/console.hpp"
 #include "app/errors.hpp"
-#include "stores/postgres/migration.hpp"
+#include "app/store.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -12,17 +12,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string name_of(int version) {
-    for (const auto& migration : postgres::migrations()) {
-        if (migration.version == version) {
-            return migration.name;
-        }
-    }
-    return "";
-}
-
-void print_status(const postgres::MigrationStatus& status, const MigrateOptions& options,
-                  Console& console) {
+void print_status(const SchemaStatus& status, const MigrateOptions& options, Console& console) {
     if (options.json) {
         Json object{{"schema", 1},
                     {"version", status.version},
@@ -43,12 +33,13 @@ void print_status(const postgres::MigrationStatus& status, const MigrateOptions&
                       << applied.applied_at << '\n';
     }
     for (int version = status.version + 1; version <= status.newest; ++version) {
-        console.out() << version << "  " << name_of(version) << "  missing\n";
+        console.out() << version << "  " << name_of_version(options.store, version)
+                      << "  missing\n";
     }
 }
 
 int look(const MigrateOptions& options, Console& console) {
-    const auto status = postgres::migration_status(options.store.url, options.store.schema);
+    const auto status = schema_status(options.store);
     if (options.status || options.json) {
         print_status(status, options, console);
     }
@@ -64,8 +55,8 @@ int look(const MigrateOptions& options, Console& console) {
 
 void print_script(const MigrateOptions& options, Console& console) {
     const int from = options.from.value_or(0);
-    const int to = options.to.value_or(postgres::newest_version());
-    console.out() << postgres::migration_script(options.store.schema, from, to, !options.no_roles);
+    const int to = options.to.value_or(newest_version(options.store));
+    console.out() << schema_script(options.store, from, to, !options.no_roles);
 }
 
 }  // namespace
@@ -88,17 +79,17 @@ int run_migrate(const MigrateOptions& options, Console& console) {
     if (options.status || options.check) {
         return look(options, console);
     }
-    const auto applied =
-        postgres::migrate(options.store.url, options.store.schema, !options.no_roles);
+    const auto applied = migrate_schema(options.store, !options.no_roles);
     for (const int version : applied) {
-        console.say("applied version " + std::to_string(version) + " (" + name_of(version) + ")");
+        console.say("applied version " + std::to_string(version) + " (" +
+                    name_of_version(options.store, version) + ")");
     }
     if (applied.empty() && options.set.empty()) {
         console.say("schema \"" + options.store.schema + "\" is up to date");
     }
     Json set = Json::object();
     for (const auto& [key, value] : options.set) {
-        postgres::set_setting(options.store.url, options.store.schema, key, value);
+        change_setting(options.store, key, value);
         console.say(std::string{"set "}.append(key).append(" to \"").append(value).append("\""));
         set[key] = value;
     }

@@ -10,12 +10,12 @@
 #include "app/console.hpp"
 #include "app/errors.hpp"
 #include "app/signals.hpp"
+#include "app/store.hpp"
 #include "app/table.hpp"
 #include "app/units.hpp"
 #include "telemetry/log.hpp"
 #include "telemetry/prometheus.hpp"
 
-#include <sagaz/postgres.hpp>
 #include <sagaz/relay.hpp>
 
 #include <array>
@@ -191,9 +191,7 @@ int run_relay(const RelayRunOptions& options, Console& console) {
         const Field field{"signal", name_of(number)};
         metrics.log(LogLevel::info, "relay_stopping", {&field, 1});
     }};
-    Relay relay{
-        postgres::open(store.url, {.schema = store.schema, .current_url = store.current_url}),
-        open_broker(broker), relay_options(config), &metrics};
+    Relay relay{open_store(store), open_broker(broker), relay_options(config), &metrics};
     const AdminServer admin{config.text("admin.listen"),
                             {.live = [&] { return why_not_live(relay); },
                              .ready = [&] { return why_not_ready(relay); },

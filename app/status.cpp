@@ -1,9 +1,9 @@
 #include "app/commands.hpp"
 #include "app/console.hpp"
+#include "app/store.hpp"
 #include "app/store_look.hpp"
 #include "app/table.hpp"
 #include "app/units.hpp"
-#include "stores/postgres/migration.hpp"
 
 #include <sagaz/event.hpp>
 
@@ -144,7 +144,7 @@ int run_status(const StatusOptions& options, Console& console) {
         console.progress("waiting for a relay's next report");
     }
     const auto look = window.look();
-    const auto wrong = diagnosis(look, postgres::newest_version());
+    const auto wrong = diagnosis(look, newest_version(options.store));
     if (options.json) {
         console.out()
             << to_json(look, rate, wrong).dump(-1, ' ', false, Json::error_handler_t::replace)

@@ -1,9 +1,8 @@
 #include "app/store_look.hpp"
 
 #include "app/commands.hpp"
+#include "app/store.hpp"
 #include "app/units.hpp"
-#include "stores/postgres/connection.hpp"
-#include "stores/postgres/migration.hpp"
 
 #include <algorithm>
 #include <cstdlib>
@@ -11,16 +10,16 @@
 namespace sagaz::inline v0::app {
 namespace {
 
-std::string cell(const postgres::Result& result, int row, int column) {
-    return PQgetvalue(result.get(), row, column);  // NULL reads as ""
+using Values = std::vector<std::optional<std::string>>;
+
+std::string text(const Values& row, std::size_t column) { return row[column].value_or(""); }
+
+std::int64_t whole(const Values& row, std::size_t column) {
+    return std::strtoll(text(row, column).c_str(), nullptr, 10);
 }
 
-std::int64_t whole(const postgres::Result& result, int row, int column) {
-    return std::strtoll(PQgetvalue(result.get(), row, column), nullptr, 10);
-}
-
-double real(const postgres::Result& result, int row, int column) {
-    return std::strtod(PQgetvalue(result.get(), row, column), nullptr);
+double real(const Values& row, std::size_t column) {
+    return std::strtod(text(row, column).c_str(), nullptr);
 }
 
 Milliseconds seconds(double value) {
@@ -39,72 +38,72 @@ where r.beat_at > clock_timestamp() - interval '1 hour'
 order by r.started_at, r.id
 limit 100)";
 
+constexpr auto kSqliteRelays = R"(
+select r.id, r.version, (julianday('now') - julianday(r.started_at)) * 86400.0,
+       (julianday('now') - julianday(r.beat_at)) * 86400.0, r.beat,
+       coalesce(json_extract(r.report, '$.published'), 0),
+       coalesce(json_extract(r.report, '$.down_reason'), ''),
+       coalesce(json_extract(r.report, '$.down_for_ms'), 0)
+from @schema@.relay r
+where julianday(r.beat_at) > julianday('now') - 1.0 / 24
+   or r.id in (select s.owner from @schema@.slot s)
+order by r.started_at, r.id
+limit 100)";
+
 }  // namespace
 
 struct StoreWindow::State {
-    postgres::Connection connection;
-    std::string schema;
-
-    postgres::Result run(const char* sql) {
-        return connection.execute(postgres::with_schema(sql, schema));
-    }
+    StoreSession session;
 };
 
 StoreWindow::StoreWindow(const StoreTarget& target, int deadline_ms)
-    : state_{new State{postgres::Connection{target.url,
-                                            {.connect = Milliseconds{std::min(deadline_ms, 5'000)},
-                                             .statement = Milliseconds{deadline_ms}}},
-                       target.schema}} {
-    postgres::check_schema_name(target.schema);
-}
+    : state_{new State{StoreSession{target, Milliseconds{deadline_ms}}}} {}
 
 StoreWindow::~StoreWindow() = default;
 
 BacklogLook StoreWindow::backlog() {
-    const auto result = state_->run(
+    const auto rows = state_->session.run(
         "select pending_events, oldest_pending_age_seconds, is_estimate from @schema@.backlog");
-    if (PQntuples(result.get()) == 0) {
+    if (rows.empty()) {
         return {};
     }
-    return {whole(result, 0, 0), real(result, 0, 1), cell(result, 0, 2) == "t"};
+    const auto estimate = text(rows[0], 2);
+    return {whole(rows[0], 0), real(rows[0], 1), estimate == "t" || estimate == "1"};
 }
 
 std::vector<ParkedCount> StoreWindow::parked() {
-    const auto result = state_->run(
-        "select state, reason, count(*) from @schema@.parked where direction = 'outbox' "
-        "group by state, reason order by count(*) desc, state, reason limit 100");
     std::vector<ParkedCount> counts;
-    counts.reserve(static_cast<std::size_t>(PQntuples(result.get())));
-    for (int row = 0; row < PQntuples(result.get()); ++row) {
-        counts.push_back({cell(result, row, 0), cell(result, row, 1), whole(result, row, 2)});
+    for (const auto& row : state_->session.run(
+             "select state, reason, count(*) from @schema@.parked where direction = 'outbox' "
+             "group by state, reason order by count(*) desc, state, reason limit 100")) {
+        counts.push_back({text(row, 0), text(row, 1), whole(row, 2)});
     }
     return counts;
 }
 
 std::vector<RelayLook> StoreWindow::relays() {
-    const auto result = state_->run(kRelays);
     std::vector<RelayLook> relays;
-    relays.reserve(static_cast<std::size_t>(PQntuples(result.get())));
-    for (int row = 0; row < PQntuples(result.get()); ++row) {
-        relays.push_back({cell(result, row, 0), cell(result, row, 1), real(result, row, 2),
-                          real(result, row, 3), whole(result, row, 4), whole(result, row, 5),
-                          cell(result, row, 6), whole(result, row, 7)});
+    for (const auto& row :
+         state_->session.run(state_->session.is_sqlite() ? kSqliteRelays : kRelays)) {
+        relays.push_back({text(row, 0), text(row, 1), real(row, 2), real(row, 3), whole(row, 4),
+                          whole(row, 5), text(row, 6), whole(row, 7)});
     }
     return relays;
 }
 
 StoreLook StoreWindow::look() {
     StoreLook look;
-    look.version = static_cast<int>(
-        whole(state_->run("select coalesce(max(version), 0) from @schema@.schema_version"), 0, 0));
+    look.version = static_cast<int>(whole(
+        state_->session.run("select coalesce(max(version), 0) from @schema@.schema_version").at(0),
+        0));
     look.backlog = backlog();
     look.parked = parked();
     look.relays = relays();
-    const auto slots = state_->run(
-        "select slot, owner, epoch from @schema@.slot where destination = 'default' order by slot");
-    for (int row = 0; row < PQntuples(slots.get()); ++row) {
-        look.slots.push_back({static_cast<std::int16_t>(whole(slots, row, 0)), cell(slots, row, 1),
-                              whole(slots, row, 2)});
+    for (const auto& row : state_->session.run(
+             "select slot, owner, epoch from @schema@.slot where destination = 'default' "
+             "order by slot")) {
+        look.slots.push_back(
+            {static_cast<std::int16_t>(whole(row, 0)), text(row, 1), whole(row, 2)});
     }
     return look;
 }

@@ -72,6 +72,11 @@ BrokerUrl parse_kafka(const std::string& url, std::string_view origin) {
 
 }  // namespace
 
+std::optional<std::string> sqlite_path(const std::string& url) {
+    if (scheme_of(url) != "sqlite") return std::nullopt;
+    return url.substr(url.find(':') + 1);
+}
+
 std::string check_store_url(const std::string& url, std::string_view origin) {
     const auto scheme = scheme_of(url);
     if (scheme == "postgresql" || scheme == "postgres") {
@@ -87,14 +92,19 @@ std::string check_store_url(const std::string& url, std::string_view origin) {
                "write postgresql:" + hide_secrets(url).substr(scheme.size() + 1) + " (\"+" +
                    driver + "\" names a Python driver; sagaz speaks libpq)");
     }
-    if (scheme == "sqlite") {
-        refuse("store_scheme", from(url, origin),
-               "this build stores in PostgreSQL only: write postgresql://user@host:port/database");
+    if (const auto path = sqlite_path(url)) {
+        // Others write sqlite:///x for a relative path and sqlite:////x for an absolute one.
+        if (path->empty() || path->starts_with("//") || *path == ":memory:") {
+            refuse("store_scheme", from(url, origin),
+                   "write sqlite:PATH, as sqlite:shop.db or sqlite:/var/lib/shop/shop.db");
+        }
+        return url;
     }
     if (scheme.empty() && url.find('=') != std::string::npos) {
         return url;  // a keyword string: "host=... dbname=..."
     }
-    refuse("store_scheme", from(url, origin), "write postgresql://user@host:port/database");
+    refuse("store_scheme", from(url, origin),
+           "write postgresql://user@host:port/database or sqlite:PATH");
 }
 
 BrokerUrl parse_broker_url(const std::string& url, std::string_view origin) {

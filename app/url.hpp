@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -13,8 +14,12 @@ struct BrokerUrl {
     std::string place{};  ///< kafka: "host:port,host:port"; file: the path.
 };
 
-/// Checks that libpq can use `url`, and returns it. Throws `store_scheme` for another database's
-/// URL and for SQLAlchemy's driver suffixes, naming the fix. `origin` is where it came from.
+/// PATH of "sqlite:PATH"; none for any other store.
+std::optional<std::string> sqlite_path(const std::string& url);
+
+/// Checks that libpq or SQLite can use `url`, and returns it. Throws `store_scheme` for another
+/// database's URL and for SQLAlchemy's driver suffixes, naming the fix. `origin` is where it came
+/// from.
 std::string check_store_url(const std::string& url, std::string_view origin);
 
 /// Throws `broker_scheme` (unknown), `broker_not_built` (known, not in this build) or

@@ -31,6 +31,14 @@ TEST(StoreUrl, TakesEveryFormOfLibpq) {
     EXPECT_EQ(code_of_store("host=/tmp dbname=d"), "");
 }
 
+TEST(StoreUrl, TakesThePathOfASqliteFile) {
+    EXPECT_EQ(code_of_store("sqlite:/var/lib/shop.db"), "");
+    EXPECT_EQ(sqlite_path("sqlite:/var/lib/shop.db"), "/var/lib/shop.db");
+    EXPECT_EQ(sqlite_path("SQLite:shop.db"), "shop.db");
+    EXPECT_EQ(sqlite_path("postgresql://h/d"), std::nullopt);
+    EXPECT_EQ(sqlite_path("host=/tmp dbname=d"), std::nullopt);
+}
+
 TEST(StoreUrl, NamesTheFixForADriverSuffix) {
     try {
         check_store_url("postgresql+asyncpg://u:hush@h/d", "SAGAZ_STORE_URL");
@@ -44,8 +52,8 @@ TEST(StoreUrl, NamesTheFixForADriverSuffix) {
 }
 
 TEST(StoreUrl, RefusesOtherDatabases) {
-    for (const auto* const url :
-         {"mysql://h/d", "sqlite:x.db", "localhost", "postgresql:h", "localhost:5432/d"}) {
+    for (const auto* const url : {"mysql://h/d", "sqlite:", "sqlite:///x.db", "sqlite::memory:",
+                                  "localhost", "postgresql:h", "localhost:5432/d"}) {
         EXPECT_EQ(code_of_store(url), "store_scheme") << url;
     }
 }

@@ -2,9 +2,8 @@
 #include "app/commands.hpp"
 #include "app/console.hpp"
 #include "app/errors.hpp"
+#include "app/store.hpp"
 #include "app/units.hpp"
-#include "stores/postgres/connection.hpp"
-#include "stores/postgres/migration.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -28,12 +27,10 @@ std::string why_not(const std::string& target, const WaitOptions& options, milli
             return why_unreachable(options.broker, look);
         }
         if (target == "store") {
-            postgres::Connection connection{options.store.url,
-                                            {.connect = look, .statement = look}};
-            connection.execute("select 1");
+            StoreSession{options.store, look}.run("select 1");
             return {};
         }
-        const auto status = postgres::migration_status(options.store.url, options.store.schema);
+        const auto status = schema_status(options.store);
         return status.is_behind()
                    ? "schema \"" + options.store.schema + "\" is at version " +
                          std::to_string(status.version) + " of " + std::to_string(status.newest)

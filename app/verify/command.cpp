@@ -1,5 +1,6 @@
 #include "app/commands.hpp"
 #include "app/console.hpp"
+#include "app/url.hpp"
 #include "app/verify/report.hpp"
 #include "app/verify/sources.hpp"
 
@@ -65,7 +66,11 @@ int run_verify(const VerifyOptions& options, Console& console) {
         console.progress("truth " + std::to_string(account.expected()) + " events, read " +
                          std::to_string(account.messages()) + " messages");
     };
-    verify::read_truth(options.store.url, options.truth_sql, account, progress);
+    if (const auto path = sqlite_path(options.store.url)) {
+        verify::read_sqlite_truth(*path, options.truth_sql, account, progress);
+    } else {
+        verify::read_truth(options.store.url, options.truth_sql, account, progress);
+    }
     read_destination(options, account, progress);
     const verify::Report report = account.close();
     const std::string json = verify::to_json(report);

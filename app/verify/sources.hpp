@@ -20,6 +20,10 @@ namespace sagaz::verify {
 void read_truth(const std::string& url, const std::string& sql, Account& account,
                 const std::function<void()>& progress);
 
+/// The same over an SQLite file; the connection can only read.
+void read_sqlite_truth(const std::string& path, const std::string& sql, Account& account,
+                       const std::function<void()>& progress);
+
 struct KafkaSource {
     std::string bootstrap_servers{};
     std::vector<std::string> topics{};

@@ -21,7 +21,7 @@ public:
     struct Entry {
         Id event_id{};
         std::int64_t position{};      ///< The row's place in the log.
-        std::uint64_t transaction{};  ///< The transaction id that wrote it.
+        std::uint64_t transaction{};  ///< The transaction id that wrote it; SQLite: its position.
         std::int16_t slot{};
         Id incarnation{};  ///< Of the database's memory at that moment; zero: none yet.
     };
@@ -54,9 +54,9 @@ public:
     /// a plain identifier of letters, digits and underscores.
     explicit Outbox(std::string schema = "sagaz");
 
-    /// Appends one event in the open transaction behind `driver` (a `PGconn*`, or any type with
-    /// an `Adapter`). One round trip. Throws `invalid` before anything is sent when the event is
-    /// over a limit; the driver's own errors pass through.
+    /// Appends one event in the open transaction behind `driver` (a `PGconn*`, a `sqlite3*`, or
+    /// any type with an `Adapter`). One round trip. Throws `invalid` before anything is sent when
+    /// the event is over a limit; the driver's own errors pass through.
     template <class Driver>
     Ticket append(Driver& driver, const Event& event) const {
         return append(driver, std::span<const Event>{&event, 1});
@@ -76,7 +76,7 @@ public:
     /// The statement itself, for callers that run their own I/O (asio, userver, ODBC). Its
     /// parameters view into `event`, which must outlive it; an event without an id gets one from
     /// the database. Throws `invalid` as `append` does.
-    Statement append_statement(const Event& event) const;
+    Statement append_statement(const Event& event, Dialect dialect = Dialect::postgres) const;
 
     static constexpr std::size_t kEventsMax = 1'000;  ///< Events of one call.
 

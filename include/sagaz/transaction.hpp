@@ -19,7 +19,8 @@ struct Parameter {
 /// Which database's SQL a transaction speaks.
 enum class Dialect { postgres, sqlite };
 
-/// One parameterised statement, ready for any driver: `$1`-style for PostgreSQL, `?1` for SQLite.
+/// One parameterised statement, ready for any driver: `$1`-style for PostgreSQL; for SQLite `?`, in
+/// the order of the parameters.
 struct Statement {
     std::string sql{};
     std::vector<Parameter> parameters{};

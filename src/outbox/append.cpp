@@ -1,24 +1,31 @@
 #include "outbox/append.hpp"
 
-#include <algorithm>
 #include <set>
 #include <string>
+#include <utility>
 
 namespace sagaz::inline v0::outbox {
 namespace {
 
 constexpr std::size_t kColumns = 9;  // headers apart
 
+// What the two dialects have in common: the columns and their order.
 class Builder {
 public:
-    explicit Builder(std::string_view schema) : schema_(schema) {
-        statement_.sql = "INSERT INTO " + schema_ +
-                         ".outbox (event_id, topic, key, event_type, content_type, payload, "
-                         "aggregate_type, aggregate_id, saga_id, headers) VALUES ";
+    explicit Builder(std::string_view table) {
+        sql() = "INSERT INTO ";
+        sql() += table;
+        sql() +=
+            " (event_id, topic, key, event_type, content_type, payload, aggregate_type, "
+            "aggregate_id, saga_id, headers) VALUES ";
     }
+    virtual ~Builder() = default;
+    Builder(const Builder&) = delete;
+    Builder& operator=(const Builder&) = delete;
 
     void add(const Event& event) {
-        if (!statement_.parameters.empty()) sql() += ", ";
+        if (has_rows_) sql() += ", ";
+        has_rows_ = true;
         sql() += '(';
         add_id(event.id);
         sql() += ", ";
@@ -30,7 +37,7 @@ public:
         sql() += ", ";
         add_text(&event.content_type);
         sql() += ", ";
-        add_bytes({event.payload, false, true});
+        add_place({event.payload, false, true}, "bytea");
         sql() += ", ";
         add_text(event.aggregate_type ? &*event.aggregate_type : nullptr);
         sql() += ", ";
@@ -42,74 +49,142 @@ public:
         sql() += ')';
     }
 
-    Statement finish() {
-        sql() += " RETURNING event_id, id, xid::text, slot, (SELECT i.token FROM " + schema_ +
-                 ".incarnation i)";
-        return std::move(statement_);
-    }
+    virtual Statement finish() = 0;
 
-private:
+protected:
+    struct Headers {
+        std::string_view object{}, object_end{}, array{};
+        std::size_t object_max{};  ///< Headers that fit the object's function.
+    };
+
+    virtual void add_id(const Id& id) = 0;
+    virtual Headers headers() const = 0;
+    /// How the text names its nth value.
+    virtual std::string place(std::size_t n, std::string_view type) const = 0;
+
     std::string& sql() { return statement_.sql; }
+    Statement take() { return std::move(statement_); }
 
     void add_place(const Parameter& parameter, std::string_view type) {
         statement_.parameters.push_back(parameter);
-        sql() += '$' + std::to_string(statement_.parameters.size()) + "::";
-        sql() += type;
-    }
-
-    // As bytes, since those are in the event and their text is not.
-    void add_id(const Id& id) {
-        if (id.is_zero()) {
-            sql() += "coalesce(encode(";
-            add_place({{}, true, true}, "bytea");
-        } else {
-            sql() += "coalesce(encode(";
-            const std::string_view bytes(reinterpret_cast<const char*>(id.bytes.data()),
-                                         id.bytes.size());
-            add_place({bytes, false, true}, "bytea");
-        }
-        sql() += ", 'hex')::uuid, " + schema_ + ".uuid_v7())";
+        sql() += place(statement_.parameters.size(), type);
     }
 
     void add_text(const std::string* text) {
         add_place(text ? Parameter{*text, false, false} : Parameter{{}, true, false}, "text");
     }
 
-    void add_bytes(const Parameter& parameter) { add_place(parameter, "bytea"); }
+    // As bytes, since those are in the event and their text is not.
+    static Parameter bytes_of(const Id& id) {
+        return {{reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size()}, false, true};
+    }
 
+private:
     // An object where names are unique, else an array of pairs, since Kafka repeats names.
-    void add_headers(const std::vector<Header>& headers) {
-        if (headers.empty()) {
+    void add_headers(const std::vector<Header>& list) {
+        if (list.empty()) {
             sql() += "NULL";
             return;
         }
         std::set<std::string_view> names;
-        for (const auto& header : headers) names.insert(header.name);
-        const bool is_object = names.size() == headers.size();
-        sql() += is_object ? "jsonb_object(ARRAY[" : "jsonb_build_array(";
-        for (const auto& header : headers) {
-            if (&header != &headers.front()) sql() += ", ";
-            if (!is_object) sql() += "jsonb_build_array(";
+        for (const auto& header : list) names.insert(header.name);
+        const Headers words = headers();
+        const bool is_object = names.size() == list.size() && list.size() <= words.object_max;
+        sql() += is_object ? words.object : words.array;
+        for (const auto& header : list) {
+            if (&header != &list.front()) sql() += ", ";
+            if (!is_object) sql() += words.array;
             add_text(&header.name);
             sql() += ", ";
             add_text(&header.value);
             if (!is_object) sql() += ')';
         }
-        sql() += is_object ? "])" : ")";
+        sql() += is_object ? words.object_end : ")";
     }
 
-    std::string schema_;
+    bool has_rows_{};
     Statement statement_;
 };
 
+class PostgresBuilder final : public Builder {
+public:
+    explicit PostgresBuilder(std::string_view schema)
+        : Builder(std::string(schema) + ".outbox"), schema_(schema) {}
+
+    Statement finish() override {
+        sql() += " RETURNING event_id, id, xid::text, slot, (SELECT i.token FROM " + schema_ +
+                 ".incarnation i)";
+        return take();
+    }
+
+private:
+    void add_id(const Id& id) override {
+        sql() += "coalesce(encode(";
+        add_place(id.is_zero() ? Parameter{{}, true, true} : bytes_of(id), "bytea");
+        sql() += ", 'hex')::uuid, " + schema_ + ".uuid_v7())";
+    }
+    Headers headers() const override {
+        return {"jsonb_object(ARRAY[", "])", "jsonb_build_array(", kHeadersMax};
+    }
+    std::string place(std::size_t n, std::string_view type) const override {
+        return '$' + std::to_string(n) + "::" + std::string(type);
+    }
+
+    std::string schema_;
+};
+
+class SqliteBuilder final : public Builder {
+public:
+    explicit SqliteBuilder(std::string_view schema)
+        : Builder(std::string(schema) + "_outbox"), schema_(schema) {}
+
+    // One writer at a time: a row's id stands for its transaction too.
+    Statement finish() override {
+        sql() += " RETURNING event_id, id, id, slot, (SELECT i.token FROM " + schema_ +
+                 "_incarnation i)";
+        return take();
+    }
+
+private:
+    // Sixteen bytes to the 36 characters.
+    void add_id(const Id& id) override {
+        if (id.is_zero()) {
+            sql() += "(SELECT v.id FROM " + schema_ + "_uuid_v7 v)";
+            return;
+        }
+        sql() +=
+            "(SELECT lower(substr(h, 1, 8) || '-' || substr(h, 9, 4) || '-' || substr(h, 13, 4) "
+            "|| '-' || substr(h, 17, 4) || '-' || substr(h, 21)) FROM (SELECT hex(";
+        add_place(bytes_of(id), "blob");
+        sql() += ") AS h))";
+    }
+    // A function takes at most 127 values.
+    Headers headers() const override { return {"json_object(", ")", "json_array(", 60}; }
+    // SQLite looks a numbered place up in a list of all, which is quadratic: 2 s for 28,000.
+    std::string place(std::size_t /*n*/, std::string_view /*type*/) const override { return "?"; }
+
+    std::string schema_;
+};
+
+Statement build(Builder& builder, std::span<const Event> events) {
+    for (const auto& event : events) builder.add(event);
+    return builder.finish();
+}
+
 }  // namespace
+
+std::size_t parameters_max(Dialect dialect) { return dialect == Dialect::sqlite ? 30'000 : 60'000; }
 
 std::size_t parameters_of(const Event& event) { return kColumns + 2 * event.headers.size(); }
 
-Statement insert_statement(std::string_view schema, std::span<const Event> events) {
-    Builder builder(schema);
-    for (const auto& event : events) builder.add(event);
-    return builder.finish();
+Statement insert_statement(Dialect dialect, std::string_view schema,
+                           std::span<const Event> events) {
+    if (dialect == Dialect::sqlite) {
+        SqliteBuilder builder(schema);
+        return build(builder, events);
+    }
+    PostgresBuilder builder(schema);
+    return build(builder, events);
 }
 
 }  // namespace sagaz::inline v0::outbox

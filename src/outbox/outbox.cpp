@@ -7,13 +7,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
 namespace sagaz::inline v0 {
 namespace {
 
-constexpr std::size_t kReturned = 5;  // event_id, id, xid, slot, incarnation
+constexpr std::size_t kReturned = 5;  // event_id, id, transaction, slot, incarnation
 
 [[noreturn]] void throw_unexpected() {
     throw Error(ErrorKind::fatal, "unexpected_answer",
@@ -42,12 +43,12 @@ Ticket::Entry entry_of(const std::vector<std::optional<std::string>>& row) {
 }
 
 // The longest prefix that one statement can carry: all of them, but for thousands of headers.
-std::size_t prefix_for_one_statement(std::span<const Event> events) {
+std::size_t prefix_for_one_statement(Dialect dialect, std::span<const Event> events) {
     std::size_t parameters = 0;
     std::size_t count = 0;
     for (const auto& event : events) {
         parameters += outbox::parameters_of(event);
-        if (count > 0 && parameters > outbox::kParametersMax) break;
+        if (count > 0 && parameters > outbox::parameters_max(dialect)) break;
         ++count;
     }
     return count;
@@ -80,9 +81,9 @@ Outbox::Outbox(std::string schema) : schema_(std::move(schema)) {
     core::check_schema_name(schema_);
 }
 
-Statement Outbox::append_statement(const Event& event) const {
+Statement Outbox::append_statement(const Event& event, Dialect dialect) const {
     outbox::check(event);
-    return outbox::insert_statement(schema_, {&event, 1});
+    return outbox::insert_statement(dialect, schema_, {&event, 1});
 }
 
 Ticket Outbox::append_in(Transaction& transaction, std::span<const Event> events) const {
@@ -93,16 +94,20 @@ Ticket Outbox::append_in(Transaction& transaction, std::span<const Event> events
             "append them in several calls of the same transaction");
     }
     for (const auto& event : events) outbox::check(event);
+    const Dialect dialect = transaction.dialect();
     std::vector<Ticket::Entry> entries;
     entries.reserve(events.size());
     while (!events.empty()) {
-        const std::size_t count = prefix_for_one_statement(events);
+        const std::size_t count = prefix_for_one_statement(dialect, events);
         const Rows rows =
-            transaction.execute(outbox::insert_statement(schema_, events.first(count)));
+            transaction.execute(outbox::insert_statement(dialect, schema_, events.first(count)));
         if (rows.size() != count) throw_unexpected();
         for (const auto& row : rows) entries.push_back(entry_of(row));
         events = events.subspan(count);
     }
+    // SQLite promises no order for what RETURNING gives; positions are given out in the order of
+    // the events.
+    std::ranges::stable_sort(entries, {}, &Ticket::Entry::position);
     return Ticket(std::move(entries));
 }
 

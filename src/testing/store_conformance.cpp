@@ -43,6 +43,7 @@ public:
     std::unique_ptr<Store> open() { return subject_.open(); }
     std::unique_ptr<Writer> begin() { return subject_.begin(); }
     void forget() { subject_.forget(); }
+    bool writes_concurrently() const { return subject_.writes_concurrently(); }
 
     void commit(const std::vector<Event>& events) {
         const auto writer = begin();
@@ -215,6 +216,29 @@ void delivers_nothing_that_was_rolled_back(Case& c) {
     }
     c.commit("kept");
     EXPECT_EQ(payloads_of(reader.read_window()), Words{"kept"});
+}
+
+// An event whose position is below ones already delivered. With one writer at a time there is none:
+// a later commit has only higher positions, and no window is ever without its end.
+void delivers_a_late_commit(Case& c) {
+    const auto store = c.open();
+    StoreReader reader(*store);
+    const auto early = c.begin();
+    early->append(event_of("early"));
+    if (c.writes_concurrently()) {
+        c.commit("quick");
+        EXPECT_EQ(payloads_of(reader.read_window()), Words{"quick"});
+        early->commit();
+        EXPECT_EQ(payloads_of(reader.read_window()), Words{"early"});
+    } else {
+        EXPECT_TRUE(reader.read_window().empty());
+        early->commit();
+        c.commit("quick");
+        const auto rows = reader.read_window();
+        ASSERT_EQ(payloads_of(rows), (Words{"early", "quick"}));
+        EXPECT_LT(rows[0].position, rows[1].position);
+    }
+    EXPECT_TRUE(reader.read_window().empty());
 }
 
 void keeps_every_byte_of_an_event(Case& c) {
@@ -424,6 +448,7 @@ constexpr Entry kEntries[] = {
     {"F22_StoresNothingInAStaleEpoch", stores_nothing_in_a_stale_epoch},
     {"DeliversWhatWasCommittedOnceAndInOrder", delivers_what_was_committed_once_and_in_order},
     {"DeliversNothingThatWasRolledBack", delivers_nothing_that_was_rolled_back},
+    {"F09_DeliversALateCommit", delivers_a_late_commit},
     {"KeepsEveryByteOfAnEvent", keeps_every_byte_of_an_event},
     {"KeepsBatchesWithinRowsAndBytes", keeps_batches_within_rows_and_bytes},
     {"ReadsARowLargerThanABatch", reads_a_row_larger_than_a_batch},

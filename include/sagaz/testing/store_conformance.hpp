@@ -36,8 +36,12 @@ public:
     /// One more store on the log; not attached.
     virtual std::unique_ptr<Store> open() = 0;
 
-    /// One more transaction; several may be open at once.
+    /// One more transaction; several may be open at once if the log `writes_concurrently`.
     virtual std::unique_ptr<Writer> begin() = 0;
+
+    /// False for a database with one writer at a time. The suite then asks for what follows from
+    /// it instead: nothing commits late.
+    virtual bool writes_concurrently() const { return true; }
 
     /// Makes the database lose its memory, as a crash does, and returns when it answers again.
     virtual void forget() = 0;

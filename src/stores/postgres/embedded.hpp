@@ -2,7 +2,7 @@
 
 #include <string_view>
 
-/// The SQL files of migrations/postgres, compiled in by embed.cmake.
+/// The SQL files of migrations/postgres, compiled in by embed_sql.cmake.
 namespace sagaz::inline v0::postgres {
 
 extern const std::string_view k_sql_log;

@@ -6,6 +6,7 @@
 // change also writes a new incarnation token: every running relay finds its own out of date with
 // its next statement, forgets what it remembered and attaches anew, with the new settings. So no
 // two relays go on with different ones.
+#include "core/setting_value.hpp"
 #include "stores/postgres/connection.hpp"
 #include "stores/postgres/embedded.hpp"
 #include "stores/postgres/migration.hpp"
@@ -14,16 +15,12 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <charconv>
 #include <cstring>
 
 namespace sagaz::inline v0::postgres {
 namespace {
 
 constexpr Connection::Deadlines kDeadlines{Milliseconds{10'000}, Milliseconds{60'000}};
-constexpr int kSlotsMax = 64;
-constexpr std::size_t kSourceMax = 1'024;
 
 constexpr std::string_view kBegin =
     "BEGIN; SET LOCAL search_path = pg_catalog; "
@@ -63,46 +60,9 @@ INSERT INTO @schema@.cursor (destination, slot, n, epoch, done, target, position
 SELECT a.destination, a.slot, 0, 0, '1:1:', '1:1:', 0, 0, c.system_identifier
 FROM added a, pg_control_system() c)";
 
-[[noreturn]] void refuse_value(std::string_view key, std::string_view hint) {
-    throw Error(ErrorKind::invalid, "setting_value", fmt::format("not a value for {}", key),
-                std::string(hint));
-}
-
 [[noreturn]] void refuse_fixed(std::string_view key, std::string_view why, std::string_view hint) {
     throw Error(ErrorKind::invalid, "setting_fixed",
                 fmt::format("{} cannot change now: {}", key, why), std::string(hint));
-}
-
-int parse_slot_count(std::string_view value) {
-    int count = 0;
-    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), count);
-    const bool whole = error == std::errc{} && end == value.data() + value.size();
-    if (!whole || count < 1 || count > kSlotsMax) refuse_value("slot_count", "give 1 to 64");
-    return count;
-}
-
-void check_template(std::string_view value) {
-    constexpr std::string_view kName = "{event_type}";
-    std::string rest(value);
-    if (const auto at = rest.find(kName); at != std::string::npos) {
-        rest.replace(at, kName.size(), "x");
-    }
-    const bool good =
-        !rest.empty() && rest.size() <= kTopicMax && std::ranges::all_of(rest, [](char c) {
-            return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                   c == '.' || c == '_' || c == '-';
-        });
-    if (!good) {
-        refuse_value("topic_template",
-                     "give letters, digits, '.', '_' and '-', and {event_type} once, where the "
-                     "type belongs");
-    }
-}
-
-void check_source(std::string_view value) {
-    const bool good = !value.empty() && value.size() <= kSourceMax &&
-                      std::ranges::all_of(value, [](char c) { return c > ' ' && c < '\x7f'; });
-    if (!good) refuse_value("source", "give a URI reference such as /orders or //shop/orders");
 }
 
 // The definition stands once, in the first migration; only its literal changes.
@@ -144,34 +104,16 @@ void check_nothing_pending(Connection& connection, std::string_view schema, std:
     }
 }
 
-void check_value(std::string_view key, std::string_view value) {
-    if (key == "slot_count") {
-        parse_slot_count(value);
-    } else if (key == "topic_template") {
-        check_template(value);
-    } else if (key == "source") {
-        check_source(value);
-    } else if (key == "on_refused") {
-        if (value != "park_key" && value != "park_event") {
-            refuse_value(key, "give park_key or park_event");
-        }
-    } else {
-        throw Error(ErrorKind::invalid, "setting_unknown",
-                    fmt::format("no setting is called \"{}\"", key.substr(0, 60)),
-                    "settings are slot_count, topic_template, source, on_refused");
-    }
-}
-
 }  // namespace
 
 void set_setting(const std::string& url, std::string_view schema, std::string_view key,
                  std::string_view value) {
     check_schema_name(schema);
-    check_value(key, value);
+    core::check_setting(key, value);
     Connection connection(url, kDeadlines);
     connection.run_script(with_schema(kBegin, schema));
     if (key == "slot_count") {
-        change_slot_count(connection, schema, parse_slot_count(value));
+        change_slot_count(connection, schema, core::parse_slot_count(value));
     } else if (key != "on_refused") {
         check_nothing_pending(connection, schema, key);
     }

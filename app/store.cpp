@@ -1,0 +1,190 @@
+#include "app/store.hpp"
+
+#include "app/commands.hpp"
+#include "app/url.hpp"
+#include "stores/postgres/connection.hpp"
+#include "stores/postgres/migration.hpp"
+#include "stores/sqlite/database.hpp"
+#include "stores/sqlite/migration.hpp"
+
+#include <sagaz/postgres.hpp>
+#include <sagaz/sqlite.hpp>
+
+#include <algorithm>
+
+namespace sagaz::inline v0::app {
+namespace {
+
+constexpr Milliseconds kConnectMax{5'000};
+
+std::string bytea(std::string_view bytes) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    std::string text = "\\x";
+    text.reserve(2 + 2 * bytes.size());
+    for (const char c : bytes) {
+        const auto byte = static_cast<unsigned char>(c);
+        text += kDigits[byte >> 4U];
+        text += kDigits[byte & 15U];
+    }
+    return text;
+}
+
+postgres::Parameters parameters_of(const Statement& statement) {
+    postgres::Parameters parameters;
+    for (const auto& parameter : statement.parameters) {
+        if (parameter.null) {
+            parameters.null();
+        } else if (parameter.binary) {
+            parameters.text(bytea(parameter.bytes));
+        } else {
+            parameters.text(parameter.bytes);
+        }
+    }
+    return parameters;
+}
+
+Rows rows_of(const postgres::Result& result) {
+    Rows rows(static_cast<std::size_t>(PQntuples(result.get())));
+    for (int row = 0; row < PQntuples(result.get()); ++row) {
+        auto& values = rows[static_cast<std::size_t>(row)];
+        for (int column = 0; column < PQnfields(result.get()); ++column) {
+            if (PQgetisnull(result.get(), row, column) != 0) {
+                values.emplace_back();
+            } else {
+                values.emplace_back(PQgetvalue(result.get(), row, column));
+            }
+        }
+    }
+    return rows;
+}
+
+Rows rows_of(sqlite::Query& query) {
+    Rows rows;
+    while (query.step()) {
+        auto& values = rows.emplace_back();
+        for (int column = 0; column < query.columns(); ++column) {
+            values.push_back(query.is_null(column)
+                                 ? std::nullopt
+                                 : std::optional(std::string(query.text_at(column))));
+        }
+    }
+    return rows;
+}
+
+// The tables of SQLite have the schema's name as a prefix.
+std::string prefixed(std::string_view sql) {
+    constexpr std::string_view kSchema = "@schema@.";
+    std::string text(sql);
+    for (auto at = text.find(kSchema); at != std::string::npos; at = text.find(kSchema, at)) {
+        text[at + kSchema.size() - 1] = '_';
+    }
+    return text;
+}
+
+template <class Status>
+SchemaStatus status_of(const Status& from) {
+    SchemaStatus status{from.version, from.newest, {}};
+    for (const auto& applied : from.applied) {
+        status.applied.push_back(
+            {applied.version, applied.name, applied.compatible_from, applied.applied_at});
+    }
+    return status;
+}
+
+template <class Migrations>
+std::string name_in(const Migrations& all, int version) {
+    const auto found = std::ranges::find_if(
+        all, [&](const auto& migration) { return migration.version == version; });
+    return found == all.end() ? std::string{} : found->name;
+}
+
+}  // namespace
+
+std::unique_ptr<Store> open_store(const StoreTarget& target) {
+    if (const auto path = sqlite_path(target.url)) {
+        return sqlite::open(*path, {.schema = target.schema});
+    }
+    return postgres::open(target.url, {.schema = target.schema, .current_url = target.current_url});
+}
+
+struct StoreSession::State {
+    std::string schema;
+    std::unique_ptr<postgres::Connection> postgres{};
+    std::unique_ptr<sqlite::Database> sqlite{};
+};
+
+StoreSession::StoreSession(const StoreTarget& target, Milliseconds deadline)
+    : state_(new State{target.schema}) {
+    postgres::check_schema_name(target.schema);
+    if (const auto path = sqlite_path(target.url)) {
+        state_->sqlite = std::make_unique<sqlite::Database>(*path, sqlite::Access::look, deadline);
+        return;
+    }
+    state_->postgres = std::make_unique<postgres::Connection>(
+        target.url, postgres::Connection::Deadlines{.connect = std::min(deadline, kConnectMax),
+                                                    .statement = deadline});
+}
+
+StoreSession::~StoreSession() = default;
+
+Dialect StoreSession::dialect() const noexcept {
+    return state_->sqlite ? Dialect::sqlite : Dialect::postgres;
+}
+
+Rows StoreSession::execute(const Statement& statement) {
+    if (state_->sqlite) return sqlite::SqliteTransaction(state_->sqlite->raw()).execute(statement);
+    return rows_of(state_->postgres->execute(statement.sql, parameters_of(statement)));
+}
+
+Rows StoreSession::run(std::string_view sql, const std::vector<std::string>& values) {
+    if (state_->sqlite) {
+        auto query = state_->sqlite->query(sqlite::with_schema(prefixed(sql), state_->schema));
+        for (const auto& value : values) query.text(value);
+        return rows_of(query);
+    }
+    postgres::Parameters parameters;
+    for (const auto& value : values) parameters.text(value);
+    return rows_of(
+        state_->postgres->execute(postgres::with_schema(sql, state_->schema), parameters));
+}
+
+void StoreSession::begin() { run(is_sqlite() ? "BEGIN IMMEDIATE" : "BEGIN"); }
+void StoreSession::commit() { run("COMMIT"); }
+
+// ------------------------------------------------------------------------------------- the schema
+
+SchemaStatus schema_status(const StoreTarget& target) {
+    if (const auto path = sqlite_path(target.url)) {
+        return status_of(sqlite::migration_status(*path, target.schema));
+    }
+    return status_of(postgres::migration_status(target.url, target.schema));
+}
+
+int newest_version(const StoreTarget& target) {
+    return sqlite_path(target.url) ? sqlite::newest_version() : postgres::newest_version();
+}
+
+std::string name_of_version(const StoreTarget& target, int version) {
+    return sqlite_path(target.url) ? name_in(sqlite::migrations(), version)
+                                   : name_in(postgres::migrations(), version);
+}
+
+std::string schema_script(const StoreTarget& target, int from, int to, bool with_roles) {
+    if (sqlite_path(target.url)) return sqlite::migration_script(target.schema, from, to);
+    return postgres::migration_script(target.schema, from, to, with_roles);
+}
+
+std::vector<int> migrate_schema(const StoreTarget& target, bool with_roles) {
+    if (const auto path = sqlite_path(target.url)) return sqlite::migrate(*path, target.schema);
+    return postgres::migrate(target.url, target.schema, with_roles);
+}
+
+void change_setting(const StoreTarget& target, std::string_view key, std::string_view value) {
+    if (const auto path = sqlite_path(target.url)) {
+        sqlite::set_setting(*path, target.schema, key, value);
+    } else {
+        postgres::set_setting(target.url, target.schema, key, value);
+    }
+}
+
+}  // namespace sagaz::inline v0::app

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <sagaz/event.hpp>
+#include <sagaz/store.hpp>
+#include <sagaz/transaction.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// The database that holds the log, whichever it is: only here is asked which.
+namespace sagaz::inline v0::app {
+
+struct StoreTarget;
+
+std::unique_ptr<Store> open_store(const StoreTarget& target);
+
+/// One connection for commands that read the log or append to it. Belongs to one thread; every
+/// call ends within `deadline` and throws `sagaz::Error`.
+class StoreSession final : public Transaction {
+public:
+    static constexpr Milliseconds kDeadline{15'000};
+
+    explicit StoreSession(const StoreTarget& target, Milliseconds deadline = kDeadline);
+    ~StoreSession() override;
+
+    Rows execute(const Statement& statement) override;
+    Dialect dialect() const noexcept override;
+    bool is_sqlite() const { return dialect() == Dialect::sqlite; }
+
+    /// `sql` names tables as "@schema@.outbox" and values as $1, $2, ..., first in this order.
+    Rows run(std::string_view sql, const std::vector<std::string>& values = {});
+    void begin();
+    void commit();
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+struct SchemaStatus {
+    struct Applied {
+        int version{};
+        std::string name{};
+        int compatible_from{};
+        std::string applied_at{};
+    };
+    int version{};  ///< Newest version in the database; 0: no schema yet.
+    int newest{};   ///< Newest version of this build.
+    std::vector<Applied> applied{};
+
+    bool is_behind() const { return version < newest; }
+};
+
+SchemaStatus schema_status(const StoreTarget& target);
+int newest_version(const StoreTarget& target);
+std::string name_of_version(const StoreTarget& target, int version);
+std::string schema_script(const StoreTarget& target, int from, int to, bool with_roles);
+/// Brings the schema up and returns the versions applied now. SQLite has no roles.
+std::vector<int> migrate_schema(const StoreTarget& target, bool with_roles);
+void change_setting(const StoreTarget& target, std::string_view key, std::string_view value);
+
+}  // namespace sagaz::inline v0::app

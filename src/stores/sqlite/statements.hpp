@@ -1,0 +1,38 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace sagaz::inline v0::sqlite {
+
+/// The store's SQL with the prefix put in. What makes it safe is argued in statements.cpp.
+struct Statements {
+    explicit Statements(std::string_view schema);
+
+    std::string find_versions;
+    std::string versions;
+    std::string renew_token;
+    std::string token;
+    std::string introduce;
+    std::string settings;
+    std::string guard;
+    std::string beat;
+    std::string sequence;
+    std::string report;
+    std::string slots;
+    std::string acquire;
+    std::string release;
+    std::string cursor;
+    std::string stopped;
+    std::string find_late;
+    std::string read;
+    std::string owns;
+    std::string store;
+    std::string park;
+    std::string look_at;
+    std::string tidy_cursors;
+    std::string tidy_relays;
+    std::string measure;
+};
+
+}  // namespace sagaz::inline v0::sqlite
