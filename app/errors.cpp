@@ -35,6 +35,7 @@ constexpr std::array kCodes{
     CodeInfo{"cursor_foreign", kFailed, "a stored cursor belongs to another database cluster"},
     CodeInfo{"cursor_missing", kFailed, "a slot has no stored cursor"},
     CodeInfo{"data_corrupted", kFailed, "the database reports corrupted data"},
+    CodeInfo{"database_encoding", kFailed, "the database's encoding is not UTF8"},
     CodeInfo{"database_missing", kFailed, "the database or the role does not exist"},
     CodeInfo{"deadline_passed", kFailed, "the database did not answer in time"},
     CodeInfo{"deadlock", kFailed, "the database broke a deadlock"},

@@ -75,7 +75,8 @@ CREATE TABLE @schema@.outbox (
         octet_length(topic) <= 249 AND octet_length(event_type) <= 255
         AND octet_length(content_type) <= 255 AND octet_length(aggregate_type) <= 255
         AND octet_length(aggregate_id) <= 2000 AND octet_length(saga_id) <= 255
-        AND pg_column_size(headers) <= 131072)
+        AND octet_length(headers::text) <= 131072),
+    CONSTRAINT outbox_headers CHECK (jsonb_typeof(headers) IN ('object', 'array'))
 ) PARTITION BY LIST (((id >> 18) % 16));
 
 CREATE INDEX outbox_slot_id ON @schema@.outbox (slot, id);

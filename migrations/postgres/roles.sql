@@ -56,7 +56,15 @@ GRANT USAGE ON SEQUENCE @schema@.parked_position TO @schema@_relay;
 GRANT INSERT ON @schema@.audit TO @schema@_relay;
 GRANT EXECUTE ON FUNCTION @schema@.attach() TO @schema@_relay;
 
--- Consumer: the inbox and nothing of the log.
+-- Consumer: the inbox and nothing of the log. In `parked`, which holds both, policies keep it to its
+-- own; the owner of the tables is not bound by them.
+ALTER TABLE @schema@.parked ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS parked_inbox ON @schema@.parked;
+DROP POLICY IF EXISTS parked_all ON @schema@.parked;
+CREATE POLICY parked_inbox ON @schema@.parked TO @schema@_consumer
+    USING (direction = 'inbox') WITH CHECK (direction = 'inbox');
+CREATE POLICY parked_all ON @schema@.parked TO @schema@_relay, @schema@_reader
+    USING (true) WITH CHECK (true);
 GRANT SELECT, INSERT, UPDATE ON @schema@.consumer_inbox, @schema@.consumer_inbox_default TO @schema@_consumer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON @schema@.inbox_attempt TO @schema@_consumer;
 GRANT SELECT, INSERT ON @schema@.parked TO @schema@_consumer;

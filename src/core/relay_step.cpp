@@ -180,7 +180,7 @@ std::optional<Command> RelayStep::read_command() {
         reading_slots_.push_back(log->slot.slot);
     }
     if (reading_slots_.empty()) return std::nullopt;
-    start.request.rows_max = options_.batch_max;
+    start.request.rows_max = std::min(options_.batch_max, read_max_);
     start.request.bytes_max = options_.batch_max_bytes;
     reading_ = true;
     return start;
@@ -352,6 +352,7 @@ void RelayStep::on_late(std::span<const LateTransaction> late) {
 
 void RelayStep::on_read(ReadResult result, Instant now) {
     reading_ = false;
+    read_max_ = std::min(options_.batch_max, 2 * read_max_);
     flushed_ = std::max(flushed_, result.flushed);
     if (stopping_) return;
     last_read_rows_ = result.batch ? result.batch->rows.size() : 0;
@@ -440,7 +441,10 @@ void RelayStep::on_tidied(Instant now) { tidied_at_ = now; }
 void RelayStep::on_measured(Instant now) { measured_at_ = now; }
 
 void RelayStep::on_store_error(const Error& error, Instant now) {
-    reading_ = false;
+    // What did not come in time will not come in time again: less of it may.
+    if (std::exchange(reading_, false) && error.code() == "deadline_passed") {
+        read_max_ = std::max<std::size_t>(1, std::min(read_max_, options_.batch_max) / 2);
+    }
     if (error.code() == "incarnation_changed") {
         forget();
         // The database answered, so attach at once; but once only until an `observe` succeeds.

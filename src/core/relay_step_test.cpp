@@ -222,6 +222,28 @@ TEST_F(RelayStepTest, KeepsItsMemoryThroughALostConnection) {
     read({{1}}, 1);
 }
 
+TEST_F(RelayStepTest, ReadsLessAfterAReadThatTookTooLong) {
+    begin();
+    open(1);
+    std::size_t rows = RelayOptions{}.batch_max;
+    for (int n = 0; n < 20; ++n) {
+        EXPECT_EQ(expect<command::StartRead>().request.rows_max, rows);
+        step_.on_store_error(Error{ErrorKind::unavailable, "deadline_passed", "", ""}, now_);
+        rows = std::max<std::size_t>(1, rows / 2);
+        now_ += 10s;
+        expect<command::Observe>();
+        const SlotView mine{0, 1, kMe, 1};
+        step_.on_observed({&mine, 1}, now_);
+        step_.on_measured(now_);
+        step_.on_tidied(now_);
+    }
+    EXPECT_EQ(rows, 1U);
+    EXPECT_EQ(expect<command::StartRead>().request.rows_max, 1U);
+    expect<command::FinishRead>();
+    step_.on_read({nullptr, {{0, 0}}, 0}, now_);
+    EXPECT_EQ(expect<command::StartRead>().request.rows_max, 2U);
+}
+
 TEST_F(RelayStepTest, F58_StoresAgainUnderANewNumberWhenTheAnswerWasLost) {
     begin();
     open(1);

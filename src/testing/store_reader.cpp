@@ -71,6 +71,7 @@ bool StoreReader::read_batch(std::vector<ReadRow>& rows) {
         bytes += row.payload.size();
         highest[row.slot] = row.position;
     }
+    bytes_most_ = std::max(bytes_most_, result.batch->bytes);
     payload_bytes_most_ = std::max(payload_bytes_most_, bytes);
     bool has_moved = false;
     for (const auto& progress : result.progress) {

@@ -52,6 +52,7 @@ public:
     const std::vector<OwnedSlot>& owned() const { return owned_; }
     const Opening& opening() const { return opening_; }
     std::size_t batches() const { return batches_; }
+    std::size_t bytes_most() const { return bytes_most_; }  ///< Memory of one batch, at most.
     std::size_t payload_bytes_most() const { return payload_bytes_most_; }  ///< Of one batch.
 
 private:
@@ -67,6 +68,7 @@ private:
     std::map<std::int16_t, std::int64_t> n_;
     Opening opening_{};
     std::size_t batches_{};
+    std::size_t bytes_most_{};
     std::size_t payload_bytes_most_{};
 };
 

@@ -19,7 +19,7 @@ constexpr Connection::Deadlines kDeadlines{Milliseconds{10'000}, Milliseconds{12
 
 // Names in the text are never looked up elsewhere, whatever the caller's search_path is. The lock
 // ends with the transaction, so it works through a pooler and cannot be left behind.
-constexpr std::string_view kBegin = R"(BEGIN;
+constexpr std::string_view kBegin = R"(BEGIN ISOLATION LEVEL READ COMMITTED;
 SET LOCAL search_path = pg_catalog;
 SET LOCAL client_min_messages = warning;
 SELECT pg_advisory_xact_lock(hashtextextended('sagaz migrate @schema@', 0));
@@ -126,6 +126,14 @@ const std::vector<Migration>& migrations() {
 
 int newest_version() { return migrations().back().version; }
 
+void check_encoding(std::string_view encoding) {
+    if (encoding == "UTF8") return;
+    throw Error(ErrorKind::invalid, "database_encoding",
+                fmt::format("the database's encoding is {}", encoding),
+                "use a database made with ENCODING 'UTF8': in another, one text that does not "
+                "convert would stop the relay for good");
+}
+
 void check_schema_name(std::string_view schema) { core::check_schema_name(schema); }
 
 std::string with_schema(std::string_view text, std::string_view schema) {
@@ -171,6 +179,7 @@ MigrationStatus migration_status(const std::string& url, std::string_view schema
 std::vector<int> migrate(const std::string& url, std::string_view schema, bool with_roles) {
     check_schema_name(schema);
     Connection connection(url, kDeadlines);
+    check_encoding(value_of(connection.execute("SHOW server_encoding"), 0, 0));
     std::vector<int> applied;
     while (const int version = apply_next(connection, schema)) applied.push_back(version);
     if (with_roles) apply_roles(connection, schema);

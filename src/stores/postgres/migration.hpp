@@ -11,6 +11,9 @@
 /// version or nothing of it.
 namespace sagaz::inline v0::postgres {
 
+/// Throws `invalid` (`database_encoding`) for a `server_encoding` that cannot carry every text.
+void check_encoding(std::string_view encoding);
+
 struct SAGAZ_EXPORT Migration {
     int version{};
     std::string name{};

@@ -4,6 +4,7 @@
 #include "tests/support/postgres_server.hpp"
 
 #include <sagaz/error.hpp>
+#include <sagaz/postgres.hpp>
 
 #include <gtest/gtest.h>
 
@@ -134,6 +135,21 @@ TEST(Migration, RefusesNamesThatAreNoPlainIdentifier) {
 
 // ------------------------------------------------------------------------------------- settings
 
+TEST(Migration, F12_RefusesADatabaseThatIsNotUtf8) {
+    // In these a key such as E'caf\xe9' is taken at the insert and cannot be read by anybody.
+    auto& server = PostgresServer::shared();
+    Sql admin(server.url());
+    for (const char* encoding : {"SQL_ASCII", "WIN1252"}) {
+        const std::string name = std::string("not_utf8_") + encoding;
+        admin.run("CREATE DATABASE \"" + name + "\" TEMPLATE template0 ENCODING '" + encoding +
+                  "' LC_COLLATE 'C' LC_CTYPE 'C'");
+        const auto url = server.url(name);
+        EXPECT_EQ(code_of([&] { postgres::migrate(url, "sagaz", false); }), "database_encoding");
+        const auto store = postgres::open(url);
+        EXPECT_EQ(code_of([&] { store->attach(Id::generate()); }), "database_encoding");
+    }
+}
+
 TEST(Setting, ChangesTheNumberOfSlotsOnANewSchema) {
     const Schema schema;
     Sql sql = schema.connect();
@@ -166,6 +182,54 @@ TEST(Setting, WaitsForAnInsertInProgressBeforeItJudges) {
     const Schema schema;
     Sql writer = schema.connect();
     Sql watcher = schema.connect();
+    writer.run(schema.sql("BEGIN; SELECT @s@.append('t', 'k', 'E', 'p'::text)"));
+    std::string code;
+    std::jthread setter([&] {
+        code = code_of(
+            [&] { postgres::set_setting(schema.url(), schema.name(), "source", "/other"); });
+    });
+    test::wait_for("the setter to wait for a lock", [&] {
+        return watcher.number(
+                   "SELECT count(*) FROM pg_locks WHERE NOT granted AND "
+                   "mode = 'ShareRowExclusiveLock'") == 1;
+    });
+    writer.run("COMMIT");
+    setter.join();
+    EXPECT_EQ(code, "setting_fixed");
+}
+
+TEST(Setting, DoesNotStopInsertsWhileItWaits) {
+    const Schema schema;
+    Sql writer = schema.connect();
+    Sql other = schema.connect();
+    writer.run(schema.sql("BEGIN; SELECT @s@.append('t', 'k', 'E', 'p'::text)"));
+    std::string code;
+    std::jthread setter([&] {
+        code = code_of(
+            [&] { postgres::set_setting(schema.url(), schema.name(), "source", "/other"); });
+    });
+    test::wait_for("the setter to wait for a lock", [&] {
+        return other.number(
+                   "SELECT count(*) FROM pg_locks WHERE NOT granted AND "
+                   "mode = 'ShareRowExclusiveLock'") == 1;
+    });
+    other.run(
+        schema.sql("SET statement_timeout = '10s'; SELECT @s@.append('t', 'l', 'E', 'p'::text)"));
+    writer.run("COMMIT");
+    setter.join();
+    EXPECT_EQ(code, "setting_fixed");
+}
+
+TEST(Setting, SeesWhatIsPendingUnderAnyDefaultIsolation) {
+    PostgresServer server;
+    server.configure("default_transaction_isolation = 'repeatable read'");
+    server.reload();
+    const Schema schema(server);
+    Sql writer = schema.connect();
+    Sql watcher = schema.connect();
+    test::wait_for("the new default", [&] {
+        return schema.connect().value("SHOW default_transaction_isolation") == "repeatable read";
+    });
     writer.run(schema.sql("BEGIN; SELECT @s@.append('t', 'k', 'E', 'p'::text)"));
     std::string code;
     std::jthread setter([&] {

@@ -123,6 +123,7 @@ void PostgresStore::check_schema() {
                      fmt::format("there is no schema {} of sagaz", options_.schema),
                      "run: sagaz migrate");
     };
+    check_encoding(text_at(ready.get(), 0, 2));
     if (!is_true(ready.get(), 0, 1)) throw missing();
     const Result versions = connection_.execute(statements_.versions);
     if (PQntuples(versions.get()) == 0) throw missing();

@@ -107,7 +107,7 @@ ResultBatch::Taken ResultBatch::take(Result result) {
             // Left out for its size. The slot ends before it, on a whole position.
             const std::int64_t position = read_position(raw, n);
             while (!rows.empty() && rows.back().slot == slot && rows.back().position == position) {
-                payload_bytes_ -= rows.back().payload.size();
+                payload_bytes_ -= rows.back().payload.size() + rows.back().headers.size();
                 rows.pop_back();
             }
             const bool is_first = rows.empty() || rows.back().slot != slot;
@@ -116,7 +116,7 @@ ResultBatch::Taken ResultBatch::take(Result result) {
             continue;
         }
         rows.push_back(decode_row(raw, n));
-        payload_bytes_ += rows.back().payload.size();
+        payload_bytes_ += rows.back().payload.size() + rows.back().headers.size();
     }
     bytes += PQresultMemorySize(raw);
     results_.push_back(std::move(result));

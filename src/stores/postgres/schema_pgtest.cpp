@@ -79,6 +79,9 @@ TEST_F(SchemaTest, F12_RefusesAtTheInsertWhatCouldNeverLeave) {
     EXPECT_EQ(insert("aggregate_id", "repeat('k', 2001)"), "23514");
     EXPECT_EQ(insert("saga_id", "repeat('k', 256)"), "23514");
     EXPECT_EQ(insert("headers", "jsonb_build_object('a', repeat(md5('x'), 8000))"), "23514");
+    for (const char* scalar : {"'1'", "'null'", "'\"text\"'"}) {
+        EXPECT_EQ(insert("headers", scalar), "23514") << scalar;
+    }
     EXPECT_EQ(run("INSERT INTO @s@.outbox (event_type, payload) VALUES (repeat('k', 256), '')"),
               "23514");
     EXPECT_EQ(run("INSERT INTO @s@.outbox (event_type, payload) VALUES ('E', NULL)"), "23502");
@@ -87,6 +90,15 @@ TEST_F(SchemaTest, F12_RefusesAtTheInsertWhatCouldNeverLeave) {
               "");
     EXPECT_EQ(run("INSERT INTO @s@.outbox (event_type, payload) VALUES ('E', "
                   "convert_to(repeat('p', 16777217), 'UTF8'))"),
+              "23514");
+}
+
+TEST_F(SchemaTest, F12_MeasuresHeadersAsTheyAreReadNotAsTheyAreStored) {
+    // A stored value is compressed: 8 MB of it once passed a limit of 128 KB.
+    run("CREATE TEMP TABLE stored (headers jsonb); "
+        "INSERT INTO stored SELECT jsonb_build_object('a', repeat('x', 8000000))");
+    EXPECT_EQ(run("INSERT INTO @s@.outbox (event_type, payload, headers) "
+                  "SELECT 'E', '', s.headers FROM stored s"),
               "23514");
 }
 
@@ -346,6 +358,32 @@ TEST_F(Rights, S06_OfAConsumerAreTheInbox) {
            with({"SELECT * FROM @s@.outbox", "SELECT id FROM @s@.outbox", "SELECT * FROM @s@.slot",
                  "DELETE FROM @s@.consumer_inbox", "DELETE FROM @s@.parked",
                  "SELECT @s@.append('t', 'k', 'E', 'p'::text)"}));
+}
+
+TEST_F(Rights, S06_OfAConsumerDoNotReachParkedEvents) {
+    const std::string park =
+        "INSERT INTO @s@.parked (direction, destination, event_id, slot, reason, topic, key, "
+        "event_type, content_type, payload) VALUES ('outbox', 'default', gen_random_uuid(), 0, "
+        "'forged', 't', 'k', 'E', 'c', 'forged')";
+    admin_.run(schema_.sql(park));
+    Sql sql(login("consumer"));
+    EXPECT_EQ(sql.failure(schema_.sql(park)), "42501") << "it could stop any key";
+    EXPECT_EQ(sql.number(schema_.sql("SELECT count(*) FROM @s@.parked")), 0);
+    EXPECT_EQ(Sql(login("reader")).number(schema_.sql("SELECT count(reason) FROM @s@.parked")), 1);
+}
+
+TEST_F(Rights, S07_OfARelayAreNotLentToAFunctionInPublic) {
+    // Preferred to the polymorphic one of pg_catalog when names are looked up by search_path.
+    admin_.run(
+        "CREATE FUNCTION public.unnest(smallint[]) RETURNS SETOF smallint LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'a stranger''s function ran'; END $$");
+    const auto store = postgres::open(login("relay"), {.schema = schema_.name()});
+    EXPECT_NO_THROW({
+        StoreReader reader(*store);
+        EXPECT_EQ(reader.read_window().size(), 1U);
+        store->store(reader.moves(), {});
+    });
+    admin_.run("DROP FUNCTION public.unnest(smallint[])");
 }
 
 TEST_F(Rights, S06_OfAReaderAreAllButPayloads) {

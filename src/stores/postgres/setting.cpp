@@ -6,6 +6,11 @@
 // change also writes a new incarnation token: every running relay finds its own out of date with
 // its next statement, forgets what it remembered and attaches anew, with the new settings. So no
 // two relays go on with different ones.
+//
+// Whoever waits for that lock makes every later insert wait behind him, as long as the oldest
+// transaction that has inserted. So the server waits for a second at most, whatever becomes of this
+// process meanwhile, and it is tried again after a pause in which inserts go on. READ COMMITTED,
+// since the check must see what was committed while the lock was waited for.
 #include "core/setting_value.hpp"
 #include "stores/postgres/connection.hpp"
 #include "stores/postgres/embedded.hpp"
@@ -16,6 +21,7 @@
 #include <fmt/format.h>
 
 #include <cstring>
+#include <thread>
 
 namespace sagaz::inline v0::postgres {
 namespace {
@@ -23,8 +29,12 @@ namespace {
 constexpr Connection::Deadlines kDeadlines{Milliseconds{10'000}, Milliseconds{60'000}};
 
 constexpr std::string_view kBegin =
-    "BEGIN; SET LOCAL search_path = pg_catalog; "
-    "SELECT pg_advisory_xact_lock(hashtextextended('sagaz migrate @schema@', 0));";
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL search_path = pg_catalog; "
+    "SELECT pg_advisory_xact_lock(hashtextextended('sagaz migrate @schema@', 0)); "
+    "SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '60s'";
+
+constexpr int kTries = 10;
+constexpr Milliseconds kPause{500};
 
 constexpr std::string_view kWasUsed = "SELECT is_called FROM @schema@.outbox_id";
 
@@ -106,11 +116,10 @@ void check_nothing_pending(Connection& connection, std::string_view schema, std:
 
 }  // namespace
 
-void set_setting(const std::string& url, std::string_view schema, std::string_view key,
-                 std::string_view value) {
-    check_schema_name(schema);
-    core::check_setting(key, value);
-    Connection connection(url, kDeadlines);
+namespace {
+
+void change(Connection& connection, std::string_view schema, std::string_view key,
+            std::string_view value) {
     connection.run_script(with_schema(kBegin, schema));
     if (key == "slot_count") {
         change_slot_count(connection, schema, core::parse_slot_count(value));
@@ -119,6 +128,30 @@ void set_setting(const std::string& url, std::string_view schema, std::string_vi
     }
     connection.execute(with_schema(kWriteSetting, schema), Parameters{}.text(key).text(value));
     connection.run_script("COMMIT");
+}
+
+}  // namespace
+
+void set_setting(const std::string& url, std::string_view schema, std::string_view key,
+                 std::string_view value) {
+    check_schema_name(schema);
+    core::check_setting(key, value);
+    Connection connection(url, kDeadlines);
+    for (int tries = 1;; ++tries) {
+        try {
+            change(connection, schema, key, value);
+            return;
+        } catch (const Error& error) {
+            if (error.code() != "lock_not_available") throw;
+            connection.drop();  // rolls back
+            if (tries == kTries) {
+                throw Error(ErrorKind::unavailable, std::string(error.code()),
+                            "a transaction that has appended events does not end",
+                            "end it (sagaz doctor names old ones), then set again");
+            }
+        }
+        std::this_thread::sleep_for(kPause);
+    }
 }
 
 }  // namespace sagaz::inline v0::postgres

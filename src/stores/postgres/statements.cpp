@@ -14,6 +14,10 @@
 // higher ones. Hence the cursor, and only the cursor, may be used by the next incarnation.
 //
 // The identifier of the cluster is compared as well since a dump carries the token along.
+//
+// Functions are named with their schema: in a schema of the role's search_path that others may
+// write to, a function with these very argument types would be preferred to a polymorphic one.
+// (unnest of several arrays is syntax, which means the one of pg_catalog and may not name it.)
 #include "stores/postgres/statements.hpp"
 
 #include "stores/postgres/migration.hpp"
@@ -26,14 +30,16 @@ namespace {
 constexpr std::string_view kGuard = R"(guard AS MATERIALIZED (
     SELECT FROM @schema@.incarnation i
     WHERE i.token = $1::uuid
-      AND i.system_identifier = (SELECT c.system_identifier FROM pg_control_system() c)
-      AND NOT pg_is_in_recovery()
+      AND i.system_identifier = (SELECT c.system_identifier FROM pg_catalog.pg_control_system() c)
+      AND NOT pg_catalog.pg_is_in_recovery()
 ))";
 
 // ------------------------------------------------------------------------------------- attaching
 
 constexpr std::string_view kReady =
-    "SELECT pg_is_in_recovery(), to_regclass('@schema@.schema_version') IS NOT NULL";
+    "SELECT pg_catalog.pg_is_in_recovery(), "
+    "pg_catalog.to_regclass('@schema@.schema_version') IS NOT NULL, "
+    "pg_catalog.current_setting('server_encoding')";
 
 constexpr std::string_view kVersions =
     "SELECT version, compatible_from FROM @schema@.schema_version ORDER BY version DESC LIMIT 1";
@@ -45,7 +51,7 @@ constexpr std::string_view kIntroduce = R"(WITH guard, introduced AS (
     INSERT INTO @schema@.relay AS r (id, destination, label, version)
     SELECT $2::uuid, $3::text, $4::text, $5::text FROM guard
     ON CONFLICT (id) DO UPDATE
-        SET beat = r.beat + 1, beat_at = clock_timestamp(), label = excluded.label,
+        SET beat = r.beat + 1, beat_at = pg_catalog.clock_timestamp(), label = excluded.label,
             version = excluded.version
 )
 SELECT s.key, s.value FROM guard LEFT JOIN @schema@.setting s ON true)";
@@ -56,11 +62,11 @@ SELECT s.key, s.value FROM guard LEFT JOIN @schema@.setting s ON true)";
 constexpr std::string_view kObserve = R"(WITH guard, beaten AS (
     INSERT INTO @schema@.relay AS r (id, destination, label, version, report)
     SELECT $2::uuid, $3::text, $4::text, $5::text,
-           jsonb_build_object('published', $6::bigint, 'down_reason', $7::text,
+           pg_catalog.jsonb_build_object('published', $6::bigint, 'down_reason', $7::text,
                               'down_for_ms', $8::bigint)
     FROM guard
     ON CONFLICT (id) DO UPDATE
-        SET beat = r.beat + 1, beat_at = clock_timestamp(), report = excluded.report
+        SET beat = r.beat + 1, beat_at = pg_catalog.clock_timestamp(), report = excluded.report
 )
 SELECT s.slot, s.epoch, s.owner, coalesce(r.beat, -1)
 FROM guard
@@ -92,14 +98,14 @@ SELECT t.slot, t.epoch FROM guard LEFT JOIN taken t ON true ORDER BY t.slot)";
 constexpr std::string_view kLoadCursors = R"(WITH guard
 SELECT w.slot, c.n, c.done, c.target, coalesce(c.done_ceiling, '0'),
        coalesce(c.target_ceiling, '0'), c.position, c.last_id,
-       pg_current_wal_insert_lsn() - '0/0'::pg_lsn,
-       c.system_identifier <> (SELECT k.system_identifier FROM pg_control_system() k)
-       OR greatest(pg_snapshot_xmax(c.done), pg_snapshot_xmax(c.target))
-          > pg_snapshot_xmax(pg_current_snapshot()) AS is_foreign,
+       pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn,
+       c.system_identifier <> (SELECT k.system_identifier FROM pg_catalog.pg_control_system() k)
+       OR greatest(pg_catalog.pg_snapshot_xmax(c.done), pg_catalog.pg_snapshot_xmax(c.target))
+          > pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()) AS is_foreign,
        greatest(c.position, c.last_id) > q.last_value AS is_ahead
 FROM guard
 CROSS JOIN @schema@.outbox_id q
-CROSS JOIN unnest($3::int2[]) w (slot)
+CROSS JOIN pg_catalog.unnest($3::int2[]) w (slot)
 LEFT JOIN LATERAL (SELECT * FROM @schema@.cursor c
                    WHERE c.destination = $2::text AND c.slot = w.slot
                    ORDER BY c.n DESC LIMIT 1) c ON true)";
@@ -143,8 +149,8 @@ SELECT FROM guard)";
 // last_value has a transaction id below the ceiling. age() counts from the next transaction id
 // without taking one; '3' is the first normal id.
 constexpr std::string_view kOpenWindow = R"(WITH guard
-SELECT pg_current_snapshot(), q.last_position, pg_catalog.age('3'::xid),
-       pg_current_wal_insert_lsn() - '0/0'::pg_lsn, pg_current_wal_flush_lsn() - '0/0'::pg_lsn
+SELECT pg_catalog.pg_current_snapshot(), q.last_position, pg_catalog.age('3'::xid),
+       pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn, pg_catalog.pg_current_wal_flush_lsn() - '0/0'::pg_lsn
 FROM guard
 CROSS JOIN (SELECT CASE WHEN i.is_called THEN i.last_value ELSE i.last_value - 1 END
                    AS last_position
@@ -190,16 +196,23 @@ SELECT l.slot, l.xid FROM guard LEFT JOIN late l ON true)";
 
 // ------------------------------------------------------------------------------------- the rows
 
-// A payload larger than $2 stays out and reads as null, which a payload never is: so the bytes of
-// a batch are bounded without counting them up row by row. The first row tells the flush position.
+// The payload of a row larger than $2 stays out and reads as null, which a payload never is, and
+// its headers with it: so the bytes of a batch are bounded without counting them up row by row. The
+// first row tells the flush position.
 constexpr std::string_view kColumns = R"(o.slot,
-               o.held_until > clock_timestamp(), o.xid, o.id, o.event_id, o.created_at, o.topic,
+               o.held_until > pg_catalog.clock_timestamp(), o.xid, o.id, o.event_id, o.created_at, o.topic,
                o.key, o.event_type, o.content_type,
-               CASE WHEN octet_length(o.payload) <= $2::int4 THEN o.payload END, o.headers,
-               o.aggregate_id)";
+               CASE WHEN {size} <= $2::int4 THEN o.payload END,
+               CASE WHEN {size} <= $2::int4 THEN o.headers END, o.aggregate_id)";
+
+// What a row takes in memory, about. Headers that are stored small are not unpacked to be measured:
+// up to here they cannot be much larger than they are stored.
+constexpr std::string_view kSize = R"(pg_catalog.octet_length(o.payload)
+                    + CASE WHEN pg_catalog.pg_column_size(o.headers) > 256
+                           THEN pg_catalog.octet_length(o.headers::text) ELSE 0 END)";
 
 constexpr std::string_view kHead = R"(WITH guard
-SELECT (-1)::int2, NULL::bool, NULL::xid8, (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::int8,
+SELECT (-1)::int2, NULL::bool, NULL::xid8, (pg_catalog.pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::int8,
        NULL::uuid, NULL::timestamptz, NULL::text, NULL::text, NULL::text, NULL::text,
        NULL::bytea, NULL::jsonb, NULL::text
 FROM guard
@@ -216,8 +229,8 @@ CROSS JOIN LATERAL (
         SELECT {columns}
         FROM @schema@.{table} o
         WHERE o.slot = r.slot AND (o.id, o.xid) > (r.after, {last_xid}) AND o.id <= r.upto
-          AND nullif(pg_visible_in_snapshot(o.xid, r.target), false) IS NOT NULL
-          AND nullif(pg_visible_in_snapshot(o.xid, r.done), true) IS NOT NULL
+          AND nullif(pg_catalog.pg_visible_in_snapshot(o.xid, r.target), false) IS NOT NULL
+          AND nullif(pg_catalog.pg_visible_in_snapshot(o.xid, r.done), true) IS NOT NULL
         ORDER BY o.id FETCH FIRST (SELECT $3::int8) ROWS WITH TIES) f)";
 
 // As kRead; $9 slots and $10 transactions, in pairs. Merged by id, since two late transactions
@@ -233,8 +246,8 @@ CROSS JOIN LATERAL (
         SELECT {columns}
         FROM @schema@.{table} o
         WHERE o.slot = l.slot AND (o.xid, o.id) > (l.xid, r.after) AND o.xid <= l.xid
-          AND nullif(pg_visible_in_snapshot(o.xid, r.target), false) IS NOT NULL
-          AND nullif(pg_visible_in_snapshot(o.xid, r.done), true) IS NOT NULL
+          AND nullif(pg_catalog.pg_visible_in_snapshot(o.xid, r.target), false) IS NOT NULL
+          AND nullif(pg_catalog.pg_visible_in_snapshot(o.xid, r.done), true) IS NOT NULL
         ORDER BY o.xid, o.id FETCH FIRST (SELECT $3::int8) ROWS WITH TIES) m
     WHERE l.slot = r.slot AND m.id <= r.upto
     ORDER BY m.id FETCH FIRST (SELECT $3::int8) ROWS WITH TIES) f)";
@@ -248,12 +261,12 @@ SELECT r.slot, (SELECT o.id FROM @schema@.outbox o
 FROM guard CROSS JOIN unnest($2::int2[], $3::int8[], $4::int8[]) r (slot, after, upto))";
 
 constexpr std::string_view kFlushed =
-    "WITH guard SELECT pg_current_wal_flush_lsn() - '0/0'::pg_lsn FROM guard";
+    "WITH guard SELECT pg_catalog.pg_current_wal_flush_lsn() - '0/0'::pg_lsn FROM guard";
 
 // Writes a record and waits for the disk with the commit, whatever the role's synchronous_commit.
 constexpr std::string_view kFlush =
-    "WITH guard SELECT set_config('synchronous_commit', 'local', true), "
-    "pg_logical_emit_message(true, 'sagaz', '') FROM guard";
+    "WITH guard SELECT pg_catalog.set_config('synchronous_commit', 'local', true), "
+    "pg_catalog.pg_logical_emit_message(true, 'sagaz', '') FROM guard";
 
 // --------------------------------------------------------------------------------------- storing
 
@@ -281,7 +294,7 @@ constexpr std::string_view kStore = R"(WITH guard, owned AS (
                 $10::int8[], $11::xid8[], $12::xid8[])
         m (slot, n, done, target, position, last_id, done_ceiling, target_ceiling)
         ON m.slot = o.slot
-    CROSS JOIN pg_control_system() k
+    CROSS JOIN pg_catalog.pg_control_system() k
     RETURNING slot
 ){parked}
 SELECT s.slot FROM guard LEFT JOIN stored s ON true)";
@@ -293,7 +306,7 @@ constexpr std::string_view kPark = R"(, parked AS (
         detail, attempts, next_attempt_at, created_at, topic, key, event_type, content_type,
         aggregate_type, aggregate_id, saga_id, headers, payload)
     SELECT 'outbox', $3::text, o.id, o.event_id, o.slot, o.xid, p.reason, p.detail, 1,
-           clock_timestamp(), o.created_at, o.topic, o.key, o.event_type, o.content_type,
+           pg_catalog.clock_timestamp(), o.created_at, o.topic, o.key, o.event_type, o.content_type,
            o.aggregate_type, o.aggregate_id, o.saga_id, o.headers, o.payload
     FROM stored s
     JOIN unnest($13::int2[], $14::int8[], $15::uuid[], $16::text[], $17::text[])
@@ -310,7 +323,7 @@ SELECT o.is_held
 FROM guard
 CROSS JOIN unnest($2::int2[], $3::int8[], $4::uuid[]) WITH ORDINALITY
     r (slot, id, event_id, place)
-LEFT JOIN LATERAL (SELECT coalesce(o.held_until > clock_timestamp(), false) AS is_held
+LEFT JOIN LATERAL (SELECT coalesce(o.held_until > pg_catalog.clock_timestamp(), false) AS is_held
                    FROM @schema@.{table} o
                    WHERE o.slot = r.slot AND o.id = r.id AND o.event_id = r.event_id
                    LIMIT 1) o ON true
@@ -333,7 +346,7 @@ SELECT FROM guard)";
 constexpr std::string_view kTidyRelays = R"(WITH guard, removed AS (
     DELETE FROM @schema@.relay r
     USING guard
-    WHERE r.beat_at < clock_timestamp() - interval '1 day' AND r.id <> $2::uuid
+    WHERE r.beat_at < pg_catalog.clock_timestamp() - interval '1 day' AND r.id <> $2::uuid
       AND NOT EXISTS (SELECT FROM @schema@.slot s WHERE s.owner = r.id)
 )
 SELECT FROM guard)";
@@ -343,10 +356,10 @@ SELECT FROM guard)";
 // $2 destination. What is parked is counted as far as a person would care.
 constexpr std::string_view kMeasure = R"(WITH guard
 SELECT b.pending_events, b.oldest_pending_age_seconds,
-       (SELECT count(*) FROM (SELECT FROM @schema@.parked p
+       (SELECT pg_catalog.count(*) FROM (SELECT FROM @schema@.parked p
                               WHERE p.direction = 'outbox' AND p.destination = $2::text
                                 AND p.state = 'waiting' LIMIT 100000) w),
-       (SELECT count(*) FROM (SELECT FROM @schema@.parked p
+       (SELECT pg_catalog.count(*) FROM (SELECT FROM @schema@.parked p
                               WHERE p.direction = 'outbox' AND p.destination = $2::text
                                 AND p.state = 'dead' LIMIT 100000) d)
 FROM guard CROSS JOIN @schema@.backlog b)";
@@ -405,8 +418,8 @@ Statements::Statements(std::string_view schema)
       tidy_relays(finished(kTidyRelays, schema)),
       measure(finished(kMeasure, schema)) {
     const auto rows = [&](std::string_view text) {
-        return finished(std::string(kHead) + replaced(std::string(text), "{columns}", kColumns),
-                        schema);
+        const auto sql = replaced(std::string(text), "{columns}", kColumns);
+        return finished(std::string(kHead) + replaced(sql, "{size}", kSize), schema);
     };
     for (std::size_t leaf = 0; leaf < kSegments; ++leaf) {
         read[leaf] = rows(on_leaf(kRead, leaf));

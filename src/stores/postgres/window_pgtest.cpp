@@ -261,6 +261,16 @@ TEST_F(Window, KeepsRowsAtOnePositionTogetherWhenOneIsLarge) {
     EXPECT_EQ(reader.read_window().size(), 4U);
 }
 
+TEST_F(Window, F12_CountsHeadersAmongTheBytesOfABatch) {
+    schema_.connect().run(
+        schema_.sql("INSERT INTO @s@.outbox (topic, key, event_type, payload, headers) "
+                    "SELECT 't', 'k', 'E', '', jsonb_build_object('a', repeat(md5(n::text), 3000)) "
+                    "FROM generate_series(1, 200) n"));
+    StoreReader reader(*store_, {5'000, 1 << 20});
+    EXPECT_EQ(reader.read_window().size(), 200U);
+    EXPECT_LE(reader.bytes_most(), std::size_t{4} << 20);
+}
+
 // ------------------------------------------------------------------------------------ the ring
 
 TEST_F(Window, ReadsAcrossSegmentsAndOverAJumpOfTheSequence) {
