@@ -15,7 +15,7 @@ namespace {
 using enum ValueType;
 constexpr std::array kKeys{
     KeyInfo{"store.url", url, "", "", "--store",
-            "the database: postgresql://user@host:port/database"},
+            "the database: postgresql://user@host:port/database or sqlite:PATH"},
     KeyInfo{"store.url_file", path, "", "", "--store-file", "a file that holds store.url"},
     KeyInfo{"store.schema", text, "sagaz", "", "--schema", "the schema of sagaz's tables"},
     KeyInfo{"broker.url", url, "", "", "--broker",

@@ -109,7 +109,8 @@ StoreTarget store_target(const Config& config) {
     if (target.url.empty()) {
         refuse("store_url_missing",
                "no --store, no SAGAZ_STORE_URL, no store.url, no DATABASE_URL, no PGHOST",
-               "give --store postgresql://user@host:port/database, or set SAGAZ_STORE_URL, or "
+               "give --store postgresql://user@host:port/database or sqlite:PATH, or set "
+               "SAGAZ_STORE_URL, or "
                "store.url in "
                "the file of --config");
     }
