@@ -150,8 +150,8 @@ private:
     using Handle = std::function<void(std::size_t)>;  ///< Runs the handler for the n-th message.
 
     template <class Unit, class Handler>
-    using ValueOf = HandlerValue<std::invoke_result_t<
-        Handler&, decltype(std::declval<Unit>().native()), const Message&>>;
+    using ValueOf = HandlerValue<
+        std::invoke_result_t<Handler&, decltype(std::declval<Unit>().native()), const Message&>>;
 
     template <class Connection, class Use>
     static auto with_unit(Connection& connection, Use&& use) {
@@ -210,8 +210,9 @@ template <class Connection>
 class ConsumerInbox {
 public:
     ConsumerInbox(Connection& connection, std::string consumer_name, Telemetry* telemetry = nullptr)
-        : connection_(&connection),
-          inbox_(InboxOptions{.consumer_name = std::move(consumer_name)}, telemetry) {}
+        : ConsumerInbox(connection, named(std::move(consumer_name)), telemetry) {}
+    ConsumerInbox(Connection& connection, InboxOptions options, Telemetry* telemetry = nullptr)
+        : connection_(&connection), inbox_(std::move(options), telemetry) {}
 
     /// As `Inbox::process`. `handler` takes the payload alone, or the transaction and the message.
     template <class Handler>
@@ -222,15 +223,21 @@ public:
             .event = {.event_type = std::move(event_type), .payload = std::move(payload)},
             .source_topic = std::move(source_topic)};
         if constexpr (std::is_invocable_v<Handler&, const std::string&>) {
-            return inbox_.process(
-                *connection_, message,
-                [&](auto&, const Message& m) { return std::invoke(handler, m.event.payload); });
+            return inbox_.process(*connection_, message, [&](auto&, const Message& m) {
+                return std::invoke(handler, m.event.payload);
+            });
         } else {
             return inbox_.process(*connection_, message, handler);
         }
     }
 
 private:
+    static InboxOptions named(std::string consumer_name) {
+        InboxOptions options;
+        options.consumer_name = std::move(consumer_name);
+        return options;
+    }
+
     Connection* connection_;
     Inbox inbox_;
 };

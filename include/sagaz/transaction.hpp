@@ -68,7 +68,7 @@ public:
     /// (`transaction_ended`) when somebody else ended the transaction.
     virtual void commit() = 0;
 
-    /// Does nothing when no transaction is open, or the connection is gone.
+    /// Undoes what `begin` opened; nothing when there is none, or the connection is gone.
     virtual void rollback() noexcept = 0;
 
     /// Runs a command without values, also in a transaction that has failed: savepoints.

@@ -24,8 +24,9 @@ RETURN CASE
           FROM (SELECT substring(sha256(convert_to(id, 'UTF8')) FROM 1 FOR 16) AS hash) d)
     END;
 
--- Parks a message once for each reason and body. Its payload is kept: after the acknowledgement
--- there is no other copy.
+-- Parks a message once for each reason and body; the lock is for two that do it at once, one of 256
+-- a consumer, so that a batch cannot fill the server's lock table. The payload is kept: after the
+-- acknowledgement there is no other copy.
 CREATE FUNCTION @schema@.inbox_park(
     consumer_name text, event_id text, reason text, detail text, attempts integer,
     source_topic text, event_type text, payload bytea, key text, headers jsonb, content_type text)
@@ -36,6 +37,9 @@ AS $function$
 DECLARE
     id uuid := @schema@.inbox_event_id($2);
 BEGIN
+    PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(
+        'sagaz inbox_park @schema@ ' || $1,
+        pg_catalog.get_byte(pg_catalog.uuid_send(id), 15)));
     INSERT INTO @schema@.parked (direction, destination, consumer_name, event_id, state, reason,
                                  detail, attempts, original_id, topic, key, event_type,
                                  content_type, headers, payload)
@@ -119,13 +123,16 @@ BEGIN
             PERFORM pg_catalog.set_config('lock_timeout', patience, true);
         END IF;
         IF is_new THEN
-            -- While we waited, the other may have failed for the last time and parked it.
+            -- While we waited, the other may have failed for the last time and parked it. It counts
+            -- under the lock of its row in inbox_attempt, so first wait for that, then look. (The
+            -- first attempt of all has no row yet: at max_attempts 1 a message may be parked by one
+            -- and processed by another at once, and its replay is then a duplicate.)
+            DELETE FROM @schema@.inbox_attempt a WHERE a.consumer_name = $1 AND a.event_id = id;
             IF @schema@.inbox_obstacle($1, id, $3, $6, $9) IS NOT NULL THEN
                 RAISE EXCEPTION USING ERRCODE = 'serialization_failure',
                     MESSAGE = 'the message was parked meanwhile',
                     HINT = 'Run the whole transaction again.';
             END IF;
-            DELETE FROM @schema@.inbox_attempt a WHERE a.consumer_name = $1 AND a.event_id = id;
             RETURN 'processed';
         END IF;
     END IF;
@@ -188,6 +195,13 @@ BEGIN
             last_at = clock_timestamp()
     RETURNING a.attempts INTO n;
     attempts := n;
+    -- We may have waited for one that handled it meanwhile.
+    IF EXISTS (SELECT FROM @schema@.consumer_inbox i
+               WHERE i.consumer_name = $1 AND i.event_id = id) THEN
+        DELETE FROM @schema@.inbox_attempt a WHERE a.consumer_name = $1 AND a.event_id = id;
+        outcome := 'duplicate';
+        RETURN;
+    END IF;
     IF n < $4 THEN
         outcome := 'retry_later';
         RETURN;

@@ -13,8 +13,7 @@ Blame blame_of(InboxStage stage, ErrorKind kind, std::string_view code) noexcept
         case InboxStage::handler:
             if (code == "statement_canceled" || kind == ErrorKind::invalid) return Blame::message;
             return Blame::database;
-        case InboxStage::commit:
-            return kind == ErrorKind::invalid ? Blame::message : Blame::call;
+        case InboxStage::commit: return kind == ErrorKind::invalid ? Blame::message : Blame::call;
     }
     return Blame::call;
 }
@@ -30,7 +29,8 @@ std::optional<Settlement> settlement_of(std::string_view word) noexcept {
 
 Milliseconds retry_wait(int attempts, Milliseconds initial, Milliseconds max) noexcept {
     Milliseconds wait = std::min(initial, max);
-    for (int n = 1; n < attempts && wait < max && wait.count() > 0; ++n) wait = std::min(wait * 2, max);
+    for (int n = 1; n < attempts && wait < max && wait.count() > 0; ++n)
+        wait = std::min(wait * 2, max);
     return wait;
 }
 

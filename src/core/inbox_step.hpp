@@ -20,10 +20,10 @@ enum class InboxStage { statement, handler, commit };
 
 /// Whose fault it was, which decides what happens next.
 enum class Blame {
-    message,    ///< The handler's, for this message: roll back, count an attempt.
-    database,   ///< It chose another transaction, or cannot now: again, nothing is counted.
-    competitor, ///< Another transaction handles this message right now.
-    call,       ///< Not this message's and not healed by it coming again: the caller is told.
+    message,     ///< The handler's, for this message: roll back, count an attempt.
+    database,    ///< It chose another transaction, or cannot now: again, nothing is counted.
+    competitor,  ///< Another transaction handles this message right now.
+    call,        ///< Not this message's and not healed by it coming again: the caller is told.
 };
 
 /// A lock time-out is the competitor's only in our own statements: in a handler it is for rows we

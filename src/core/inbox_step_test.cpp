@@ -16,8 +16,7 @@ TEST(InboxStep, ConflictsAndBrokenProcessesAreNeverTheMessagesFault) {
 }
 
 TEST(InboxStep, F69_AHeldMarkIsACompetitorsAndAHeldRowIsNot) {
-    EXPECT_EQ(blame_of(statement, ErrorKind::unavailable, "lock_not_available"),
-              Blame::competitor);
+    EXPECT_EQ(blame_of(statement, ErrorKind::unavailable, "lock_not_available"), Blame::competitor);
     EXPECT_EQ(blame_of(handler, ErrorKind::unavailable, "lock_not_available"), Blame::database);
     EXPECT_EQ(blame_of(commit, ErrorKind::unavailable, "lock_not_available"), Blame::call);
 }

@@ -49,10 +49,10 @@ std::vector<Inbox::Plain> Inbox::process_batch_in(UnitOfWork& unit,
                                                   std::span<const Message> messages,
                                                   const Handle& handle) const {
     if (messages.size() > kBatchMax) {
-        throw Error(ErrorKind::invalid, "too_many_events",
-                    fmt::format("{} messages in one batch, at most {} fit", messages.size(),
-                                kBatchMax),
-                    "process them in several batches");
+        throw Error(
+            ErrorKind::invalid, "too_many_events",
+            fmt::format("{} messages in one batch, at most {} fit", messages.size(), kBatchMax),
+            "process them in several batches");
     }
     return inbox::Run(unit, options_, telemetry_).run(messages, handle);
 }

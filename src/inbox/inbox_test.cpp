@@ -125,9 +125,8 @@ TEST_F(InboxTest, NeverTakesADuplicateForAHandlerThatReturnedNothing) {
 }
 
 TEST_F(InboxTest, RollsBackAndCountsApartWhenTheHandlerThrows) {
-    const auto outcome = process([](auto&, const Message&) -> int {
-        throw std::runtime_error("no stock\nsecond line");
-    });
+    const auto outcome = process(
+        [](auto&, const Message&) -> int { throw std::runtime_error("no stock\nsecond line"); });
     EXPECT_EQ(unit_.log, (Log{"begin", "mark a", "rollback", "begin", "count a 1/10", "commit"}));
     EXPECT_EQ(outcome.settlement, Settlement::retry_later);
     EXPECT_EQ(outcome.reason, "no stock");
@@ -155,10 +154,11 @@ TEST_F(InboxTest, CountsNoAttemptForAConflictOfTheHandler) {
 TEST_F(InboxTest, LetsEscapeOnlyWhatSaysThatTheProcessIsBroken) {
     EXPECT_THROW(process([](auto&, const Message&) { throw std::bad_alloc(); }), std::bad_alloc);
     EXPECT_EQ(unit_.log.back(), "rollback");
-    EXPECT_EQ(code_of([&] {
-                  process([](auto&, const Message&) { throw error_of(ErrorKind::fatal, "broken"); });
-              }),
-              "broken");
+    EXPECT_EQ(
+        code_of([&] {
+            process([](auto&, const Message&) { throw error_of(ErrorKind::fatal, "broken"); });
+        }),
+        "broken");
     EXPECT_EQ(unit_.log.back(), "rollback");
 }
 
@@ -185,8 +185,8 @@ TEST_F(InboxTest, F69_IsInProgressWhenTheMarkIsHeldForTooLong) {
 TEST_F(InboxTest, CountsWhatTheCommitFoundWrong) {
     unit_.failures["commit"] = {error_of(ErrorKind::invalid, "duplicate")};
     EXPECT_EQ(process([](auto&, const Message&) {}).settlement, Settlement::retry_later);
-    EXPECT_EQ(unit_.log, (Log{"begin", "mark a", "commit", "rollback", "begin", "count a 1/10",
-                              "commit"}));
+    EXPECT_EQ(unit_.log,
+              (Log{"begin", "mark a", "commit", "rollback", "begin", "count a 1/10", "commit"}));
 }
 
 TEST_F(InboxTest, F73_CountsBeforeTheHandlerWhenAsked) {
@@ -195,8 +195,7 @@ TEST_F(InboxTest, F73_CountsBeforeTheHandlerWhenAsked) {
     EXPECT_EQ(unit_.log, (Log{"begin", "count a 1/11", "commit", "begin", "mark a", "rollback",
                               "begin", "count a 0/10", "commit"}));
     unit_.counts = {"parked"};
-    EXPECT_EQ(process([](auto&, const Message&) { ADD_FAILURE(); }).settlement,
-              Settlement::parked);
+    EXPECT_EQ(process([](auto&, const Message&) { ADD_FAILURE(); }).settlement, Settlement::parked);
 }
 
 // ------------------------------------------------------------------------------------- identities
@@ -219,9 +218,8 @@ TEST_F(InboxTest, ParksAMessageWithoutAnIdUnderItsPlace) {
     Message m = message("");
     m.partition = 3;
     m.position = 99;
-    const auto outcome = Inbox(options_).process(unit_, m, [](auto&, const Message&) {
-        ADD_FAILURE();
-    });
+    const auto outcome =
+        Inbox(options_).process(unit_, m, [](auto&, const Message&) { ADD_FAILURE(); });
     EXPECT_EQ(outcome.settlement, Settlement::parked);
     EXPECT_EQ(outcome.reason, "id_missing");
     EXPECT_EQ(unit_.log, (Log{"begin", "park id_missing", "commit"}));
@@ -270,39 +268,37 @@ protected:
 TEST_F(InboxBatch, IsOneTransactionWithoutSavepointsWhileAllIsWell) {
     using enum Settlement;
     EXPECT_EQ(run({message("a"), message("b")}, ""), (std::vector{processed, processed}));
-    EXPECT_EQ(unit_.log,
-              (Log{"begin", "mark a", "handler a", "mark b", "handler b", "commit"}));
+    EXPECT_EQ(unit_.log, (Log{"begin", "mark a", "handler a", "mark b", "handler b", "commit"}));
 }
 
 TEST_F(InboxBatch, RunsAgainWithSavepointsWhenAHandlerThrows) {
     using enum Settlement;
     EXPECT_EQ(run({message("a"), message("b"), message("c")}, "b"),
               (std::vector{processed, retry_later, processed}));
-    EXPECT_EQ(unit_.log,
-              (Log{"begin",
-                   "mark a",
-                   "handler a",
-                   "mark b",
-                   "handler b",
-                   "rollback",
-                   "begin",
-                   "SAVEPOINT sagaz",
-                   "mark a",
-                   "handler a",
-                   "RELEASE SAVEPOINT sagaz",
-                   "SAVEPOINT sagaz",
-                   "mark b",
-                   "handler b",
-                   "ROLLBACK TO SAVEPOINT sagaz",
-                   "RELEASE SAVEPOINT sagaz",
-                   "SAVEPOINT sagaz",
-                   "mark c",
-                   "handler c",
-                   "RELEASE SAVEPOINT sagaz",
-                   "commit",
-                   "begin",
-                   "count b 1/10",
-                   "commit"}));
+    EXPECT_EQ(unit_.log, (Log{"begin",
+                              "mark a",
+                              "handler a",
+                              "mark b",
+                              "handler b",
+                              "rollback",
+                              "begin",
+                              "SAVEPOINT sagaz",
+                              "mark a",
+                              "handler a",
+                              "RELEASE SAVEPOINT sagaz",
+                              "SAVEPOINT sagaz",
+                              "mark b",
+                              "handler b",
+                              "ROLLBACK TO SAVEPOINT sagaz",
+                              "RELEASE SAVEPOINT sagaz",
+                              "SAVEPOINT sagaz",
+                              "mark c",
+                              "handler c",
+                              "RELEASE SAVEPOINT sagaz",
+                              "commit",
+                              "begin",
+                              "count b 1/10",
+                              "commit"}));
 }
 
 TEST_F(InboxBatch, RunsOneByOneAfterADeadlockAndCountsNothing) {

@@ -79,8 +79,7 @@ std::vector<Run::Plain> Run::run(std::span<const Message> messages, const Handle
         messages.size() == 1 || options_.count_attempts == CountAttempts::before_handler;
     BatchRound round = is_alone ? BatchRound::one_by_one : BatchRound::together;
     while (round != BatchRound::one_by_one && !messages.empty()) {
-        const auto trouble =
-            round == BatchRound::together ? all_together() : all_with_savepoints();
+        const auto trouble = round == BatchRound::together ? all_together() : all_with_savepoints();
         if (!trouble) {
             report();
             return std::move(plain_);
@@ -233,7 +232,9 @@ Run::Plain Run::count(std::size_t n, std::string_view cause, int attempts_max, i
 }
 
 Run::Plain Run::wait_for_key() const {
-    return {Settlement::retry_later, {}, options_.retry_initial,
+    return {Settlement::retry_later,
+            {},
+            options_.retry_initial,
             "an earlier message of its key comes again"};
 }
 

@@ -74,7 +74,8 @@ TEST(Migration, PrintsPlainSqlThatPsqlAppliesAndRecords) {
     const std::string printed = server.fresh_database();
     const std::string migrated = server.fresh_database();
     const auto folder = test::make_folder("sagaz-migration");
-    std::ofstream(folder / "script.sql") << postgres::migration_script("sagaz", 0, postgres::newest_version(), true);
+    std::ofstream(folder / "script.sql")
+        << postgres::migration_script("sagaz", 0, postgres::newest_version(), true);
     test::run({"/usr/bin/psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", server.url(printed),
                "-f", (folder / "script.sql").string()},
               folder / "psql.log");
