@@ -38,7 +38,7 @@ DECLARE
     id uuid := @schema@.inbox_event_id($2);
 BEGIN
     PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(
-        'sagaz inbox_park @schema@ ' || $1,
+        'inbox_park @schema@ ' || $1,
         pg_catalog.get_byte(pg_catalog.uuid_send(id), 15)));
     INSERT INTO @schema@.parked (direction, destination, consumer_name, event_id, state, reason,
                                  detail, attempts, original_id, topic, key, event_type,

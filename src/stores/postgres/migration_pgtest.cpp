@@ -32,7 +32,7 @@ std::string shape_of(Sql& sql, const std::string& schema) {
               in + " ORDER BY c.relname, a.attnum",
           "SELECT p.oid::regprocedure, pg_get_functiondef(p.oid) FROM pg_proc p "
           "WHERE p.pronamespace = " +
-              in + " ORDER BY 1::text",
+              in + " ORDER BY p.proname, pg_get_function_identity_arguments(p.oid)",
           "SELECT indexdef FROM pg_indexes WHERE schemaname = '" + schema + "' ORDER BY 1"}) {
         for (const auto& row : sql.rows(query)) {
             for (const auto& field : row) text += field + "|";
