@@ -19,11 +19,14 @@ def main():
     deliveries = []
     with open(folder / "truth.tsv", "w", encoding="utf-8") as truth:
         for n in range(events):
-            event_id = str(uuid.UUID(int=chance.getrandbits(128), version=4)) if n % 2 else f"order-{n}"
+            event_id = f"order-{n}"
+            if n % 2:
+                event_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))
             debit, credit = sorted(chance.sample(range(1, 1001), 2))
             body = {"debit": debit, "credit": credit, "amount": chance.randint(1, 100),
                     "poison": chance.randrange(80) == 0}
-            line = json.dumps({"id": event_id, "key": f"key-{n % max(1, events // 10)}", "body": body})
+            key = f"key-{n % max(1, events // 10)}"
+            line = json.dumps({"id": event_id, "key": key, "body": body})
             deliveries += [(n + chance.uniform(0, 300), line) for _ in range(copies)]
             truth.write("\t".join(map(str, (event_id, debit, credit, body["amount"],
                                             "ft"[body["poison"]]))) + "\n")
