@@ -37,7 +37,6 @@ constexpr std::array kCodes{
     CodeInfo{"database_missing", kFailed, "the database or the role does not exist"},
     CodeInfo{"deadline_passed", kFailed, "the database did not answer in time"},
     CodeInfo{"deadlock", kFailed, "the database broke a deadlock"},
-    CodeInfo{"dialect_unknown", kUsage, "there is no inbox for that database"},
     CodeInfo{"disk_full", kFailed, "the database's disk is full"},
     CodeInfo{"duplicate", kFailed, "a row of that identity exists already"},
     CodeInfo{"event_not_found", kFailed, "no such event in the log"},

@@ -15,33 +15,39 @@
 namespace sagaz::inline v0::inbox {
 namespace {
 
-constexpr std::string_view kPlaceholder = "@schema@";
-
 // PostgreSQL: the functions of migrations/postgres/0002_inbox.sql, so that every language and this
 // library do the same.
-const Script kPostgres{
-    .mark = {"SELECT @schema@.inbox_mark($1::text, $2::text, $3::text, $4::text, $5::bytea, "
-             "$6::text, $7::jsonb, $8::text, $9::text, $10::boolean, $11::text)"},
-    .count = {"SELECT c.outcome, c.attempts FROM @schema@.inbox_count($1::text, $2::text, "
-              "$9::text, $10::integer, $11::integer, $3::text, $4::text, $5::bytea, $6::text, "
-              "$7::jsonb, $8::text) c"},
-    .park = {"SELECT @schema@.inbox_park($1::text, $2::text, $9::text, $10::text, 0, $3::text, "
-             "$4::text, $5::bytea, $6::text, $7::jsonb, $8::text)"},
-    .reason = {"SELECT p.reason FROM @schema@.parked p WHERE p.direction = 'inbox' AND "
-               "p.destination = 'default' AND p.consumer_name = $1::text AND "
-               "p.event_id = @schema@.inbox_event_id($2::text) ORDER BY p.position DESC LIMIT 1"},
-    .duration = {"UPDATE @schema@.consumer_inbox SET processing_duration_ms = $3::double precision "
-                 "WHERE consumer_name = $1::text AND event_id = @schema@.inbox_event_id($2::text)"},
-};
+Script make_postgres() {
+    Script script;
+    script.id = "@schema@.inbox_event_id($2::text)";
+    script.mark = {
+        "SELECT @schema@.inbox_mark($1::text, $2::text, $3::text, $4::text, $5::bytea, $6::text, "
+        "$7::jsonb, $8::text, $9::text, $10::boolean, $11::text)"};
+    script.count = {
+        "SELECT c.outcome, c.attempts FROM @schema@.inbox_count($1::text, $2::text, $9::text, "
+        "$10::integer, $11::integer, $3::text, $4::text, $5::bytea, $6::text, $7::jsonb, "
+        "$8::text) c"};
+    script.park = {
+        "SELECT @schema@.inbox_park($1::text, $2::text, $9::text, $10::text, 0, $3::text, "
+        "$4::text, $5::bytea, $6::text, $7::jsonb, $8::text)"};
+    script.reason = {
+        "SELECT p.reason FROM @schema@.parked p WHERE p.direction = 'inbox' AND "
+        "p.destination = 'default' AND p.consumer_name = $1::text AND p.event_id = @id@ "
+        "ORDER BY p.position DESC LIMIT 1"};
+    script.duration = {
+        "UPDATE @schema@.consumer_inbox SET processing_duration_ms = $3::double precision "
+        "WHERE consumer_name = $1::text AND event_id = @id@"};
+    return script;
+}
 
-std::string with_schema(std::string_view text, std::string_view schema) {
+std::string replaced(std::string_view text, std::string_view what, std::string_view with) {
     std::string result;
     for (;;) {
-        const auto at = text.find(kPlaceholder);
+        const auto at = text.find(what);
         result += text.substr(0, at);
         if (at == std::string_view::npos) return result;
-        result += schema;
-        text.remove_prefix(at + kPlaceholder.size());
+        result += with;
+        text.remove_prefix(at + what.size());
     }
 }
 
@@ -92,9 +98,8 @@ std::optional<std::string> headers_of(const Message& message) {
 }  // namespace
 
 const Script& script_of(Dialect dialect) {
-    if (dialect == Dialect::postgres) return kPostgres;
-    throw Error(ErrorKind::invalid, "dialect_unknown", "there is no inbox for this database",
-                "use a connection to PostgreSQL");
+    static const Script postgres = make_postgres();
+    return dialect == Dialect::sqlite ? script_of_sqlite() : postgres;
 }
 
 Delivery::Delivery(const Message& message, const InboxOptions& options)
@@ -156,8 +161,8 @@ std::string Delivery::reason(Transaction& transaction) const {
 
 void Delivery::keep_duration(Transaction& transaction, double seconds) const {
     const std::string milliseconds = fmt::format("{:.3f}", seconds * 1000);
-    for (const auto sql : script_of(transaction.dialect()).duration) {
-        transaction.execute({with_schema(sql, options_->schema),
+    for (const auto& sql : script_of(transaction.dialect()).duration) {
+        transaction.execute({finished(sql, transaction.dialect()),
                              {text(options_->consumer_name), text(id_), text(milliseconds)}});
     }
 }
@@ -173,12 +178,16 @@ std::vector<Parameter> Delivery::values() const {
             text(content_type_)};
 }
 
+std::string Delivery::finished(const std::string& text, Dialect dialect) const {
+    return replaced(replaced(text, "@id@", script_of(dialect).id), "@schema@", options_->schema);
+}
+
 std::vector<std::optional<std::string>> Delivery::ask(Transaction& transaction,
-                                                      const std::vector<std::string_view>& texts,
+                                                      const std::vector<std::string>& texts,
                                                       const std::vector<Parameter>& values) const {
     Rows rows;
-    for (const auto sql : texts) {
-        rows = transaction.execute({with_schema(sql, options_->schema), values});
+    for (const auto& sql : texts) {
+        rows = transaction.execute({finished(sql, transaction.dialect()), values});
     }
     if (rows.size() != 1 || rows[0].empty()) throw_unexpected();
     return std::move(rows[0]);

@@ -11,20 +11,23 @@
 /// What the inbox says to a database: the one place where dialects differ.
 namespace sagaz::inline v0::inbox {
 
-/// The statements of one dialect. Each entry is run in order, with "@schema@" replaced; the first
-/// row of the last one is the answer. In all but `duration` and `reason` the first eight values are
-/// the same: $1 consumer, $2 id, $3 source topic, $4 event type, $5 payload (bytes), $6 key,
-/// $7 headers (JSON), $8 content type.
+/// The statements of one dialect. Each list is run in order, with "@schema@" and "@id@" replaced;
+/// the first row of the last one is the answer. In all but `duration` and `reason` the first eight
+/// values are the same: $1 consumer, $2 id, $3 source topic, $4 event type, $5 payload (bytes),
+/// $6 key, $7 headers (JSON), $8 content type.
 struct Script {
-    std::vector<std::string_view> mark;      ///< $9 on_failure, $10 keep payload, $11 lock time-out
-    std::vector<std::string_view> count;     ///< $9 cause, $10 attempts at most, $11 attempts now
-    std::vector<std::string_view> park;      ///< $9 reason, $10 detail
-    std::vector<std::string_view> reason;    ///< $1 consumer, $2 id: why it is parked
-    std::vector<std::string_view> duration;  ///< $1 consumer, $2 id, $3 milliseconds
+    std::string id{};                     ///< The expression for the event_id of the id in $2.
+    std::vector<std::string> mark{};      ///< $9 on_failure, $10 keep payload, $11 lock time-out
+    std::vector<std::string> count{};     ///< $9 cause, $10 attempts at most, $11 attempts now
+    std::vector<std::string> park{};      ///< $9 reason, $10 detail
+    std::vector<std::string> reason{};    ///< $1 consumer, $2 id: why it is parked
+    std::vector<std::string> duration{};  ///< $1 consumer, $2 id, $3 milliseconds
 };
 
-/// Throws `invalid` (`dialect_unknown`) for a dialect without an inbox.
+/// PostgreSQL's says what the functions of its migration do; SQLite has no functions, so there the
+/// same steps are statements (script_sqlite.cpp).
 const Script& script_of(Dialect dialect);
+const Script& script_of_sqlite();
 
 /// A message as the tables take it: every text is one, whatever bytes came, and what must fit an
 /// index does. Views into the message and the options, which outlive it.
@@ -54,8 +57,9 @@ public:
 private:
     std::vector<Parameter> values() const;
     std::vector<std::optional<std::string>> ask(Transaction& transaction,
-                                                const std::vector<std::string_view>& texts,
+                                                const std::vector<std::string>& texts,
                                                 const std::vector<Parameter>& values) const;
+    std::string finished(const std::string& text, Dialect dialect) const;
 
     const Message* message_;
     const InboxOptions* options_;
