@@ -71,8 +71,9 @@ using HandlerValue =
 /// the rollback and uncounted: they say that the process is broken. Every other one rolls back and
 /// is `retry_later` with its text as the reason, so keep payloads out of it. An `Error` of kind
 /// `conflict` or `unavailable`, or the driver's own exception that means it, is not the message's
-/// fault and counts no attempt; `connection_lost` is thrown on. A handler that checks its
-/// statements itself should throw those through `error_of` of the adapter, or as an `Error`.
+/// fault and counts no attempt; `connection_lost` is thrown on. With a `PGconn*` let
+/// `postgres::LibpqTransaction` run the handler's statements: it throws such errors, while an
+/// exception of a type of your own says nothing of a deadlock or an outage, and counts.
 ///
 /// Stateless and thread-safe; the connection belongs to the calling thread. Works in any isolation
 /// level and through a pooler in transaction mode.

@@ -260,6 +260,7 @@ protected:
                 if (bad.find(m.id) != std::string::npos) throw std::runtime_error("bad");
             });
         std::vector<Settlement> settlements;
+        settlements.reserve(outcomes.size());
         for (const auto& outcome : outcomes) settlements.push_back(outcome.settlement);
         return settlements;
     }
