@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 struct pg_conn;  // libpq's PGconn
 
@@ -41,12 +42,37 @@ private:
     pg_conn* connection_;
 };
 
+/// The caller's own libpq connection, outside a transaction. Failures throw `sagaz::Error` of the
+/// kind of their SQLSTATE.
+class SAGAZ_EXPORT LibpqUnitOfWork final : public UnitOfWork {
+public:
+    explicit LibpqUnitOfWork(pg_conn* connection);
+    ~LibpqUnitOfWork() override;
+
+    pg_conn*& native() noexcept { return connection_; }
+    Rows execute(const Statement& statement) override;
+    void begin() override;
+    void commit() override;
+    void rollback() noexcept override;
+    void command(std::string_view sql) override;
+
+private:
+    pg_conn* connection_;
+    bool is_open_{};
+};
+
 }  // namespace postgres
 
 /// `outbox.append(connection, event)` with a `PGconn*`.
 template <>
 struct Adapter<pg_conn*> {
     using type = postgres::LibpqTransaction;
+};
+
+/// `inbox.process(connection, message, handler)` with a `PGconn*`; the handler gets it too.
+template <>
+struct ConnectionAdapter<pg_conn*> {
+    using type = postgres::LibpqUnitOfWork;
 };
 
 }  // namespace sagaz::inline v0

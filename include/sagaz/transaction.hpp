@@ -1,7 +1,9 @@
 #pragma once
 
+#include <sagaz/error.hpp>
 #include <sagaz/export.hpp>
 
+#include <exception>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -49,5 +51,38 @@ public:
 /// derives from `Transaction` and is constructible from `Driver&`; see sagaz/postgres.hpp.
 template <class Driver>
 struct Adapter;
+
+/// A connection that runs transactions one after the other, for the inbox, which begins and
+/// commits by itself. An adapter of a driver derives from it and adds `native()`, which returns a
+/// reference to what the driver's users call their transaction: `PGconn*`, `pqxx::work`,
+/// `sqlite3*`. Its destructor rolls back what is open. Its calls throw the driver's own exceptions,
+/// of which `error_of` says what they mean. Belongs to one thread, as the connection does.
+class SAGAZ_EXPORT UnitOfWork : public Transaction {
+public:
+    /// Begins a transaction. Throws `invalid` (`transaction_open`) when one is open already, and
+    /// `unavailable` (`connection_lost`) on a connection that is gone. SQLite: BEGIN IMMEDIATE.
+    virtual void begin() = 0;
+
+    /// Returns when everything is committed. Throws `in_doubt` (`commit_in_doubt`) when COMMIT was
+    /// sent and its answer lost; after any other error nothing was committed. Throws `invalid`
+    /// (`transaction_failed`) where the server would answer COMMIT with a rollback, and `fatal`
+    /// (`transaction_ended`) when somebody else ended the transaction.
+    virtual void commit() = 0;
+
+    /// Undoes what `begin` opened; nothing when there is none, or the connection is gone.
+    virtual void rollback() noexcept = 0;
+
+    /// Runs a command without values, also in a transaction that has failed: savepoints.
+    virtual void command(std::string_view sql) = 0;
+
+    /// What an exception of this driver means; none for exceptions that are not its own. Knows
+    /// `sagaz::Error`; an adapter adds its driver's types.
+    virtual std::optional<Error> error_of(const std::exception& thrown) const;
+};
+
+/// How a driver's connection becomes a `UnitOfWork`. An adapter specialises it with a `type` that
+/// derives from `UnitOfWork` and is constructible from `Connection&`; see sagaz/postgres.hpp.
+template <class Connection>
+struct ConnectionAdapter;
 
 }  // namespace sagaz::inline v0

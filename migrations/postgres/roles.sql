@@ -70,6 +70,15 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON @schema@.inbox_attempt TO @schema@_consu
 GRANT SELECT, INSERT ON @schema@.parked TO @schema@_consumer;
 GRANT USAGE ON SEQUENCE @schema@.parked_position TO @schema@_consumer;
 GRANT SELECT ON @schema@.setting, @schema@.schema_version TO @schema@_consumer;
+GRANT EXECUTE ON FUNCTION
+    @schema@.inbox_event_id(text),
+    @schema@.inbox_obstacle(text, uuid, text, text, text),
+    @schema@.inbox_park(text, text, text, text, integer, text, text, bytea, text, jsonb, text),
+    @schema@.inbox_mark(text, text, text, text, bytea, text, jsonb, text, text, boolean, text),
+    @schema@.inbox_mark(text, text, text, text, text, text, jsonb, text, text, boolean, text),
+    @schema@.inbox_count(text, text, text, integer, integer, text, text, bytea, text, jsonb, text),
+    @schema@.inbox_failed(text, text, text, integer, text, text, bytea, text, jsonb, text)
+TO @schema@_consumer;
 
 -- Reader: sees everything but payloads.
 GRANT SELECT (xid, id, created_at, held_until, event_id, slot, topic, key, event_type, content_type,

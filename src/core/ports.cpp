@@ -12,6 +12,12 @@ Store::~Store() = default;
 Telemetry::~Telemetry() = default;
 Transaction::~Transaction() = default;
 
+std::optional<Error> UnitOfWork::error_of(const std::exception& thrown) const {
+    const auto* const error = dynamic_cast<const Error*>(&thrown);
+    if (error == nullptr) return std::nullopt;
+    return *error;
+}
+
 Dialect Transaction::dialect() const noexcept { return Dialect::postgres; }
 
 }  // namespace sagaz::inline v0

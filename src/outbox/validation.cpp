@@ -1,13 +1,12 @@
 #include "outbox/validation.hpp"
 
 #include "core/envelope.hpp"
+#include "core/text.hpp"
 
 #include <sagaz/error.hpp>
 
 #include <fmt/format.h>
 
-#include <array>
-#include <cstdint>
 #include <limits>
 
 namespace sagaz::inline v0::outbox {
@@ -32,7 +31,7 @@ void check_length(std::string_view field, std::size_t size, std::size_t max) {
 
 void check_text(std::string_view field, std::string_view text, std::size_t max) {
     check_length(field, text.size(), max);
-    if (!is_text(text)) {
+    if (!core::is_text(text)) {
         refuse("text_encoding", field, "is not valid UTF-8 without zero bytes");
     }
 }
@@ -61,43 +60,7 @@ void check_headers(const std::vector<Header>& headers) {
     check_length("headers", bytes, kHeadersBytesMax);
 }
 
-// How many bytes follow a lead byte, and the range of the first of them, which rules out overlong
-// forms, surrogates and what lies above U+10FFFF (RFC 3629, section 4).
-struct Sequence {
-    int follow{};
-    std::uint8_t low{0x80};
-    std::uint8_t high{0xBF};
-};
-
-Sequence sequence_of(std::uint8_t lead) {
-    if (lead >= 0x01 && lead <= 0x7F) return {0};
-    if (lead >= 0xC2 && lead <= 0xDF) return {1};
-    if (lead == 0xE0) return {2, 0xA0, 0xBF};
-    if (lead == 0xED) return {2, 0x80, 0x9F};
-    if (lead >= 0xE1 && lead <= 0xEF) return {2};
-    if (lead == 0xF0) return {3, 0x90, 0xBF};
-    if (lead >= 0xF1 && lead <= 0xF3) return {3};
-    if (lead == 0xF4) return {3, 0x80, 0x8F};
-    return {-1};
-}
-
 }  // namespace
-
-bool is_text(std::string_view text) {
-    std::size_t at = 0;
-    while (at < text.size()) {
-        Sequence sequence = sequence_of(static_cast<std::uint8_t>(text[at++]));
-        if (sequence.follow < 0) return false;
-        for (int n = 0; n < sequence.follow; ++n) {
-            if (at == text.size()) return false;
-            const auto byte = static_cast<std::uint8_t>(text[at++]);
-            if (byte < sequence.low || byte > sequence.high) return false;
-            sequence.low = 0x80;
-            sequence.high = 0xBF;
-        }
-    }
-    return true;
-}
 
 void check(const Event& event) {
     if (event.event_type.empty()) {

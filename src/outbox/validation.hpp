@@ -2,8 +2,6 @@
 
 #include <sagaz/event.hpp>
 
-#include <string_view>
-
 namespace sagaz::inline v0::outbox {
 
 /// Throws `invalid` naming the field when `event` is over a limit of event.hpp, has text that is
@@ -11,8 +9,5 @@ namespace sagaz::inline v0::outbox {
 /// header that the envelope owns (`header_reserved`). The same limits stand in the table, so what
 /// passes here is not refused there in the middle of a transaction.
 void check(const Event& event);
-
-/// True when `text` is well-formed UTF-8 (no surrogates, no overlong forms) without a zero byte.
-bool is_text(std::string_view text);
 
 }  // namespace sagaz::inline v0::outbox

@@ -59,10 +59,12 @@ find_programs() {
     if [ -z "${SAGAZ:-}" ]; then
         say "== building the release"
         (cd "$chaos_root" && cmake --preset release >/dev/null &&
-            cmake --build build/release --target sagaz_executable history_check bare_read >&2)
+            cmake --build build/release --target sagaz_executable history_check bare_read \
+                inbox_consumer >&2)
         SAGAZ=$chaos_root/build/release/app/sagaz
         HISTORY_CHECK=$chaos_root/build/release/tests/history_check
         BARE_READ=$chaos_root/build/release/tests/bench/bare_read
+        INBOX_CONSUMER=$chaos_root/build/release/tests/chaos/inbox_consumer
     fi
     [ -x "$SAGAZ" ] || die "no executable at $SAGAZ"
 }

@@ -120,7 +120,8 @@ void apply_roles(Connection& connection, std::string_view schema) {
 }  // namespace
 
 const std::vector<Migration>& migrations() {
-    static const std::vector<Migration> all{{1, "log", 1, std::string(k_sql_log)}};
+    static const std::vector<Migration> all{{1, "log", 1, std::string(k_sql_log)},
+                                            {2, "inbox", 1, std::string(k_sql_inbox)}};
     return all;
 }
 

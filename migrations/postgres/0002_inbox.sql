@@ -1,0 +1,224 @@
+-- sagaz 0002: the inbox as functions, for C++ and for any language that speaks SQL. No table changes.
+--
+-- A mark is inserted first, in the transaction of the effects, and the key (consumer_name, event_id)
+-- is unique. So of two that handle one event at once the second waits in the INSERT until the first
+-- has committed (then it is a duplicate) or rolled back (then it goes on); there is no look before
+-- the insert that could be overtaken. The functions run with their caller's rights and name every
+-- object with its schema.
+--
+-- One word comes back. processed: the mark is set, go on and commit. duplicate: somebody did it.
+-- parked: it stands in @schema@.parked; commit, and acknowledge. All three are settled once the
+-- transaction has committed.
+
+-- To find a parked message by its id; parked_key finds it by its key.
+CREATE INDEX parked_event ON @schema@.parked (direction, destination, consumer_name, event_id);
+
+-- A UUID is itself. Anything else becomes a UUIDv8 (RFC 9562, 5.8) of its SHA-256, the same
+-- everywhere and for ever; the text as it came is kept in original_id.
+CREATE FUNCTION @schema@.inbox_event_id(id text) RETURNS uuid
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN CASE
+    WHEN id ~ '^[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}$' THEN id::uuid
+    ELSE (SELECT encode(set_byte(set_byte(d.hash, 6, get_byte(d.hash, 6) & 15 | 128),
+                                 8, get_byte(d.hash, 8) & 63 | 128), 'hex')::uuid
+          FROM (SELECT substring(sha256(convert_to(id, 'UTF8')) FROM 1 FOR 16) AS hash) d)
+    END;
+
+-- Parks a message once for each reason and body; the lock is for two that do it at once, one of 256
+-- a consumer, so that a batch cannot fill the server's lock table. The payload is kept: after the
+-- acknowledgement there is no other copy.
+CREATE FUNCTION @schema@.inbox_park(
+    consumer_name text, event_id text, reason text, detail text, attempts integer,
+    source_topic text, event_type text, payload bytea, key text, headers jsonb, content_type text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $function$
+#variable_conflict use_column
+DECLARE
+    id uuid := @schema@.inbox_event_id($2);
+BEGIN
+    PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(
+        'inbox_park @schema@ ' || $1,
+        pg_catalog.get_byte(pg_catalog.uuid_send(id), 15)));
+    INSERT INTO @schema@.parked (direction, destination, consumer_name, event_id, state, reason,
+                                 detail, attempts, original_id, topic, key, event_type,
+                                 content_type, headers, payload)
+    SELECT 'inbox', 'default', $1, id, CASE WHEN $3 = 'key_parked' THEN 'waiting' ELSE 'dead' END, $3,
+           $4, $5, nullif($2, id::text), $6, $9, coalesce($7, ''),
+           coalesce($11, 'application/json'), $10, $8
+    WHERE NOT EXISTS (SELECT FROM @schema@.parked p
+                      WHERE p.direction = 'inbox' AND p.destination = 'default'
+                        AND p.consumer_name = $1 AND p.event_id = id AND p.reason = $3
+                        AND p.payload IS NOT DISTINCT FROM $8);
+END
+$function$;
+
+-- Why the message may not be handled now: 'event' when it is parked itself, 'key' when an earlier
+-- one of its key is, null when nothing is in its way. An id_conflict is in nobody's way: the event
+-- of that id took effect, and a forged repeat must not stop a key.
+CREATE FUNCTION @schema@.inbox_obstacle(
+    consumer_name text, event_id uuid, source_topic text, key text, on_failure text)
+RETURNS text
+LANGUAGE plpgsql VOLATILE
+AS $function$
+BEGIN
+    IF EXISTS (SELECT FROM @schema@.parked p
+               WHERE p.direction = 'inbox' AND p.destination = 'default'
+                 AND p.consumer_name = $1 AND p.event_id = $2 AND p.reason <> 'id_conflict') THEN
+        RETURN 'event';
+    END IF;
+    IF $4 IS NOT NULL AND $5 = 'park_key'
+       AND EXISTS (SELECT FROM @schema@.parked p
+                   WHERE p.direction = 'inbox' AND p.destination = 'default'
+                     AND p.consumer_name = $1 AND p.slot IS NULL AND p.topic = $3 AND p.key = $4
+                     AND p.reason <> 'id_conflict') THEN
+        RETURN 'key';
+    END IF;
+    RETURN NULL;
+END
+$function$;
+
+-- Marks a message in the caller's transaction. on_failure: park_key or park_event. lock_timeout:
+-- how long to wait for another transaction that handles the same message, such as '5000ms'; past it
+-- the statement fails with lock_not_available (55P03). Null: as the session has it.
+CREATE FUNCTION @schema@.inbox_mark(
+    consumer_name text, event_id text, source_topic text, event_type text, payload bytea,
+    key text DEFAULT NULL, headers jsonb DEFAULT NULL, content_type text DEFAULT NULL,
+    on_failure text DEFAULT 'park_key', keep_payload boolean DEFAULT false,
+    lock_timeout text DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql VOLATILE
+AS $function$
+#variable_conflict use_column
+DECLARE
+    id         uuid  := @schema@.inbox_event_id($2);
+    hash       bytea := pg_catalog.sha256(coalesce($5, ''));
+    patience   text  := pg_catalog.current_setting('lock_timeout');
+    found_hash bytea;
+    obstacle   text;
+    is_new     boolean;
+BEGIN
+    IF coalesce($1, '') = '' OR coalesce($2, '') = '' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'consumer_name or event_id is empty',
+            HINT = 'Name the consumer, and give the id that the message carries.';
+    END IF;
+    IF $9 NOT IN ('park_key', 'park_event') THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'on_failure is neither park_key nor park_event',
+            HINT = 'Leave it out for park_key.';
+    END IF;
+
+    obstacle := @schema@.inbox_obstacle($1, id, $3, $6, $9);
+    IF obstacle IS NULL THEN
+        IF $11 IS NOT NULL THEN
+            PERFORM pg_catalog.set_config('lock_timeout', $11, true);
+        END IF;
+        INSERT INTO @schema@.consumer_inbox (event_id, consumer_name, original_id, source_topic,
+                                             event_type, payload_hash, payload)
+        VALUES (id, $1, nullif($2, id::text), coalesce($3, ''), coalesce($4, ''), hash,
+                CASE WHEN $10 THEN coalesce($5, '') END)
+        ON CONFLICT DO NOTHING;
+        is_new := FOUND;
+        IF $11 IS NOT NULL THEN
+            PERFORM pg_catalog.set_config('lock_timeout', patience, true);
+        END IF;
+        IF is_new THEN
+            -- While we waited, the other may have failed for the last time and parked it. It counts
+            -- under the lock of its row in inbox_attempt, so first wait for that, then look. (The
+            -- first attempt of all has no row yet: at max_attempts 1 a message may be parked by one
+            -- and processed by another at once, and its replay is then a duplicate.)
+            DELETE FROM @schema@.inbox_attempt a WHERE a.consumer_name = $1 AND a.event_id = id;
+            IF @schema@.inbox_obstacle($1, id, $3, $6, $9) IS NOT NULL THEN
+                RAISE EXCEPTION USING ERRCODE = 'serialization_failure',
+                    MESSAGE = 'the message was parked meanwhile',
+                    HINT = 'Run the whole transaction again.';
+            END IF;
+            RETURN 'processed';
+        END IF;
+    END IF;
+
+    SELECT i.payload_hash INTO found_hash FROM @schema@.consumer_inbox i
+    WHERE i.consumer_name = $1 AND i.event_id = id;
+    IF found_hash = hash THEN
+        RETURN 'duplicate';
+    END IF;
+    IF found_hash IS NOT NULL THEN
+        PERFORM @schema@.inbox_park($1, $2, 'id_conflict', 'the same id came with another body', 0,
+                                    $3, $4, $5, $6, $7, $8);
+        RETURN 'parked';
+    END IF;
+    IF obstacle = 'key' THEN
+        PERFORM @schema@.inbox_park($1, $2, 'key_parked', 'an earlier message of its key is parked',
+                                    0, $3, $4, $5, $6, $7, $8);
+    END IF;
+    IF obstacle IS NOT NULL THEN
+        RETURN 'parked';
+    END IF;
+    RETURN 'in_progress';  -- cleaned up at this very moment: look again
+END
+$function$;
+
+CREATE FUNCTION @schema@.inbox_mark(
+    consumer_name text, event_id text, source_topic text, event_type text, payload text,
+    key text DEFAULT NULL, headers jsonb DEFAULT NULL, content_type text DEFAULT NULL,
+    on_failure text DEFAULT 'park_key', keep_payload boolean DEFAULT false,
+    lock_timeout text DEFAULT NULL) RETURNS text
+LANGUAGE sql VOLATILE
+RETURN @schema@.inbox_mark($1, $2, $3, $4, convert_to($5, 'UTF8'), $6, $7, $8, $9, $10, $11);
+
+-- Counts attempts, apart from the mark: in a transaction of its own, after the rollback. `counted`
+-- is how many to add; at max_attempts the message is parked.
+CREATE FUNCTION @schema@.inbox_count(
+    consumer_name text, event_id text, cause text, max_attempts integer, counted integer,
+    source_topic text, event_type text, payload bytea, key text, headers jsonb, content_type text,
+    OUT outcome text, OUT attempts integer)
+LANGUAGE plpgsql VOLATILE
+AS $function$
+#variable_conflict use_column
+DECLARE
+    id uuid := @schema@.inbox_event_id($2);
+    n  integer;
+BEGIN
+    attempts := 0;
+    outcome := CASE
+        WHEN EXISTS (SELECT FROM @schema@.consumer_inbox i
+                     WHERE i.consumer_name = $1 AND i.event_id = id) THEN 'duplicate'
+        WHEN @schema@.inbox_obstacle($1, id, $6, NULL, 'park_event') IS NOT NULL THEN 'parked'
+        END;
+    IF outcome IS NOT NULL THEN
+        RETURN;
+    END IF;
+    INSERT INTO @schema@.inbox_attempt AS a (consumer_name, event_id, attempts, last_cause)
+    VALUES ($1, id, $5, left(coalesce($3, ''), 1000))
+    ON CONFLICT (consumer_name, event_id) DO UPDATE
+        SET attempts = a.attempts + excluded.attempts, last_cause = excluded.last_cause,
+            last_at = clock_timestamp()
+    RETURNING a.attempts INTO n;
+    attempts := n;
+    -- We may have waited for one that handled it meanwhile.
+    IF EXISTS (SELECT FROM @schema@.consumer_inbox i
+               WHERE i.consumer_name = $1 AND i.event_id = id) THEN
+        DELETE FROM @schema@.inbox_attempt a WHERE a.consumer_name = $1 AND a.event_id = id;
+        outcome := 'duplicate';
+        RETURN;
+    END IF;
+    IF n < $4 THEN
+        outcome := 'retry_later';
+        RETURN;
+    END IF;
+    PERFORM @schema@.inbox_park($1, $2, 'max_attempts', left(coalesce($3, ''), 1000), n, $6, $7, $8,
+                                $9, $10, $11);
+    DELETE FROM @schema@.inbox_attempt a WHERE a.consumer_name = $1 AND a.event_id = id;
+    outcome := 'parked';
+END
+$function$;
+
+-- After the caller's rollback: counts an attempt. retry_later: let the message come again. parked:
+-- acknowledge it; give payload, topic and key, or there is nothing to replay. duplicate: somebody
+-- else did it meanwhile.
+CREATE FUNCTION @schema@.inbox_failed(
+    consumer_name text, event_id text, cause text, max_attempts integer DEFAULT 10,
+    source_topic text DEFAULT NULL, event_type text DEFAULT NULL, payload bytea DEFAULT NULL,
+    key text DEFAULT NULL, headers jsonb DEFAULT NULL, content_type text DEFAULT NULL) RETURNS text
+LANGUAGE sql VOLATILE
+RETURN (SELECT c.outcome FROM @schema@.inbox_count($1, $2, $3, $4, 1, $5, $6, $7, $8, $9, $10) c);

@@ -1,0 +1,248 @@
+// Why an effect happens once. The mark is a row with a unique key, inserted in the transaction of
+// the effects before the handler runs. A second transaction with the same key waits in that INSERT:
+// when the first commits it finds the row and does nothing, when the first rolls back, or its
+// process dies, it inserts its own and goes on. There is no moment at which an effect is committed
+// without its mark, or a mark without its effect, wherever a process dies: before COMMIT reaches
+// the server neither is there, after it both are. Whether the answer to COMMIT arrives changes
+// nothing: the message is not acknowledged, comes again, and meets the mark or does not.
+//
+// The acknowledgement comes after the commit, so a message may come again but is never lost. An
+// attempt is counted in a transaction of its own after the rollback; if that fails, an attempt goes
+// uncounted, which costs one more try.
+#include "inbox/run.hpp"
+
+#include "core/text.hpp"
+
+#include <chrono>
+#include <new>
+#include <utility>
+
+namespace sagaz::inline v0::inbox {
+namespace {
+
+using core::BatchRound;
+using core::Blame;
+using core::InboxStage;
+
+constexpr std::string_view kUnfinished = "an attempt began and its end is not known";
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+template <class Body>
+std::optional<Run::Trouble> Run::attempt(const Body& body) {
+    InboxStage stage = InboxStage::statement;
+    try {
+        body(stage);
+        return std::nullopt;
+    } catch (const std::bad_alloc&) {
+        unit_.rollback();
+        throw;
+    } catch (const std::exception& thrown) {
+        const auto error = unit_.error_of(thrown);
+        if (!error && stage != InboxStage::handler) {
+            unit_.rollback();
+            throw;
+        }
+        Trouble trouble = trouble_of(thrown, stage);
+        if (trouble.blame != Blame::call) return trouble;
+        unit_.rollback();
+        throw *error;
+    } catch (...) {
+        if (stage == InboxStage::handler) {
+            return Trouble{stage, Blame::message, "the handler threw what is no exception", false};
+        }
+        unit_.rollback();
+        throw;
+    }
+}
+
+Run::Trouble Run::trouble_of(const std::exception& thrown, InboxStage stage) const {
+    const auto error = unit_.error_of(thrown);
+    if (!error) return {stage, Blame::message, core::as_cause(thrown.what()), false};
+    return {stage, core::blame_of(stage, error->kind(), error->code()),
+            core::as_cause(error->what()), error->kind() == ErrorKind::conflict};
+}
+
+std::vector<Run::Plain> Run::run(std::span<const Message> messages, const Handle& handle) {
+    handle_ = &handle;
+    messages_ = messages;
+    plain_.resize(messages.size());
+    seconds_.resize(messages.size());
+    deliveries_.reserve(messages.size());
+    for (const auto& message : messages) deliveries_.emplace_back(message, options_);
+
+    const bool is_alone =
+        messages.size() == 1 || options_.count_attempts == CountAttempts::before_handler;
+    BatchRound round = is_alone ? BatchRound::one_by_one : BatchRound::together;
+    while (round != BatchRound::one_by_one && !messages.empty()) {
+        const auto trouble = round == BatchRound::together ? all_together() : all_with_savepoints();
+        if (!trouble) {
+            report();
+            return std::move(plain_);
+        }
+        unit_.rollback();
+        round = core::next_round(round, trouble->stage, trouble->blame);
+    }
+    all_one_by_one();
+    report();
+    return std::move(plain_);
+}
+
+// ------------------------------------------------------------------------------------- the rounds
+
+void Run::all_one_by_one() {
+    core::HeldKeys held;
+    for (std::size_t n = 0; n < messages_.size(); ++n) {
+        if (held.holds(messages_[n])) {
+            plain_[n] = wait_for_key();
+            continue;
+        }
+        one(n);
+        if (!plain_[n].is_settled()) held.hold(messages_[n]);
+    }
+}
+
+std::optional<Run::Trouble> Run::all_together() {
+    return attempt([&](InboxStage& stage) {
+        core::HeldKeys held;
+        unit_.begin();
+        for (std::size_t n = 0; n < messages_.size(); ++n) {
+            stage = InboxStage::statement;
+            if (held.holds(messages_[n])) {
+                plain_[n] = wait_for_key();
+                continue;
+            }
+            handle_marked(n, stage);
+            if (!plain_[n].is_settled()) held.hold(messages_[n]);
+        }
+        stage = InboxStage::commit;
+        unit_.commit();
+    });
+}
+
+std::optional<Run::Trouble> Run::all_with_savepoints() {
+    std::vector<std::pair<std::size_t, Trouble>> failed;
+    std::optional<Trouble> end;  // what ends the round
+    const auto trouble = attempt([&](InboxStage& stage) {
+        core::HeldKeys held;
+        unit_.begin();
+        for (std::size_t n = 0; n < messages_.size(); ++n) {
+            if (held.holds(messages_[n])) {
+                plain_[n] = wait_for_key();
+                continue;
+            }
+            unit_.command("SAVEPOINT sagaz");
+            auto inner = attempt([&](InboxStage& within) { handle_marked(n, within); });
+            if (inner && inner->blame != Blame::message) {
+                end = std::move(inner);
+                return;
+            }
+            if (inner) {
+                unit_.command("ROLLBACK TO SAVEPOINT sagaz");
+                failed.emplace_back(n, std::move(*inner));
+            }
+            unit_.command("RELEASE SAVEPOINT sagaz");
+            if (inner || !plain_[n].is_settled()) held.hold(messages_[n]);
+        }
+        stage = InboxStage::commit;
+        unit_.commit();
+    });
+    if (end || trouble) return end ? end : trouble;
+    for (const auto& [n, inner] : failed) plain_[n] = after(inner, n);
+    return std::nullopt;
+}
+
+// ------------------------------------------------------------------------------------ one message
+
+void Run::one(std::size_t n) {
+    if (options_.count_attempts == CountAttempts::before_handler && deliveries_[n].has_id()) {
+        // Parked only past the limit: this attempt may still succeed.
+        plain_[n] = count(n, kUnfinished, options_.max_attempts + 1, 1);
+        if (plain_[n].settlement == Settlement::parked) return;
+    }
+    const auto trouble = attempt([&](InboxStage& stage) {
+        unit_.begin();
+        handle_marked(n, stage);
+        stage = InboxStage::commit;
+        unit_.commit();
+    });
+    if (!trouble) return;
+    unit_.rollback();
+    plain_[n] = after(*trouble, n);
+}
+
+void Run::handle_marked(std::size_t n, InboxStage& stage) {
+    const Delivery& delivery = deliveries_[n];
+    Plain& plain = plain_[n];
+    plain = {};
+    if (!delivery.has_id()) {
+        delivery.park(unit_, "id_missing", "the message carries no id");
+        plain.settlement = Settlement::parked;
+        plain.reason = "id_missing";
+        return;
+    }
+    plain.settlement = delivery.mark(unit_, true);
+    if (plain.settlement == Settlement::parked) plain.reason = delivery.reason(unit_);
+    if (plain.settlement == Settlement::in_progress) plain.retry_in = options_.retry_initial;
+    if (plain.settlement != Settlement::processed) return;
+    stage = InboxStage::handler;
+    const auto start = std::chrono::steady_clock::now();
+    (*handle_)(n);
+    seconds_[n] = seconds_since(start);
+    stage = InboxStage::commit;
+    if (options_.keep_duration) delivery.keep_duration(unit_, seconds_[n]);
+}
+
+Run::Plain Run::after(const Trouble& trouble, std::size_t n) {
+    if (trouble.blame == Blame::competitor) {
+        return {Settlement::in_progress, {}, options_.retry_initial, trouble.cause};
+    }
+    if (trouble.blame == Blame::database) {
+        const auto wait = trouble.is_conflict ? Milliseconds{0} : options_.retry_initial;
+        return {Settlement::retry_later, {}, wait, trouble.cause};
+    }
+    reporter_.failed(messages_[n].event.event_type);
+    const bool is_counted = options_.count_attempts == CountAttempts::before_handler;
+    return count(n, trouble.cause, options_.max_attempts, is_counted ? 0 : 1);
+}
+
+Run::Plain Run::count(std::size_t n, std::string_view cause, int attempts_max, int counted) {
+    Delivery::Counted result;
+    const auto trouble = attempt([&](InboxStage& stage) {
+        unit_.begin();
+        result = deliveries_[n].count(unit_, cause, attempts_max, counted);
+        stage = InboxStage::commit;
+        unit_.commit();
+    });
+    if (trouble) {
+        unit_.rollback();
+        return {Settlement::retry_later, {}, options_.retry_initial, std::string(cause)};
+    }
+    Plain plain{result.settlement, {}, {}, std::string(cause)};
+    if (plain.settlement == Settlement::duplicate) plain.reason.clear();
+    if (plain.settlement == Settlement::retry_later) {
+        plain.retry_in =
+            core::retry_wait(result.attempts, options_.retry_initial, options_.retry_max);
+    }
+    return plain;
+}
+
+Run::Plain Run::wait_for_key() const {
+    return {Settlement::retry_later,
+            {},
+            options_.retry_initial,
+            "an earlier message of its key comes again"};
+}
+
+void Run::report() const noexcept {
+    for (std::size_t n = 0; n < messages_.size(); ++n) {
+        reporter_.settled(plain_[n].settlement, messages_[n].event.event_type, plain_[n].reason,
+                          seconds_[n]);
+    }
+}
+
+}  // namespace sagaz::inline v0::inbox

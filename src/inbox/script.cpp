@@ -1,0 +1,196 @@
+#include "inbox/script.hpp"
+
+#include "core/inbox_step.hpp"
+#include "core/text.hpp"
+
+#include <sagaz/error.hpp>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <array>
+#include <charconv>
+#include <utility>
+
+namespace sagaz::inline v0::inbox {
+namespace {
+
+// PostgreSQL: the functions of migrations/postgres/0002_inbox.sql, so that every language and this
+// library do the same.
+Script make_postgres() {
+    Script script;
+    script.id = "@schema@.inbox_event_id($2::text)";
+    script.mark = {
+        "SELECT @schema@.inbox_mark($1::text, $2::text, $3::text, $4::text, $5::bytea, $6::text, "
+        "$7::jsonb, $8::text, $9::text, $10::boolean, $11::text)"};
+    script.count = {
+        "SELECT c.outcome, c.attempts FROM @schema@.inbox_count($1::text, $2::text, $9::text, "
+        "$10::integer, $11::integer, $3::text, $4::text, $5::bytea, $6::text, $7::jsonb, "
+        "$8::text) c"};
+    script.park = {
+        "SELECT @schema@.inbox_park($1::text, $2::text, $9::text, $10::text, 0, $3::text, "
+        "$4::text, $5::bytea, $6::text, $7::jsonb, $8::text)"};
+    script.reason = {
+        "SELECT p.reason FROM @schema@.parked p WHERE p.direction = 'inbox' AND "
+        "p.destination = 'default' AND p.consumer_name = $1::text AND p.event_id = @id@ "
+        "ORDER BY p.position DESC LIMIT 1"};
+    script.duration = {
+        "UPDATE @schema@.consumer_inbox SET processing_duration_ms = $3::double precision "
+        "WHERE consumer_name = $1::text AND event_id = @id@"};
+    return script;
+}
+
+std::string replaced(std::string_view text, std::string_view what, std::string_view with) {
+    std::string result;
+    for (;;) {
+        const auto at = text.find(what);
+        result += text.substr(0, at);
+        if (at == std::string_view::npos) return result;
+        result += with;
+        text.remove_prefix(at + what.size());
+    }
+}
+
+Parameter text(std::string_view value) { return {value, false, false}; }
+Parameter null() { return {{}, true, false}; }
+Parameter maybe(const std::optional<std::string>& value) { return value ? text(*value) : null(); }
+
+[[noreturn]] void throw_unexpected() {
+    throw Error(ErrorKind::fatal, "unexpected_answer",
+                "the driver did not return what the inbox asked for",
+                "its Transaction must return each value as text");
+}
+
+Settlement settlement_in(const std::optional<std::string>& word) {
+    const auto settlement = word ? core::settlement_of(*word) : std::nullopt;
+    if (!settlement) throw_unexpected();
+    return *settlement;
+}
+
+constexpr std::array<std::string_view, 4> kIdHeaders{"ce_id", "message_id", "id", "event_id"};
+
+// The first header that has one, by the order of the names and not of the headers.
+template <class Names>
+std::string_view id_in_headers(const Message& message, const Names& names) {
+    for (const auto& name : names) {
+        for (const auto& header : message.event.headers) {
+            if (header.name == name && !header.value.empty()) return header.value;
+        }
+    }
+    return {};
+}
+
+std::string_view id_of(const Message& message, const InboxOptions& options) {
+    if (!message.id.empty()) return message.id;
+    if (options.id_headers.empty()) return id_in_headers(message, kIdHeaders);
+    return id_in_headers(message, options.id_headers);
+}
+
+std::optional<std::string> headers_of(const Message& message) {
+    if (message.event.headers.empty()) return std::nullopt;
+    auto pairs = nlohmann::json::array();
+    for (const auto& header : message.event.headers) {
+        pairs.push_back({core::as_text(header.name), core::as_text(header.value)});
+    }
+    return pairs.dump();
+}
+
+}  // namespace
+
+const Script& script_of(Dialect dialect) {
+    static const Script postgres = make_postgres();
+    return dialect == Dialect::sqlite ? script_of_sqlite() : postgres;
+}
+
+Delivery::Delivery(const Message& message, const InboxOptions& options)
+    : message_(&message),
+      options_(&options),
+      id_(core::as_text(id_of(message, options))),
+      has_id_(!id_.empty()),
+      source_topic_(core::cut(core::as_text(message.source_topic), kTopicMax)),
+      event_type_(core::cut(core::as_text(message.event.event_type), kEventTypeMax)),
+      headers_(headers_of(message)),
+      content_type_(core::cut(core::as_text(message.event.content_type), kEventTypeMax)) {
+    if (message.event.key) key_ = core::cut(core::as_text(*message.event.key), kKeyMax);
+    if (!has_id_) {
+        id_ = fmt::format("{}/{}/{}", source_topic_, message.partition, message.position);
+    }
+}
+
+Settlement Delivery::mark(Transaction& transaction, bool waits) const {
+    auto all = values();
+    const auto patience = options_->lock_timeout.count();
+    const std::string lock_timeout = fmt::format("{}ms", patience);
+    all.push_back(text(options_->on_failure == OnFailure::park_key ? "park_key" : "park_event"));
+    all.push_back(text(options_->keep_payload ? "true" : "false"));
+    all.push_back(waits && patience > 0 ? text(lock_timeout) : null());
+    return settlement_in(ask(transaction, script_of(transaction.dialect()).mark, all)[0]);
+}
+
+Delivery::Counted Delivery::count(Transaction& transaction, std::string_view cause,
+                                  int attempts_max, int counted) const {
+    auto all = values();
+    const std::string most = std::to_string(attempts_max);
+    const std::string now = std::to_string(counted);
+    all.push_back(text(cause));
+    all.push_back(text(most));
+    all.push_back(text(now));
+    const auto row = ask(transaction, script_of(transaction.dialect()).count, all);
+    if (row.size() < 2 || !row[1]) throw_unexpected();
+    Counted result{settlement_in(row[0]), 0};
+    const auto& digits = *row[1];
+    const auto [end, error] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), result.attempts);
+    if (error != std::errc{}) throw_unexpected();
+    return result;
+}
+
+void Delivery::park(Transaction& transaction, std::string_view reason,
+                    std::string_view detail) const {
+    auto all = values();
+    all.push_back(text(reason));
+    all.push_back(text(detail));
+    ask(transaction, script_of(transaction.dialect()).park, all);
+}
+
+std::string Delivery::reason(Transaction& transaction) const {
+    const auto row = ask(transaction, script_of(transaction.dialect()).reason,
+                         {text(options_->consumer_name), text(id_)});
+    return row[0].value_or("");
+}
+
+void Delivery::keep_duration(Transaction& transaction, double seconds) const {
+    const std::string milliseconds = fmt::format("{:.3f}", seconds * 1000);
+    for (const auto& sql : script_of(transaction.dialect()).duration) {
+        transaction.execute({finished(sql, transaction.dialect()),
+                             {text(options_->consumer_name), text(id_), text(milliseconds)}});
+    }
+}
+
+std::vector<Parameter> Delivery::values() const {
+    return {text(options_->consumer_name),
+            text(id_),
+            text(source_topic_),
+            text(event_type_),
+            {message_->event.payload, false, true},
+            maybe(key_),
+            maybe(headers_),
+            text(content_type_)};
+}
+
+std::string Delivery::finished(const std::string& text, Dialect dialect) const {
+    return replaced(replaced(text, "@id@", script_of(dialect).id), "@schema@", options_->schema);
+}
+
+std::vector<std::optional<std::string>> Delivery::ask(Transaction& transaction,
+                                                      const std::vector<std::string>& texts,
+                                                      const std::vector<Parameter>& values) const {
+    Rows rows;
+    for (const auto& sql : texts) {
+        rows = transaction.execute({finished(sql, transaction.dialect()), values});
+    }
+    if (rows.size() != 1 || rows[0].empty()) throw_unexpected();
+    return std::move(rows[0]);
+}
+
+}  // namespace sagaz::inline v0::inbox

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <sagaz/inbox.hpp>
+#include <sagaz/transaction.hpp>
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// What the inbox says to a database: the one place where dialects differ.
+namespace sagaz::inline v0::inbox {
+
+/// The statements of one dialect. Each list is run in order, with "@schema@" and "@id@" replaced;
+/// the first row of the last one is the answer. In all but `duration` and `reason` the first eight
+/// values are the same: $1 consumer, $2 id, $3 source topic, $4 event type, $5 payload (bytes),
+/// $6 key, $7 headers (JSON), $8 content type.
+struct Script {
+    std::string id{};                     ///< The expression for the event_id of the id in $2.
+    std::vector<std::string> mark{};      ///< $9 on_failure, $10 keep payload, $11 lock time-out
+    std::vector<std::string> count{};     ///< $9 cause, $10 attempts at most, $11 attempts now
+    std::vector<std::string> park{};      ///< $9 reason, $10 detail
+    std::vector<std::string> reason{};    ///< $1 consumer, $2 id: why it is parked
+    std::vector<std::string> duration{};  ///< $1 consumer, $2 id, $3 milliseconds
+};
+
+/// PostgreSQL's says what the functions of its migration do; SQLite has no functions, so there the
+/// same steps are statements (script_sqlite.cpp).
+const Script& script_of(Dialect dialect);
+const Script& script_of_sqlite();
+
+/// A message as the tables take it: every text is one, whatever bytes came, and what must fit an
+/// index does. Views into the message and the options, which outlive it.
+class Delivery {
+public:
+    Delivery(const Message& message, const InboxOptions& options);
+
+    /// False when nothing identifies the message; it is then named after its place in the broker.
+    bool has_id() const noexcept { return has_id_; }
+    const Message& message() const noexcept { return *message_; }
+
+    /// Runs in the open transaction. `waits` is false where the connection's own time-outs count.
+    Settlement mark(Transaction& transaction, bool waits) const;
+
+    struct Counted {
+        Settlement settlement{};
+        int attempts{};
+    };
+    /// Adds `counted` attempts; parks at `attempts_max`.
+    Counted count(Transaction& transaction, std::string_view cause, int attempts_max,
+                  int counted) const;
+
+    void park(Transaction& transaction, std::string_view reason, std::string_view detail) const;
+    std::string reason(Transaction& transaction) const;
+    void keep_duration(Transaction& transaction, double seconds) const;
+
+private:
+    std::vector<Parameter> values() const;
+    std::vector<std::optional<std::string>> ask(Transaction& transaction,
+                                                const std::vector<std::string>& texts,
+                                                const std::vector<Parameter>& values) const;
+    std::string finished(const std::string& text, Dialect dialect) const;
+
+    const Message* message_;
+    const InboxOptions* options_;
+    std::string id_;
+    bool has_id_{};
+    std::string source_topic_;
+    std::string event_type_;
+    std::optional<std::string> key_;
+    std::optional<std::string> headers_;
+    std::string content_type_;
+};
+
+}  // namespace sagaz::inline v0::inbox

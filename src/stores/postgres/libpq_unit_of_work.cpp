@@ -1,0 +1,95 @@
+// A transaction of the inbox on the caller's own connection.
+//
+// COMMIT is the one statement whose lost answer matters: the server may have done it. So whatever
+// ends the connection between sending it and its answer is in_doubt, never "nothing happened". And
+// COMMIT of a failed transaction is answered with ROLLBACK and no error, so its answer is read.
+#include "stores/postgres/connection.hpp"
+#include "stores/postgres/error_table.hpp"
+
+#include <sagaz/error.hpp>
+#include <sagaz/postgres.hpp>
+
+#include <libpq-fe.h>
+
+#include <string>
+
+namespace sagaz::inline v0::postgres {
+namespace {
+
+Error connection_lost(const PGconn* connection) {
+    return {ErrorKind::unavailable, "connection_lost",
+            "the connection is gone: " + first_line(PQerrorMessage(connection)),
+            "make a new connection; the message comes again"};
+}
+
+}  // namespace
+
+LibpqUnitOfWork::LibpqUnitOfWork(pg_conn* connection) : connection_(connection) {}
+
+LibpqUnitOfWork::~LibpqUnitOfWork() { rollback(); }
+
+Rows LibpqUnitOfWork::execute(const Statement& statement) {
+    return LibpqTransaction(connection_).execute(statement);
+}
+
+void LibpqUnitOfWork::begin() {
+    if (PQpipelineStatus(connection_) != PQ_PIPELINE_OFF) {
+        throw Error(ErrorKind::invalid, "pipeline_mode", "the connection is in pipeline mode",
+                    "leave it before the inbox uses the connection");
+    }
+    switch (PQtransactionStatus(connection_)) {
+        case PQTRANS_IDLE: break;
+        case PQTRANS_UNKNOWN: throw connection_lost(connection_);
+        default:
+            throw Error(ErrorKind::invalid, "transaction_open",
+                        "the connection is in a transaction already",
+                        "end it first, or use mark and failed in your own unit of work");
+    }
+    command("BEGIN");
+    is_open_ = true;
+}
+
+void LibpqUnitOfWork::commit() {
+    switch (PQtransactionStatus(connection_)) {
+        case PQTRANS_UNKNOWN: throw connection_lost(connection_);
+        case PQTRANS_IDLE:
+            is_open_ = false;
+            throw Error(ErrorKind::fatal, "transaction_ended",
+                        "the handler ended the transaction of its mark",
+                        "take COMMIT and ROLLBACK out of the handler");
+        default: break;
+    }
+    const Result result(PQexec(connection_, "COMMIT"));
+    if (PQresultStatus(result.get()) == PGRES_COMMAND_OK) {
+        is_open_ = false;
+        if (std::string_view(PQcmdStatus(result.get())) == "COMMIT") return;
+        throw Error(ErrorKind::invalid, "transaction_failed",
+                    "a statement of the transaction failed and nobody said so",
+                    "let the handler throw when a statement of its own fails");
+    }
+    if (PQtransactionStatus(connection_) == PQTRANS_UNKNOWN) {
+        throw Error(ErrorKind::in_doubt, "commit_in_doubt",
+                    "the answer to COMMIT was lost: " + first_line(PQerrorMessage(connection_)),
+                    "make a new connection and let the message come again");
+    }
+    throw postgres::error_of(result.get(), connection_);
+}
+
+// The state is the connection's, not our memory of it: a handler may have left anything.
+void LibpqUnitOfWork::rollback() noexcept {
+    if (!is_open_) return;
+    is_open_ = false;
+    const auto status = PQtransactionStatus(connection_);
+    if (status == PQTRANS_IDLE || status == PQTRANS_UNKNOWN) return;
+    PQclear(PQexec(connection_, "ROLLBACK"));
+}
+
+void LibpqUnitOfWork::command(std::string_view sql) {
+    const Result result(PQexec(connection_, std::string(sql).c_str()));
+    const auto status = PQresultStatus(result.get());
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
+        throw postgres::error_of(result.get(), connection_);
+    }
+}
+
+}  // namespace sagaz::inline v0::postgres

@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# Each message takes effect exactly once, or is parked and has none: every message is delivered
+# several times, by several consumer processes at about the same time, which are killed with
+# SIGKILL from outside and at points inside, lose their connections in the middle of anything, and
+# whose handlers fail. Money is conserved, and every account agrees with the effects.
+#
+# EVENTS (50000), COPIES (3), CONSUMERS (4), KILLS (40) from outside, CUTS (20) connections
+# terminated, SEED, FAULT (none; mark_apart commits marks before effects, and must be found);
+# SAGAZ and INBOX_CONSUMER name the executables.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+EVENTS=${EVENTS:-50000}
+COPIES=${COPIES:-3}
+CONSUMERS=${CONSUMERS:-4}
+KILLS=${KILLS:-40}
+CUTS=${CUTS:-20}
+FAULT=${FAULT:-none}
+failure=
+deaths=0
+starts=0
+declare -A consumer_pids=() finished=()
+
+# Each start has a seed of its own, or a chance death would repeat for ever.
+consumer_start() {
+    starts=$((starts + 1))
+    "$INBOX_CONSUMER" "$pg_url?application_name=inbox_consumer" "$work/feed.$1" "$work/place.$1" \
+        $((SEED + starts)) "$FAULT" >>"$work/consumer-$1.log" 2>&1 </dev/null &
+    consumer_pids[$1]=$!
+    chaos_children+=("$!")
+}
+
+# Collects the consumers that ended: one that was killed is started again.
+consumers_tend() {
+    local n code
+    for ((n = 0; n < CONSUMERS; n++)); do
+        [ -z "${finished[$n]:-}" ] || continue
+        ! is_child "${consumer_pids[$n]}" || continue
+        code=0
+        wait "${consumer_pids[$n]}" 2>/dev/null || code=$?
+        case $code in
+            0) finished[$n]=1 ;;
+            137) deaths=$((deaths + 1)); consumer_start "$n" ;;
+            *) failure="consumer $n exited with $code: $(tail -1 "$work/consumer-$n.log")" ;;
+        esac
+    done
+}
+has_ended() { consumers_tend; [ -n "$failure" ] || [ "${#finished[@]}" = "$CONSUMERS" ]; }
+
+place_of() { cat "$work/place.$1" 2>/dev/null || echo 0; }
+progress() {
+    local n total=0
+    for ((n = 0; n < CONSUMERS; n++)); do total=$((total + $(place_of "$n"))); done
+    echo "$total"
+}
+
+consumer_kill_one() {
+    local n=$((RANDOM % CONSUMERS))
+    [ -n "${finished[$n]:-}" ] || kill -9 "${consumer_pids[$n]}" 2>/dev/null || true
+}
+connection_cut_one() {
+    sql "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE application_name = 'inbox_consumer' ORDER BY random() LIMIT 1" >/dev/null
+}
+
+# Spreads the faults over the deliveries, so that they hit whatever the size and the speed. Called
+# without standard error, where bash reports each killed child; so what fails is kept in `failure`.
+consume_with_faults() {
+    local deliveries=$((EVENTS * COPIES)) faults=$((KILLS + CUTS)) done_faults=0
+    local deadline=$(($(now_ms) + 1000 * ${LIMIT:-1800}))
+    until has_ended; do
+        if [ "$(now_ms)" -ge "$deadline" ]; then
+            failure="timed out at delivery $(progress) of $deliveries"
+            return
+        fi
+        if [ "$done_faults" -lt "$faults" ] &&
+            [ "$(progress)" -ge $((deliveries * done_faults / (faults + 1))) ]; then
+            if [ $((done_faults % faults)) -lt "$KILLS" ]; then
+                consumer_kill_one
+            else
+                connection_cut_one
+            fi
+            done_faults=$((done_faults + 1))
+        fi
+        sleep 0.0$((RANDOM % 9 + 1))
+    done
+}
+
+chaos_begin inbox
+pg_start "deadlock_timeout = 100ms"  # batches lock accounts in any order: deadlocks are part of it
+"$SAGAZ" migrate --store "$pg_url" >"$work/migrate.log" 2>&1 ||
+    die "migrate failed: $(tail -3 "$work/migrate.log")"
+psql -Xq -v ON_ERROR_STOP=1 "$pg_url" -f "$chaos_here/inbox.sql" || die "no tables"
+python3 "$chaos_here/inbox_feed.py" "$work" "$EVENTS" "$COPIES" "$CONSUMERS" "$SEED"
+psql -Xq -v ON_ERROR_STOP=1 "$pg_url" -c "\\copy truth FROM '$work/truth.tsv'"
+from=$(now_ms)
+for ((n = 0; n < CONSUMERS; n++)); do consumer_start "$n"; done
+consume_with_faults 2>/dev/null
+[ -z "$failure" ] || die "$failure"
+took=$(($(now_ms) - from))
+
+effects=$(sql "SELECT count(*) FROM effect")
+runs=$(sql "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM handler_run")
+note "messages, deliveries" "$EVENTS, $((EVENTS * COPIES)) and what deaths repeated, in $took ms"
+note "consumers that died" "$deaths of $starts started"
+note "handler runs" "$runs, of which $((runs - effects)) had no effect"
+note "effects" "$effects"
+note "parked" "$(sql "SELECT coalesce(string_agg(reason || ' ' || n, ', '), 'none') FROM
+    (SELECT reason, count(*) AS n FROM sagaz.parked GROUP BY 1 ORDER BY 1) r")"
+psql -Xqx "$pg_url" -c "SELECT * FROM damage" | sed '1d;/^$/d' >"$work/damage"
+while IFS='|' read -r name number; do
+    note "${name// /}" "${number// /}"
+done <"$work/damage"
+[ "$(awk -F'|' 'NR > 1 { sum += $2 } END { print sum + 0 }' "$work/damage")" = 0 ] ||
+    die "the account does not hold"
+[ "$(sql 'SELECT messages FROM damage')" = "$EVENTS" ] || die "the truth is not whole"
+[ "$deaths" -gt 0 ] || die "nobody died: the run shows too little"
+[ "$runs" -gt "$effects" ] || die "no handler failed: the run shows too little"
+[ "$(sql "SELECT count(*) FROM sagaz.parked WHERE reason = 'max_attempts'")" -gt 0 ] ||
+    die "nothing was parked: the run shows too little"
+chaos_end

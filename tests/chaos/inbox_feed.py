@@ -1,0 +1,42 @@
+"""Writes the feeds of inbox.sh: inbox_feed.py FOLDER EVENTS COPIES CONSUMERS SEED.
+
+Each message goes to COPIES places of the consumers' feeds, near each other, so that several
+consumers meet it at about the same time. Half of the ids are UUIDs, half are not. One message in
+eighty always fails. FOLDER/truth.tsv holds each message once.
+"""
+
+import json
+import pathlib
+import random
+import sys
+import uuid
+
+
+def main():
+    folder = pathlib.Path(sys.argv[1])
+    events, copies, consumers, seed = (int(text) for text in sys.argv[2:6])
+    chance = random.Random(seed)
+    deliveries = []
+    with open(folder / "truth.tsv", "w", encoding="utf-8") as truth:
+        for n in range(events):
+            event_id = f"order-{n}"
+            if n % 2:
+                event_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))
+            debit, credit = sorted(chance.sample(range(1, 1001), 2))
+            body = {"debit": debit, "credit": credit, "amount": chance.randint(1, 100),
+                    "poison": chance.randrange(80) == 0}
+            key = f"key-{n % max(1, events // 10)}"
+            line = json.dumps({"id": event_id, "key": key, "body": body})
+            deliveries += [(n + chance.uniform(0, 300), line) for _ in range(copies)]
+            truth.write("\t".join(map(str, (event_id, debit, credit, body["amount"],
+                                            "ft"[body["poison"]]))) + "\n")
+    deliveries.sort()
+    feeds = [open(folder / f"feed.{n}", "w", encoding="utf-8") for n in range(consumers)]
+    for _, line in deliveries:
+        feeds[chance.randrange(consumers)].write(line + "\n")
+    for feed in feeds:
+        feed.close()
+
+
+if __name__ == "__main__":
+    main()
