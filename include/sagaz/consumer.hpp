@@ -55,8 +55,11 @@ struct ConsumerOptions {
     Milliseconds retry_initial{100};      ///< Backoff of a message that is not settled: first,
     Milliseconds retry_max{30'000};       ///< and at most; doubled with jitter between.
     Milliseconds stop_timeout{10'000};    ///< To leave the group, once the handler has returned.
-    std::size_t queue_max{1'000};         ///< Messages fetched ahead for a partition; about.
-    std::size_t queue_max_bytes{std::size_t{32} << 20};  ///< And their bytes for all partitions.
+    /// Messages fetched ahead for a partition, about; 1 to 10,000,000.
+    std::size_t queue_max{10'000};
+    /// Their bytes for a partition: memory is at most about this and one fetch, times the
+    /// partitions. 1 KiB to 2 GiB.
+    std::size_t queue_max_bytes{std::size_t{16} << 20};
     /// Headers that may hold a message's id; the first that is there and not empty counts.
     std::vector<std::string> id_headers{"ce_id", "message_id", "id", "event_id"};
 };
