@@ -16,21 +16,6 @@
 
 namespace sagaz::inline v0 {
 
-/// What a handler answers. A `Settlement` or any `Outcome` becomes one by itself, so that a handler
-/// may end with `return inbox.process(...)`.
-struct Reply {
-    Settlement settlement{Settlement::retry_later};
-    Milliseconds retry_in{};  ///< For `retry_later` and `in_progress`: not before. Zero: the
-                              ///< consumer's own backoff. Taken as 10 ms to an hour.
-
-    Reply(Settlement said, Milliseconds wait = {}) : settlement(said), retry_in(wait) {}
-    template <class T>
-    Reply(const Outcome<T>& outcome) : settlement(outcome.settlement), retry_in(outcome.retry_in) {}
-
-    /// True when the message may be acknowledged: it will never have to come again.
-    bool is_settled() const noexcept { return settlement <= Settlement::parked; }
-};
-
 /// Handles one message; called in the thread of `run`, one message at a time.
 using MessageHandler = std::function<Reply(const Message&)>;
 

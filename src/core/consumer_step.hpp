@@ -3,7 +3,7 @@
 #include "core/backoff.hpp"
 #include "core/clock.hpp"
 
-#include <sagaz/consumer.hpp>
+#include <sagaz/outcome.hpp>
 
 #include <compare>
 #include <cstdint>

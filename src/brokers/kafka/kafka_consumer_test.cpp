@@ -1,5 +1,6 @@
 // The consumer on librdkafka's mock cluster, which knows groups, rebalances and committed offsets.
 // What needs a server's own rules (fences, several processes) is in kafka_consumer_kafkatest.cpp.
+#include "brokers/kafka/kafka_consumer_fixture.hpp"
 #include "tests/support/kafka_mock.hpp"
 #include "tests/support/kafka_reader.hpp"
 
@@ -12,9 +13,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
-#include <exception>
-#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -31,71 +29,6 @@ namespace {
 using namespace std::chrono_literals;
 using testing::Courier;
 using testing::Sample;
-using Place = std::pair<std::int32_t, std::int64_t>;  // Partition and position.
-
-constexpr auto kPatience = 60'000ms;
-
-// What was handled, in order; filled by a consumer's thread, waited for by the test's.
-class Ledger {
-public:
-    void add(const Message& message) {
-        const std::lock_guard lock{mutex_};
-        places_.emplace_back(message.partition, message.position);
-        changed_.notify_all();
-    }
-
-    bool wait_for(std::size_t count) {
-        std::unique_lock lock{mutex_};
-        return changed_.wait_for(lock, kPatience, [&] { return places_.size() >= count; });
-    }
-
-    bool wait_for(const std::function<bool(const std::vector<Place>&)>& fact) {
-        std::unique_lock lock{mutex_};
-        return changed_.wait_for(lock, kPatience, [&] { return fact(places_); });
-    }
-
-    std::vector<Place> places() const {
-        const std::lock_guard lock{mutex_};
-        return places_;
-    }
-
-private:
-    mutable std::mutex mutex_;
-    std::condition_variable changed_;
-    std::vector<Place> places_;
-};
-
-// A consumer in a thread of its own.
-class Running {
-public:
-    Running(ConsumerOptions options, MessageHandler handler)
-        : consumer_(std::move(options)),
-          thread_([this, handler = std::move(handler)](const std::stop_token& stop) {
-              try {
-                  consumer_.run(stop, handler);
-              } catch (...) {
-                  thrown_ = std::current_exception();
-              }
-          }) {}
-
-    void request_stop() { thread_.request_stop(); }
-    /// Rethrows what `run` threw.
-    void join() {
-        thread_.join();
-        if (thrown_) std::rethrow_exception(thrown_);
-    }
-    void stop() {
-        request_stop();
-        join();
-    }
-    const Consumer& consumer() const { return consumer_; }
-
-private:
-    Consumer consumer_;
-    std::exception_ptr thrown_;
-    std::jthread thread_;
-};
-
 class KafkaConsumerTest : public ::testing::Test {
 protected:
     KafkaConsumerTest() { mock_.create_topic("orders", 2); }
@@ -136,13 +69,6 @@ protected:
         for (const Message& one : tests::read_topic(mock_.bootstrap(), "orders")) {
             places.emplace_back(one.partition, one.position);
         }
-        return places;
-    }
-
-    // Sorted, each once.
-    static std::vector<Place> once_each(std::vector<Place> places) {
-        std::sort(places.begin(), places.end());
-        places.erase(std::unique(places.begin(), places.end()), places.end());
         return places;
     }
 
@@ -347,16 +273,7 @@ TEST_F(KafkaConsumerTest, WaitsForServersThatAreAwayAndStopsWithoutThem) {
 }
 
 TEST_F(KafkaConsumerTest, F74_MembersThatComeAndGoUnderLoadSkipNothing) {
-    std::map<std::int32_t, std::int64_t> first_of;
-    std::vector<std::string> damage;
-    std::mutex mutex;
     const auto handler = [&](const Message& message) -> Reply {
-        {
-            const std::lock_guard lock{mutex};
-            std::int64_t& next = first_of[message.partition];
-            if (message.position > next) damage.push_back("skipped " + std::to_string(next));
-            if (message.position == next) ++next;
-        }
         ledger_.add(message);
         if (message.position % 7 == 3 && ledger_.places().size() % 2 == 0) {
             return {Settlement::retry_later, 10ms};
@@ -379,7 +296,7 @@ TEST_F(KafkaConsumerTest, F74_MembersThatComeAndGoUnderLoadSkipNothing) {
         second->stop();
         third.stop();
     }
-    EXPECT_EQ(damage, std::vector<std::string>{});
+    EXPECT_EQ(ledger_.skipped(), std::vector<Place>{});
     EXPECT_EQ(once_each(ledger_.places()), log());
     EXPECT_EQ(committed(), ends());
 }
