@@ -16,7 +16,9 @@ for name in "$@"; do
     case $name in
         realrun) command=("$here/realrun.sh") ;;
         faults) command=("$here/realrun.sh" --faults) ;;
-        two_relays | postgres_crash | broker_outage | consumers | drain_bench) command=("$here/$name.sh") ;;
+        two_relays | postgres_crash | broker_outage | consumers | drain_bench)
+            command=("$here/$name.sh")
+            ;;
         *) echo "chaos.sh: no scenario $name" >&2; exit 2 ;;
     esac
     from=$SECONDS

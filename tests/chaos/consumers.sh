@@ -4,13 +4,13 @@
 # it settles. Nothing is skipped, first times are in order, and no committed offset is ever past an
 # unfinished message: looked at exactly whenever all are dead, and at the end.
 #
-# MESSAGES (100000), DELAY_US (150) of each handler, KILLS (20), FREEZES (4), LEAVES (6), CRASHES (4)
-# of all at once, SEED; LEDGER_CONSUMER names the program.
+# MESSAGES (100000), DELAY_US (150) of each handler, KILLS (20), FREEZES (4), LEAVES (6),
+# CRASHES (6) of all at once, SEED; LEDGER_CONSUMER names the program.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 MESSAGES=${MESSAGES:-100000}
 DELAY_US=${DELAY_US:-150}
-KILLS=${KILLS:-20} FREEZES=${FREEZES:-4} LEAVES=${LEAVES:-6} CRASHES=${CRASHES:-4}
+KILLS=${KILLS:-20} FREEZES=${FREEZES:-4} LEAVES=${LEAVES:-6} CRASHES=${CRASHES:-6}
 MEMBERS=3
 TOPIC=orders
 
@@ -58,7 +58,8 @@ member_leave() {
 produce() {
     seq $((produced + 1)) $((produced + $1)) | awk '{ print $1 % 50 ":" $1 }' |
         kcat -P -b "$kafka_servers" -t "$TOPIC" -K : -X partitioner=murmur2_random \
-            -X enable.idempotence=true 2>>"$work/kcat.err" || die "kcat: $(tail -1 "$work/kcat.err")"
+            -X enable.idempotence=true 2>>"$work/kcat.err" ||
+        die "kcat: $(tail -1 "$work/kcat.err")"
     produced=$((produced + $1))
 }
 
@@ -84,8 +85,8 @@ fault_leave() {
     member_leave "$(any_member)"
 }
 
-# Frozen at work, until the others have done everything, its part too; then woken into new load, with
-# partitions that are no longer its own.
+# Frozen at work, until the others have done everything, its part too; then woken into new load,
+# with partitions that are no longer its own.
 fault_freeze() {
     local name assigned
     name=$(any_member)

@@ -6,7 +6,8 @@
 // A line of the ledger is "partition position pid payload", appended by one write, so that a kill
 // leaves all of it or nothing; members share one file, whose order is that of their writes. It
 // stands for the database's commit: a message counts as finished once its line is there. Now and
-// then a message is not settled at first, and now and then it was written and is not settled.
+// then a message is not settled at first, long enough for commits to pass it if they could, and now
+// and then it was written and is not settled.
 #include "tests/support/kafka_reader.hpp"
 
 #include <sagaz/consumer.hpp>
@@ -77,7 +78,7 @@ public:
 sagaz::MessageHandler writing_into(const Ledger& ledger, std::chrono::microseconds delay) {
     return [&ledger, delay, random = std::mt19937{std::random_device{}()}](
                const Message& message) mutable -> Reply {
-        if (random() % 500 == 0) return {Settlement::retry_later, 20ms};
+        if (random() % 300 == 0) return {Settlement::retry_later, 100ms};
         if (delay > 0us) std::this_thread::sleep_for(delay);
         ledger.add(message);
         if (random() % 500 == 0) throw std::runtime_error("the answer to the commit was lost");
