@@ -30,6 +30,17 @@ inline std::vector<Place> once_each(std::vector<Place> places) {
     return places;
 }
 
+/// Asks until it is so.
+template <class Fact>
+bool eventually(Fact fact) {
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    while (!fact()) {
+        if (std::chrono::steady_clock::now() > end) return false;
+        std::this_thread::yield();
+    }
+    return true;
+}
+
 /// What was handled, in order; filled by a consumer's thread, waited for by the test's.
 class Ledger {
 public:
