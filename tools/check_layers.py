@@ -20,7 +20,7 @@ LIBRARIES = {
     "benchmark/": "benchmark",
 }
 # Public headers that name a concrete backend: for app and tests, and for the backend itself.
-BACKENDS = {"postgres", "sqlite", "kafka", "rabbitmq", "redis", "nats", "brokers"}
+BACKENDS = {"postgres", "sqlite", "kafka", "rabbitmq", "redis", "nats", "brokers", "consumer"}
 # Headers made at build time, and the folder whose rules they fall under.
 GENERATED = {"postgres_migrations.hpp": "stores/postgres", "migrations.hpp": "stores/postgres"}
 

@@ -2,22 +2,23 @@
 # Runs every real-server scenario, one after the other, and closes with a table.
 #
 #   chaos.sh [NAME...]     all without a name:
-#       realrun faults two_relays postgres_crash broker_outage drain_bench inbox
+#       realrun faults two_relays postgres_crash broker_outage consumers inbox drain_bench
 #
 # Exits 1 when one fails. LOGS (a new temporary folder) keeps each one's output.
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 logs=${LOGS:-$(mktemp -d "${TMPDIR:-/tmp}/sagaz-chaos-XXXXXX")}
 mkdir -p "$logs"
-[ $# -gt 0 ] || set -- realrun faults two_relays postgres_crash broker_outage drain_bench inbox
+[ $# -gt 0 ] || set -- realrun faults two_relays postgres_crash broker_outage consumers inbox drain_bench
 failed=0
 table=
 for name in "$@"; do
     case $name in
         realrun) command=("$here/realrun.sh") ;;
         faults) command=("$here/realrun.sh" --faults) ;;
-        two_relays | postgres_crash | broker_outage | drain_bench | inbox)
-            command=("$here/$name.sh") ;;
+        two_relays | postgres_crash | broker_outage | consumers | inbox | drain_bench)
+            command=("$here/$name.sh")
+            ;;
         *) echo "chaos.sh: no scenario $name" >&2; exit 2 ;;
     esac
     from=$SECONDS

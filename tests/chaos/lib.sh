@@ -60,11 +60,12 @@ find_programs() {
         say "== building the release"
         (cd "$chaos_root" && cmake --preset release >/dev/null &&
             cmake --build build/release --target sagaz_executable history_check bare_read \
-                inbox_consumer >&2)
+                inbox_consumer ledger_consumer >&2)
         SAGAZ=$chaos_root/build/release/app/sagaz
         HISTORY_CHECK=$chaos_root/build/release/tests/history_check
         BARE_READ=$chaos_root/build/release/tests/bench/bare_read
         INBOX_CONSUMER=$chaos_root/build/release/tests/chaos/inbox_consumer
+        LEDGER_CONSUMER=$chaos_root/build/release/tests/chaos/ledger_consumer
     fi
     [ -x "$SAGAZ" ] || die "no executable at $SAGAZ"
 }
@@ -189,14 +190,15 @@ CONF
 # ------------------------------------------------------------------------------------------ Kafka
 
 # kafka_start TOPIC...: a node with these topics, four partitions each. The session time-out is
-# short, since a killed node is let in again only after it.
+# short, since a killed node is let in again only after it. KAFKA_MORE: more of its properties.
 kafka_start() {
     local topic
     say "== starting Kafka"
     SAGAZ_KAFKA_PROPERTIES='auto.create.topics.enable=true
 num.partitions=4
 broker.session.timeout.ms=2000
-broker.heartbeat.interval.ms=500' sh "$KAFKA_SH" start "$work/kafka" >"$work/kafka.start" ||
+broker.heartbeat.interval.ms=500
+'"${KAFKA_MORE:-}" sh "$KAFKA_SH" start "$work/kafka" >"$work/kafka.start" ||
         die "Kafka did not start"
     read -r kafka_servers kafka_pid <"$work/kafka.start"
     broker_url=kafka://$kafka_servers

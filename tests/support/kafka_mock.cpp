@@ -1,7 +1,6 @@
 #include "tests/support/kafka_mock.hpp"
 
 #include <stdexcept>
-#include <vector>
 
 namespace sagaz::tests {
 
@@ -42,9 +41,9 @@ void KafkaMock::topic_error(const std::string& topic, rd_kafka_resp_err_t error)
     rd_kafka_mock_topic_set_error(cluster_, topic.c_str(), error);
 }
 
-void KafkaMock::fail_next(int api, std::initializer_list<rd_kafka_resp_err_t> errors) {
+void KafkaMock::fail_next(int api, const std::vector<rd_kafka_resp_err_t>& errors) {
     rd_kafka_mock_push_request_errors_array(cluster_, static_cast<int16_t>(api), errors.size(),
-                                            errors.begin());
+                                            errors.data());
 }
 
 void KafkaMock::clear_failures(int api) {

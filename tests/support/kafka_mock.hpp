@@ -3,9 +3,9 @@
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 
-#include <initializer_list>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace sagaz::tests {
 
@@ -13,6 +13,7 @@ namespace sagaz::tests {
 /// (https://kafka.apache.org/protocol.html#protocol_api_keys).
 inline constexpr int kApiProduce = 0;
 inline constexpr int kApiMetadata = 3;
+inline constexpr int kApiOffsetCommit = 8;
 inline constexpr int kApiInitProducerId = 22;
 
 /// librdkafka's mock cluster in this process, on loopback ports: for failures on command. It keeps
@@ -31,7 +32,7 @@ public:
     void topic_error(const std::string& topic, rd_kafka_resp_err_t error);
     /// The next requests of this type fail so, one after the other. __TRANSPORT cuts the
     /// connection.
-    void fail_next(int api, std::initializer_list<rd_kafka_resp_err_t> errors);
+    void fail_next(int api, const std::vector<rd_kafka_resp_err_t>& errors);
     void clear_failures(int api);
     /// Answers take this long; the append is at once.
     void delay(int broker, int milliseconds);

@@ -30,12 +30,12 @@ void must(rd_kafka_resp_err_t error, const char* what) {
 
 class Consumer {
 public:
-    explicit Consumer(const std::string& bootstrap) {
+    explicit Consumer(const std::string& bootstrap, const std::string& group = "sagaz-reader") {
         char text[512] = "";
         rd_kafka_conf_t* conf = rd_kafka_conf_new();
         const std::pair<const char*, const char*> settings[] = {
             {"bootstrap.servers", bootstrap.c_str()},
-            {"group.id", "sagaz-reader"},
+            {"group.id", group.c_str()},
             {"enable.auto.commit", "false"},
             {"auto.offset.reset", "error"},
             {"check.crcs", "true"},
@@ -119,6 +119,22 @@ public:
         return all;
     }
 
+    // Of the group; it is not joined.
+    std::vector<std::int64_t> committed(const std::string& topic, int count) {
+        std::vector<std::int64_t> offsets;
+        rd_kafka_topic_partition_list_t* list = rd_kafka_topic_partition_list_new(count);
+        for (std::int32_t p = 0; p < count; ++p) {
+            rd_kafka_topic_partition_list_add(list, topic.c_str(), p);
+        }
+        insist("committed offsets",
+               [&] { return rd_kafka_committed(client_.get(), list, kTimeoutMs); });
+        for (int n = 0; n < count; ++n) {
+            offsets.push_back(std::max<std::int64_t>(list->elems[n].offset, 0));
+        }
+        rd_kafka_topic_partition_list_destroy(list);
+        return offsets;
+    }
+
 private:
     struct Deleter {
         void operator()(rd_kafka_t* client) const noexcept {
@@ -163,6 +179,11 @@ private:
 
 std::vector<Message> read_topic(const std::string& bootstrap, const std::string& topic) {
     return Consumer{bootstrap}.read(topic);
+}
+
+std::vector<std::int64_t> committed_offsets(const std::string& bootstrap, const std::string& group,
+                                            const std::string& topic, int partitions) {
+    return Consumer{bootstrap, group}.committed(topic, partitions);
 }
 
 }  // namespace sagaz::tests

@@ -18,10 +18,13 @@ namespace {
 // the server takes.
 constexpr std::size_t kMessageMax = 1'048'588;
 
+constexpr std::string_view kSame = "=";
+
 struct Row {
     std::string_view name;
     std::string_view forbidden{};  ///< Why; empty: allowed.
     bool secret{};                 ///< Nothing that the client says about the value is repeated.
+    std::string_view of_consumer{kSame};  ///< Forbidden to a consumer, where that differs.
 };
 
 constexpr std::string_view kOrder = "the order of a key rests on it";
@@ -31,6 +34,10 @@ constexpr std::string_view kNoExpiry =
     "an event in the client must not expire: it would be overtaken";
 constexpr std::string_view kServers = "the broker's URL names the servers";
 constexpr std::string_view kRunsCode = "it loads or runs code that nobody checked";
+constexpr std::string_view kProducer = "it is for who publishes";
+constexpr std::string_view kConsumer = "it is for who consumes";
+constexpr std::string_view kCommits = "an offset is committed when all before it is settled";
+constexpr std::string_view kGroup = "the consumer's own options say it";
 constexpr std::string_view kLogs = "the client's log is not shown; see the destination's state";
 
 constexpr Row kTable[] = {
@@ -57,17 +64,17 @@ constexpr Row kTable[] = {
     {"topic.metadata.refresh.fast.interval.ms"},
     {"topic.metadata.refresh.interval.ms"},
     // Sizes, linger, compression.
-    {"batch.num.messages"},
-    {"batch.size"},
-    {"compression.codec"},
-    {"compression.level"},
-    {"compression.type"},
-    {"linger.ms"},
-    {"message.copy.max.bytes"},
-    {"message.max.bytes"},
-    {"queue.buffering.max.ms"},
+    {"batch.num.messages", {}, false, kProducer},
+    {"batch.size", {}, false, kProducer},
+    {"compression.codec", {}, false, kProducer},
+    {"compression.level", {}, false, kProducer},
+    {"compression.type", {}, false, kProducer},
+    {"linger.ms", {}, false, kProducer},
+    {"message.copy.max.bytes", {}, false, kProducer},
+    {"message.max.bytes", {}, false, kProducer},
+    {"queue.buffering.max.ms", {}, false, kProducer},
     {"receive.message.max.bytes"},
-    {"sticky.partitioning.linger.ms"},
+    {"sticky.partitioning.linger.ms", {}, false, kProducer},
     // TLS.
     {"security.protocol"},
     {"enable.ssl.certificate.verification"},
@@ -102,24 +109,51 @@ constexpr Row kTable[] = {
     {"sasl.password", {}, true},
     {"sasl.username", {}, true},
     // What the promises rest on.
-    {"acks", kDurable},
-    {"request.required.acks", kDurable},
-    {"enable.gapless.guarantee", kOrder},
-    {"enable.idempotence", kOrder},
+    {"acks", kDurable, false, kProducer},
+    {"request.required.acks", kDurable, false, kProducer},
+    {"enable.gapless.guarantee", kOrder, false, kProducer},
+    {"enable.idempotence", kOrder, false, kProducer},
     {"max.in.flight", kOrder},
     {"max.in.flight.requests.per.connection", kOrder},
-    {"partitioner", "a key's partition must be the one that every other client computes"},
-    {"queuing.strategy", kOrder},
-    {"delivery.timeout.ms", kNoExpiry},
-    {"message.timeout.ms", kNoExpiry},
-    {"message.send.max.retries", kNoExpiry},
-    {"retries", kNoExpiry},
+    {"partitioner", "a key's partition must be the one that every other client computes", false,
+     kProducer},
+    {"queuing.strategy", kOrder, false, kProducer},
+    {"delivery.timeout.ms", kNoExpiry, false, kProducer},
+    {"message.timeout.ms", kNoExpiry, false, kProducer},
+    {"message.send.max.retries", kNoExpiry, false, kProducer},
+    {"retries", kNoExpiry, false, kProducer},
     {"request.timeout.ms", "the client's own time-out of a request is socket.timeout.ms"},
-    {"delivery.report.only.error", "every event needs its receipt"},
-    {"queue.buffering.max.kbytes", "the queue's limit is queue_max_bytes"},
-    {"queue.buffering.max.messages", "the queue's limit is queue_max"},
-    {"transaction.timeout.ms", "there are no Kafka transactions here"},
-    {"transactional.id", "there are no Kafka transactions here"},
+    {"delivery.report.only.error", "every event needs its receipt", false, kProducer},
+    {"queue.buffering.max.kbytes", "the queue's limit is queue_max_bytes", false, kProducer},
+    {"queue.buffering.max.messages", "the queue's limit is queue_max", false, kProducer},
+    {"transaction.timeout.ms", "there are no Kafka transactions here", false, kProducer},
+    {"transactional.id", "there are no Kafka transactions here", false, kProducer},
+    // Of a consumer.
+    {"check.crcs", kConsumer, false, {}},
+    {"fetch.error.backoff.ms", kConsumer, false, {}},
+    {"fetch.max.bytes", kConsumer, false, {}},
+    {"fetch.message.max.bytes", kConsumer, false, {}},
+    {"fetch.min.bytes", kConsumer, false, {}},
+    {"fetch.queue.backoff.ms", kConsumer, false, {}},
+    {"fetch.wait.max.ms", kConsumer, false, {}},
+    {"heartbeat.interval.ms", kConsumer, false, {}},
+    {"max.partition.fetch.bytes", kConsumer, false, {}},
+    {"auto.commit.enable", kConsumer, false, kCommits},
+    {"auto.commit.interval.ms", kConsumer, false, kCommits},
+    {"auto.offset.reset", kConsumer, false, "a new group must not skip what was there before it"},
+    {"enable.auto.commit", kConsumer, false, kCommits},
+    {"enable.auto.offset.store", kConsumer, false, kCommits},
+    {"enable.partition.eof", kConsumer, false, "there is nobody to tell"},
+    {"group.id", kConsumer, false, kGroup},
+    {"group.instance.id", kConsumer, false, "its partitions would wait for a consumer that died"},
+    {"group.protocol", kConsumer, false, "how partitions are shared was chosen with care"},
+    {"isolation.level", kConsumer, false, "what was rolled back must not be handled"},
+    {"max.poll.interval.ms", kConsumer, false, kGroup},
+    {"partition.assignment.strategy", kConsumer, false,
+     "how partitions are shared was chosen with care"},
+    {"queued.max.messages.kbytes", kConsumer, false, kGroup},
+    {"queued.min.messages", kConsumer, false, kGroup},
+    {"session.timeout.ms", kConsumer, false, kGroup},
     {"bootstrap.servers", kServers},
     {"metadata.broker.list", kServers},
     {"enable.sasl.oauthbearer.unsecure.jwt", "a token without a signature is no authentication"},
@@ -138,6 +172,10 @@ const Row* find(std::string_view name) {
     return row == std::end(kTable) ? nullptr : row;
 }
 
+std::string_view why_not(const Row& row, Role role) {
+    return role == Role::consumer && row.of_consumer != kSame ? row.of_consumer : row.forbidden;
+}
+
 std::size_t distance(std::string_view a, std::string_view b) {
     std::vector<std::size_t> row(b.size() + 1);
     for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -153,11 +191,11 @@ std::size_t distance(std::string_view a, std::string_view b) {
     return row[b.size()];
 }
 
-std::string_view nearest(std::string_view name) {
+std::string_view nearest(std::string_view name, Role role) {
     std::string_view best;
     std::size_t best_distance = std::numeric_limits<std::size_t>::max();
     for (const Row& row : kTable) {
-        if (!row.forbidden.empty()) continue;
+        if (!why_not(row, role).empty()) continue;
         const std::size_t d = distance(name, row.name);
         if (d < best_distance) {
             best_distance = d;
@@ -182,10 +220,6 @@ void set(rd_kafka_conf_t* conf, const std::string& name, const std::string& valu
            "correct broker.options." + name);
 }
 
-void set(rd_kafka_conf_t* conf, const std::string& name, const std::string& value) {
-    set(conf, name, value, false);
-}
-
 std::size_t number(const Options& options, const std::string& name, std::size_t otherwise) {
     const auto found = options.client.find(name);
     if (found == options.client.end()) return otherwise;
@@ -207,6 +241,31 @@ std::size_t client_queue_kbytes(const Options& options) {
 
 }  // namespace
 
+void set(rd_kafka_conf_t* conf, const std::string& name, const std::string& value) {
+    set(conf, name, value, false);
+}
+
+void check_client(const std::map<std::string, std::string>& client, Role role) {
+    for (const auto& [name, value] : client) {
+        const Row* row = find(name);
+        if (row == nullptr) {
+            refuse("'" + name + "' is not an option that can be set",
+                   "did you mean '" + std::string{nearest(name, role)} + "'?");
+        }
+        if (const std::string_view why = why_not(*row, role); !why.empty()) {
+            refuse("'" + name + "' cannot be set: " + std::string{why},
+                   "remove broker.options." + name);
+        }
+    }
+}
+
+void apply_client(rd_kafka_conf_t* conf, const std::map<std::string, std::string>& client) {
+    for (const auto& [name, value] : client) {
+        const Row* row = find(name);
+        set(conf, name, value, row == nullptr || row->secret);
+    }
+}
+
 std::size_t message_max(const Options& options) {
     return number(options, "message.max.bytes", kMessageMax);
 }
@@ -219,17 +278,7 @@ void check(const Options& options) {
         refuse("queue_max is out of range", "give 1 to 10,000,000 messages");
     }
     if (options.queue_max_bytes < 1) refuse("queue_max_bytes is 0", "give at least 1 byte");
-    for (const auto& [name, value] : options.client) {
-        const Row* row = find(name);
-        if (row == nullptr) {
-            refuse("'" + name + "' is not an option that can be set",
-                   "did you mean '" + std::string{nearest(name)} + "'?");
-        }
-        if (!row->forbidden.empty()) {
-            refuse("'" + name + "' cannot be set: " + std::string{row->forbidden},
-                   "remove broker.options." + name);
-        }
-    }
+    check_client(options.client, Role::producer);
     make_conf(options, Batching{});
 }
 
@@ -243,10 +292,7 @@ Conf make_conf(const Options& options, const Batching& batching) {
     set(conf.get(), "reconnect.backoff.max.ms", "2000");
     set(conf.get(), "socket.keepalive.enable", "true");
     set(conf.get(), "socket.nagle.disable", "true");
-    for (const auto& [name, value] : options.client) {
-        const Row* row = find(name);
-        set(conf.get(), name, value, row == nullptr || row->secret);
-    }
+    apply_client(conf.get(), options.client);
     set(conf.get(), "acks", "all");
     set(conf.get(), "enable.idempotence", "true");
     set(conf.get(), "enable.gapless.guarantee", "true");

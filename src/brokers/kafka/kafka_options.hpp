@@ -5,7 +5,9 @@
 #include <librdkafka/rdkafka.h>
 
 #include <cstddef>
+#include <map>
 #include <memory>
+#include <string>
 
 namespace sagaz::inline v0::kafka {
 
@@ -13,6 +15,17 @@ struct ConfDeleter {
     void operator()(rd_kafka_conf_t* conf) const noexcept { rd_kafka_conf_destroy(conf); }
 };
 using Conf = std::unique_ptr<rd_kafka_conf_t, ConfDeleter>;
+
+/// Whose options they are.
+enum class Role { producer, consumer };
+
+/// Throws `invalid` (`broker_option`) for a name that is not on the allow-list of that role.
+void check_client(const std::map<std::string, std::string>& client, Role role);
+
+/// Sets options that were checked. Throws `invalid` (`broker_option`) for a value that the client
+/// does not take.
+void apply_client(rd_kafka_conf_t* conf, const std::map<std::string, std::string>& client);
+void set(rd_kafka_conf_t* conf, const std::string& name, const std::string& value);
 
 /// How much may go into one produce request; the broker lowers it after a batch was refused.
 struct Batching {

@@ -1,0 +1,229 @@
+// The consumer against a real Apache Kafka, which fences members and moves partitions by rules of
+// its own. Whole processes are killed and frozen in tests/chaos/consumers.sh. Without Java or Maven
+// nothing of this can be shown, and the banner says so; kafka_consumer_test.cpp has the mock.
+#include "brokers/kafka/kafka_consumer_fixture.hpp"
+#include "tests/support/kafka_reader.hpp"
+#include "tests/support/kafka_server.hpp"
+
+#include <sagaz/kafka.hpp>
+#include <sagaz/testing/broker_conformance.hpp>
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace sagaz::kafka {
+
+namespace {
+
+using namespace std::chrono_literals;
+using testing::Courier;
+using testing::Sample;
+
+constexpr int kPartitions = 4;
+
+// Set by main; borrowed by the tests.
+tests::KafkaServer* server_of_all = nullptr;
+
+class KafkaConsumerServerTest : public ::testing::Test {
+protected:
+    ConsumerOptions options() const {
+        ConsumerOptions made;
+        made.bootstrap_servers = server_of_all->bootstrap();
+        made.group = "group-of-" + topic_;
+        made.topics = {topic_};
+        made.session_timeout = 1'000ms;
+        made.commit_interval = 20ms;
+        made.retry_initial = 10ms;
+        made.retry_max = 50ms;
+        made.client["fetch.wait.max.ms"] = "50";
+        return made;
+    }
+
+    void produce(std::size_t count) {
+        Options to;
+        to.bootstrap_servers = server_of_all->bootstrap();
+        const auto broker = kafka::open(to);
+        std::vector<Sample> samples;
+        for (std::size_t n = 0; n < count; ++n) {
+            const std::string number = std::to_string(produced_++);
+            samples.push_back({topic_, "k" + number, {{"ce_id", "id-" + number}}, number});
+        }
+        for (const Receipt& receipt : Courier{*broker}.deliver(samples, kPatience)) {
+            ASSERT_EQ(receipt.state, Receipt::State::accepted);
+        }
+    }
+
+    std::vector<Place> log() const {
+        std::vector<Place> places;
+        for (const Message& one : tests::read_topic(server_of_all->bootstrap(), topic_)) {
+            places.emplace_back(one.partition, one.position);
+        }
+        return places;
+    }
+
+    std::vector<std::int64_t> committed() const {
+        return tests::committed_offsets(server_of_all->bootstrap(), options().group, topic_,
+                                        kPartitions);
+    }
+
+    std::vector<std::int64_t> ends() const {
+        std::vector<std::int64_t> ends(kPartitions);
+        for (const auto& [partition, position] : log()) {
+            ends.at(static_cast<std::size_t>(partition)) = position + 1;
+        }
+        return ends;
+    }
+
+    MessageHandler into_the_ledger() {
+        return [this](const Message& message) -> Reply {
+            ledger_.add(message);
+            return Settlement::processed;
+        };
+    }
+
+    bool all_of_the_log_is_handled() {
+        const auto all = log();
+        return ledger_.wait_for(
+            [&](const std::vector<Place>& places) { return once_each(places) == all; });
+    }
+
+    // Everything that is in the log now, and its commits, while members run.
+    bool all_of_the_log_is_committed() {
+        const auto wanted = ends();
+        return eventually([&] { return committed() == wanted; });
+    }
+
+    void expect_nothing_skipped() {
+        EXPECT_EQ(once_each(ledger_.places()), log());
+        EXPECT_EQ(ledger_.skipped(), std::vector<Place>{});
+    }
+
+    std::string topic_ = server_of_all->create_topic(kPartitions);
+    Ledger ledger_;
+    std::size_t produced_{};
+};
+
+TEST_F(KafkaConsumerServerTest, F75_ANewGroupHandlesWhatWasThereBeforeIt) {
+    produce(200);
+    Running running{options(), into_the_ledger()};
+    ASSERT_TRUE(all_of_the_log_is_handled());
+    running.stop();
+    EXPECT_EQ(ledger_.places().size(), 200U) << "each once";
+    EXPECT_EQ(committed(), ends()) << "stopping commits";
+    expect_nothing_skipped();
+}
+
+// The session would keep the partitions for half an hour.
+TEST_F(KafkaConsumerServerTest, StoppingLeavesTheGroupSoThatOthersGoOnAtOnce) {
+    ConsumerOptions patient = options();
+    patient.session_timeout = 30min;
+    patient.handler_max = 30min;
+    produce(50);
+    Running first{patient, into_the_ledger()};
+    ASSERT_TRUE(ledger_.wait_for(50));
+    first.stop();
+    produce(50);
+    Running second{patient, into_the_ledger()};
+    ASSERT_TRUE(all_of_the_log_is_handled());
+    second.stop();
+    EXPECT_EQ(ledger_.places().size(), 100U) << "stopping commits: each once";
+    expect_nothing_skipped();
+}
+
+// A handler that does not return for longer than `handler_max` is what a frozen process is to the
+// group: it loses its partitions, and its commits are refused when it comes back.
+TEST_F(KafkaConsumerServerTest, F69_AConsumerThatWasTooSlowComesBackFencedAndGoesOn) {
+    ConsumerOptions slow = options();
+    slow.handler_max = 1'000ms;
+    produce(100);
+    std::atomic<bool> is_frozen{};
+    std::atomic<bool> thaw{};
+    Place frozen_at{};
+    std::optional<Running> first;
+    first.emplace(slow, [&](const Message& message) -> Reply {
+        if (ledger_.places().size() == 10 && !is_frozen) {
+            frozen_at = {message.partition, message.position};
+            is_frozen = true;
+            is_frozen.notify_all();
+            thaw.wait(false);
+        }
+        ledger_.add(message);
+        return Settlement::processed;
+    });
+    is_frozen.wait(false);
+    ASSERT_TRUE(ledger_.wait_for(10));
+    Running second{options(), into_the_ledger()};
+    ASSERT_TRUE(all_of_the_log_is_handled()) << "the other takes over without it";
+    thaw = true;
+    thaw.notify_all();
+    // Both had it in hand: the inbox would make the second a duplicate.
+    ASSERT_TRUE(ledger_.wait_for([&](const std::vector<Place>& places) {
+        return std::count(places.begin(), places.end(), frozen_at) > 1;
+    }));
+    second.stop();
+    produce(100);
+    ASSERT_TRUE(all_of_the_log_is_handled()) << "the first is a member again";
+    EXPECT_TRUE(all_of_the_log_is_committed());
+    first->stop();
+    expect_nothing_skipped();
+}
+
+TEST_F(KafkaConsumerServerTest, F74_ARebalanceStormUnderLoadSkipsNothing) {
+    const auto handler = [&](const Message& message) -> Reply {
+        ledger_.add(message);
+        if (message.position % 11 == 5 && ledger_.places().size() % 2 == 0) {
+            return {Settlement::retry_later, 10ms};
+        }
+        return Settlement::processed;
+    };
+    std::vector<std::unique_ptr<Running>> members;
+    std::size_t wanted = 0;
+    for (int round = 0; round < 12; ++round) {
+        produce(300);
+        members.push_back(std::make_unique<Running>(options(), handler));
+        wanted += 150;
+        ASSERT_TRUE(ledger_.wait_for(wanted));
+        if (members.size() > 3) {
+            members.front()->stop();
+            members.erase(members.begin());
+        }
+    }
+    ASSERT_TRUE(all_of_the_log_is_handled());
+    EXPECT_TRUE(all_of_the_log_is_committed());
+    for (auto& member : members) member->stop();
+    expect_nothing_skipped();
+}
+
+TEST_F(KafkaConsumerServerTest, AServerThatIsKilledUnderLoadIsWaitedForAndSkipsNothing) {
+    produce(3'000);
+    Running first{options(), into_the_ledger()};
+    Running second{options(), into_the_ledger()};
+    ASSERT_TRUE(ledger_.wait_for(500));
+    server_of_all->kill();
+    server_of_all->restart();
+    produce(500);
+    ASSERT_TRUE(all_of_the_log_is_handled());
+    EXPECT_TRUE(all_of_the_log_is_committed());
+    first.stop();
+    second.stop();
+    expect_nothing_skipped();
+}
+
+}  // namespace
+
+}  // namespace sagaz::kafka
+
+int main(int argc, char** argv) {
+    ::testing::InitGoogleTest(&argc, argv);
+    if (!sagaz::tests::KafkaServer::available()) return 0;
+    sagaz::tests::KafkaServer server{"group.min.session.timeout.ms=100"};
+    sagaz::kafka::server_of_all = &server;
+    std::printf("on a real Apache Kafka at %s\n", server.bootstrap().c_str());
+    return RUN_ALL_TESTS();
+}

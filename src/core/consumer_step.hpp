@@ -1,0 +1,159 @@
+#pragma once
+
+#include "core/backoff.hpp"
+#include "core/clock.hpp"
+
+#include <sagaz/outcome.hpp>
+
+#include <compare>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+/// The consumer's loop as a step: `next` says the one thing to do now, the shell does it and
+/// answers with an `on_...`. No thread, no wait, no clock, no I/O here.
+///
+/// Why nothing is skipped. Call a message finished when its handler settled it: its effects are
+/// committed in the database, or it is parked there. Finished is for ever, whoever did it. The
+/// claim is that all before a group's committed offset is finished, at every moment:
+///
+/// - At first there is no committed offset and reading begins at the earliest message.
+/// - A member begins a partition at the committed offset, so all before is finished. It takes the
+///   partition's messages in order and one at a time: `done` moves past a message only when that
+///   one is settled, and an offset that is asked to be committed is always a `done`. So all before
+///   it is finished: by the claim up to where the member began, by the member from there on.
+/// - The claim needs no fence. A commit that arrives late, from a member that was frozen, killed or
+///   has lost the partition meanwhile, still names an offset before which all is finished. It may
+///   set the group back, to an offset before the new owner's; that repeats messages at the next
+///   rebalance, and skips none. (The server refuses most of these by the member's generation.)
+///
+/// So a crash at any point costs repeats only: before the handler's commit the message comes again
+/// and was not done; between it and the offset's commit it comes again and is a duplicate to the
+/// inbox; after both it does not come. Forgetting a partition (revoked, lost, stopped) is a crash.
+///
+/// Order. While two members believe that they own a partition, both began at or before the first
+/// unfinished message and both go in order without a gap, so the first handling of any message
+/// comes after the first handling of all before it.
+namespace sagaz::inline v0::core {
+
+/// One partition of one topic.
+struct Partition {
+    std::string topic{};
+    std::int32_t number{};
+    auto operator<=>(const Partition&) const = default;
+};
+
+/// All of `partition` before `done` is finished.
+struct Progress {
+    Partition partition{};
+    std::int64_t done{};
+    bool operator==(const Progress&) const = default;
+};
+
+namespace consume {
+/// Take in what the group and the client have to say; answered by whatever there is.
+struct Serve {};
+/// The partition's next message, without waiting: `on_message` or `on_nothing`.
+struct Fetch {
+    Partition partition{};
+};
+/// `on_reply` or `on_failure`. Lives until then.
+struct Handle {
+    const Message* message{};
+};
+/// Do not wait for the answer, `on_committed`.
+struct Commit {
+    std::vector<Progress> progress{};
+};
+/// Nothing to do before; what comes meanwhile ends it early, and `on_rung`.
+struct Wait {
+    Instant until{};
+};
+struct Leave {};  ///< Leave the group, `on_revoked` included; then `on_left`.
+struct End {};
+}  // namespace consume
+
+using ConsumerCommand = std::variant<consume::Serve, consume::Fetch, consume::Handle,
+                                     consume::Commit, consume::Wait, consume::Leave, consume::End>;
+
+class ConsumerStep {
+public:
+    /// The part of the options that concerns it.
+    struct Options {
+        Duration commit_interval{};
+        Duration retry_initial{};
+        Duration retry_max{};
+    };
+
+    /// `seed` is for the jitter of backoffs.
+    ConsumerStep(const Options& options, std::uint64_t seed) : options_(options), seed_(seed) {}
+
+    /// What to do now. Each command is answered before the next call.
+    ConsumerCommand next(Instant now);
+
+    void on_assigned(std::span<const Partition> partitions);
+    /// Forgets the partitions. Returns what must be committed before they are given up: nothing
+    /// when they are `lost`, since they belong to others already.
+    [[nodiscard]] std::vector<Progress> on_revoked(std::span<const Partition> partitions,
+                                                   bool lost);
+    /// Takes messages that were fetched, in the partition's order; ignores what is not assigned.
+    void on_message(Message message);
+    void on_nothing(const Partition& partition);
+    void on_rung();
+    void on_reply(const Reply& reply, Instant now);
+    /// The handler threw.
+    void on_failure(Instant now) { on_reply(Settlement::retry_later, now); }
+    /// The answer to one commit, whether asked by `Commit` or by `on_revoked`.
+    void on_committed(std::span<const Progress> progress, bool succeeded);
+    void on_left() noexcept { left_ = true; }
+
+    /// Handle nothing more, leave, end.
+    void stop() noexcept { stopping_ = true; }
+
+    std::uint64_t settled() const noexcept { return settled_; }
+    std::uint64_t retried() const noexcept { return retried_; }
+    std::size_t partitions() const noexcept { return tracks_.size(); }
+    std::size_t waiting() const noexcept;
+
+private:
+    /// What is known of one assigned partition.
+    struct Track {
+        explicit Track(Backoff waits) : backoff(waits) {}
+        std::deque<Message> fetched{};         ///< The first is the only one that may be handled.
+        std::optional<std::int64_t> done{};    ///< All before is finished; none: nothing yet.
+        std::optional<std::int64_t> asked{};   ///< Of the last commit asked for.
+        std::optional<std::int64_t> stored{};  ///< Of the last commit that succeeded.
+        Instant due{};                         ///< The first may not be handled before.
+        bool quiet{};                          ///< Nothing was there at the last fetch.
+        Backoff backoff;
+    };
+    using Tracks = std::map<Partition, Track>;
+
+    std::optional<ConsumerCommand> work(Instant now);
+    std::optional<ConsumerCommand> work_on(Tracks::value_type& entry, Instant now);
+    std::optional<ConsumerCommand> commit(Instant now);
+    Instant wake_at(Instant now) const;
+    bool has_to_commit() const;
+    Duration wait_before_retry(const Reply& reply, Track& track) const;
+
+    Options options_;
+    std::uint64_t seed_;
+    Tracks tracks_;
+    Partition turn_{};      ///< The partition that had the last turn.
+    Partition handling_{};  ///< Of the message that the handler has.
+    bool is_handling_{};
+    bool serve_due_{true};
+    Instant commit_at_{};
+    int commits_open_{};
+    bool stopping_{};
+    bool left_{};
+    std::uint64_t settled_{};
+    std::uint64_t retried_{};
+};
+
+}  // namespace sagaz::inline v0::core
