@@ -40,6 +40,7 @@ constexpr std::array kCodes{
     CodeInfo{"duplicate", kFailed, "a row of that identity exists already"},
     CodeInfo{"event_not_found", kFailed, "no such event in the log"},
     CodeInfo{"event_type_missing", kFailed, "an event has no type"},
+    CodeInfo{"file_foreign", kUsage, "a file holds what sagaz did not write"},
     CodeInfo{"file_line", kFailed, "a line of the destination's file is not a message"},
     CodeInfo{"file_open", kUsage, "a file cannot be opened"},
     CodeInfo{"header_name", kFailed, "a header has no name"},
