@@ -15,6 +15,13 @@
 // it away. Several processes may append to one file (two relays): appending, cutting and syncing
 // happen under an exclusive flock, which the kernel releases when its holder dies.
 //
+// An open file outlives its name. So under the lock the path must still name the open file, or it
+// is opened anew before anything is written: a rotation by rename goes on in a new file, and no
+// receipt is given for a line in a file that was gone already. What happens after that look is not
+// looked for. A rename between write and receipt takes the lines along, under the new name; one
+// who unlinks the file then deletes lines, as he does with one who unlinks it a moment after the
+// receipt, and no second look could tell the two apart or close the gap behind itself.
+//
 // A stream (standard output, a pipe) can neither be cut nor synced: what was written stays, the
 // rest of the line goes on from there, and `abandon` keeps the rest of a line that was begun.
 #include "brokers/file/file_broker.hpp"
@@ -48,6 +55,7 @@ using namespace std::chrono_literals;
 constexpr std::size_t kBufferMax = std::size_t{4} << 20;
 constexpr auto kRetry = 200ms;
 constexpr auto kLockRetry = 5ms;
+constexpr int kReopenMax = 3;
 constexpr const char* kForeign = "its last line is unfinished and not of a file: destination";
 
 std::string error_text(int error) { return std::generic_category().message(error); }
@@ -237,6 +245,11 @@ bool FileBroker::write_out(Clock::time_point end) {
 
 bool FileBroker::write_to_file(Clock::time_point end) {
     if (!lock(end)) return false;
+    for (int turn = 0; !is_at_its_path(); ++turn) {
+        if (turn == kReopenMax) return fail("the path names another file each time it is opened");
+        file_ = Descriptor{};
+        if (!open_file() || !is_regular_ || !lock(end)) return false;
+    }
     const bool appended = append_locked();
     if (file_.valid()) ::flock(file_.get(), LOCK_UN);
     return appended;
@@ -252,6 +265,13 @@ bool FileBroker::lock(Clock::time_point end) {
         std::this_thread::sleep_for(kLockRetry);
     }
     return true;
+}
+
+bool FileBroker::is_at_its_path() const {
+    struct stat opened{};
+    struct stat named{};
+    return ::fstat(file_.get(), &opened) == 0 && ::stat(path_.c_str(), &named) == 0 &&
+           opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
 bool FileBroker::append_locked() {

@@ -50,6 +50,7 @@ private:
     bool write_out(Clock::time_point end);
     bool write_to_file(Clock::time_point end);
     bool lock(Clock::time_point end);
+    bool is_at_its_path() const;
     bool append_locked();
     bool write_to_stream(Clock::time_point end);
     bool fail(std::string_view doing, int error);

@@ -153,6 +153,46 @@ TEST_F(FileBrokerTest, DoesNotCutAFileThatIsNotItsOwn) {
     }
 }
 
+TEST_F(FileBrokerTest, IsDownWhileItsPathNamesAFileThatIsNotItsOwn) {
+    const auto broker = open(path());
+    std::filesystem::remove(path());
+    write("somebody's");
+    publish(*broker, 1, "a");
+    EXPECT_TRUE(broker->poll(Milliseconds{0}).empty());
+    EXPECT_NE(broker->down().find("move the file away"), std::string::npos) << broker->down();
+    EXPECT_EQ(content(), "somebody's");
+    std::filesystem::rename(path(), path() + ".away");
+    EXPECT_EQ(broker->poll(Milliseconds{10'000}).size(), 1U);
+    EXPECT_EQ(content(), line("a"));
+}
+
+TEST_F(FileBrokerTest, AFileThatWasMovedAwayIsMadeAnew) {
+    const auto broker = open(path());
+    publish(*broker, 1, "a");
+    ASSERT_EQ(broker->poll(Milliseconds{0}).size(), 1U);
+    std::filesystem::rename(path(), path() + ".1");
+    publish(*broker, 2, "b");
+    EXPECT_EQ(broker->poll(Milliseconds{0}).size(), 1U);
+    EXPECT_EQ(content(), line("b"));
+    EXPECT_EQ(content(".1"), line("a"));
+    std::filesystem::remove(path());
+    publish(*broker, 3, "c");
+    EXPECT_EQ(broker->poll(Milliseconds{0}).size(), 1U);
+    EXPECT_EQ(content(), line("c"));
+}
+
+TEST_F(FileBrokerTest, IsDownWhileItsFolderIsGoneAndLosesNoLine) {
+    const auto broker = open(path());
+    std::filesystem::rename(folder_, folder_ + ".away");
+    publish(*broker, 1, "a");
+    EXPECT_TRUE(broker->poll(Milliseconds{0}).empty());
+    EXPECT_NE(broker->down().find("No such file"), std::string::npos) << broker->down();
+    std::filesystem::rename(folder_ + ".away", folder_);
+    EXPECT_EQ(broker->poll(Milliseconds{10'000}).size(), 1U);
+    EXPECT_EQ(broker->down(), "");
+    EXPECT_EQ(content(), line("a"));
+}
+
 TEST_F(FileBrokerTest, WritesAgainWhatAFailedSyncOfAFileMayHaveLost) {
     FailingSync sync;
     FileBroker broker{path(), sync.function()};
