@@ -22,8 +22,10 @@
 // who unlinks the file then deletes lines, as he does with one who unlinks it a moment after the
 // receipt, and no second look could tell the two apart or close the gap behind itself.
 //
-// A stream (standard output, a pipe) can neither be cut nor synced: what was written stays, the
-// rest of the line goes on from there, and `abandon` keeps the rest of a line that was begun.
+// A stream (standard output, a pipe) can neither be cut nor opened anew: what was written stays,
+// the rest of the line goes on from there, and `abandon` keeps the rest of a line that was begun.
+// Standard output that is a file is synced; when that fails, the lines are written once more after
+// what is there, since the next sync could be good without them. A repeat is allowed, a loss not.
 #include "brokers/file/file_broker.hpp"
 
 #include "brokers/file/json_line.hpp"
@@ -54,6 +56,7 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t kBufferMax = std::size_t{4} << 20;
 constexpr auto kRetry = 200ms;
+constexpr auto kStreamSyncRetryMax = 60s;  // Each such retry adds repeats to the stream.
 constexpr auto kLockRetry = 5ms;
 constexpr int kReopenMax = 3;
 constexpr const char* kForeign = "its last line is unfinished and not of a file: destination";
@@ -229,6 +232,7 @@ std::vector<Receipt> FileBroker::poll(Milliseconds deadline) {
             buffer_.clear();
             written_ = 0;
             torn_ = false;
+            stream_sync_retry_ = kRetry;
             down_.clear();
         }
         if (!receipts_.empty() || Clock::now() >= end) break;
@@ -318,10 +322,17 @@ bool FileBroker::write_to_stream(Clock::time_point end) {
         if (put < 0) return fail("write", errno);
         written_ += static_cast<std::size_t>(put);
     }
-    if (sync_(file_.get()) != 0 && errno != EINVAL && errno != EROFS && errno != ENOTSUP) {
-        return fail("sync", errno);
+    if (sync_(file_.get()) == 0 || errno == EINVAL || errno == EROFS || errno == ENOTSUP) {
+        return true;
     }
-    return true;
+    fail("sync", errno);
+    // All is written, so the stream is at the begin of a line: a rest that was kept is done with.
+    if (torn_) buffer_.erase(0, buffer_.find('\n') + 1);
+    torn_ = false;
+    written_ = 0;
+    retry_at_ = Clock::now() + stream_sync_retry_;
+    stream_sync_retry_ = std::min<Milliseconds>(2 * stream_sync_retry_, kStreamSyncRetryMax);
+    return false;
 }
 
 bool FileBroker::fail(std::string_view doing, int error) {

@@ -67,6 +67,7 @@ private:
     std::vector<Receipt> receipts_;
     std::string down_;
     Clock::time_point retry_at_{};
+    Milliseconds stream_sync_retry_{200};  // Until the next try after a failed sync of a stream.
 };
 
 }  // namespace sagaz::inline v0::file
