@@ -186,7 +186,8 @@ private:
     void add_relay() {
         auto* const command =
             verb(app_, "relay", "move committed events to the broker until SIGTERM");
-        command->add_flag("--until-drained", relay_.until_drained, "stop when nothing is left");
+        command->add_flag("--until-drained", relay_.until_drained,
+                          "stop when nothing is left (exit 3 when events were parked)");
         command->add_option("--timeout", timeout_,
                             "with --until-drained: give up after this long (exit 3)");
         command->callback([this] {
