@@ -300,6 +300,8 @@ private:
             ->add_option("--topic", verify_.topics,
                          "for Kafka: topics to read, separated by commas")
             ->delimiter(',');
+        command->add_flag("--allow-empty", verify_.allow_empty,
+                          "accept a truth without events, which shows nothing");
         command->add_option("--report", verify_.report_path, "write the JSON report here too");
         command->callback([this] {
             run_ = [this] {

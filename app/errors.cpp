@@ -94,6 +94,7 @@ constexpr std::array kCodes{
     CodeInfo{"topic_unreadable", kFailed, "a topic cannot be read"},
     CodeInfo{"transaction_failed", kFailed, "an earlier statement of the transaction failed"},
     CodeInfo{"transaction_rolled_back", kFailed, "the database rolled the transaction back"},
+    CodeInfo{"truth_empty", kUsage, "the truth holds no event to compare"},
     CodeInfo{"truth_missing", kUsage, "no truth is given"},
     CodeInfo{"truth_query", kUsage, "the truth does not give what verify needs"},
     CodeInfo{"unexpected_answer", kFailed, "the database answered something unexpected"},

@@ -180,6 +180,25 @@ TEST_F(VerifyCommand, ExitsWithZeroThoughThereAreRepeats) {
     EXPECT_EQ(report["repeats"], 1);
 }
 
+// A query that finds nothing (a typing error in its WHERE, the wrong database) must not be green.
+TEST_F(VerifyCommand, AnEmptyTruthShowsNothing) {
+    write("");
+    std::filesystem::resize_file(folder_ / "out.jsonl", 0);
+    options_.truth_sql = with(" WHERE false");
+    try {
+        run();
+        ADD_FAILURE() << "accepted an empty truth: " << out_.str();
+    } catch (const Error& error) {
+        EXPECT_EQ(error.code(), "truth_empty");
+    }
+    options_.allow_empty = true;
+    EXPECT_EQ(run(), app::kOk);
+    EXPECT_EQ(nlohmann::json::parse(out_.str())["expected"], 0);
+    write("x");
+    out_.str("");
+    EXPECT_EQ(run(), app::kCondition) << "what is there is foreign";
+}
+
 TEST_F(VerifyCommand, ExitsWithThreeWhenSomethingIsDamaged) {
     write("y");
     options_.report_path = (folder_ / "report.json").string();
