@@ -294,7 +294,11 @@ private:
     void add_verify() {
         auto* const command = verb(
             app_, "verify", "compare what should have been sent with what the destination holds");
-        command->add_option("--truth", verify_.truth_sql, "SQL that gives event_id, key, order")
+        command
+            ->add_option(
+                "--truth", verify_.truth_sql,
+                "SQL that gives event_id, key, order_number; and what else is to be compared: "
+                "topic, payload or payload_md5, event_type, content_type, source, headers")
             ->required();
         command
             ->add_option("--topic", verify_.topics,
