@@ -187,7 +187,8 @@ private:
     void add_relay() {
         auto* const command =
             verb(app_, "relay", "move committed events to the broker until SIGTERM");
-        command->add_flag("--until-drained", relay_.until_drained, "stop when nothing is left");
+        command->add_flag("--until-drained", relay_.until_drained,
+                          "stop when nothing is left (exit 3 when events were parked)");
         command->add_option("--timeout", timeout_,
                             "with --until-drained: give up after this long (exit 3)");
         command->callback([this] {
@@ -294,12 +295,18 @@ private:
     void add_verify() {
         auto* const command = verb(
             app_, "verify", "compare what should have been sent with what the destination holds");
-        command->add_option("--truth", verify_.truth_sql, "SQL that gives event_id, key, order")
+        command
+            ->add_option(
+                "--truth", verify_.truth_sql,
+                "SQL that gives event_id, key, order_number; and what else is to be compared: "
+                "topic, payload or payload_md5, event_type, content_type, source, headers")
             ->required();
         command
             ->add_option("--topic", verify_.topics,
                          "for Kafka: topics to read, separated by commas")
             ->delimiter(',');
+        command->add_flag("--allow-empty", verify_.allow_empty,
+                          "accept a truth without events, which shows nothing");
         command->add_option("--report", verify_.report_path, "write the JSON report here too");
         command->callback([this] {
             run_ = [this] {

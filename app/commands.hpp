@@ -119,6 +119,7 @@ struct VerifyOptions {
     BrokerTarget source{};              ///< kafka://... or file:PATH: what the destination holds.
     std::vector<std::string> topics{};  ///< For Kafka: which topics to read.
     std::string truth_sql{};            ///< Gives event_id, key, order (and more, see its help).
+    bool allow_empty{};                 ///< Accept a truth without events.
     bool json{};
     std::string report_path{};  ///< Empty: only to standard output.
 };

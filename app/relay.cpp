@@ -162,15 +162,19 @@ void log_end(const RelayStatus& status, std::string_view cause, Telemetry& telem
 
 std::string_view name_of(int signal) { return signal == SIGTERM ? "SIGTERM" : "SIGINT"; }
 
-// What to say and to return at the end of `--until-drained`.
+// What to say and to return at the end of `--until-drained`. What this run parked was not
+// delivered, so a script must not take it for success.
 int end_of_drain(const RelayStatus& status, bool drained, int signal, Console& console) {
-    const auto published =
-        grouped(static_cast<std::int64_t>(status.published)) + " events published";
-    if (drained) {
-        console.say("drained: " + published);
-        return kOk;
+    std::string counts = grouped(static_cast<std::int64_t>(status.published)) + " events published";
+    if (status.parked > 0) {
+        counts +=
+            ", " + grouped(static_cast<std::int64_t>(status.parked)) + " parked: see sagaz status";
     }
-    console.say("not drained: " + published +
+    if (drained) {
+        console.say("drained: " + counts);
+        return status.parked > 0 ? kCondition : kOk;
+    }
+    console.say("not drained: " + counts +
                 (status.destination_down.empty()
                      ? ""
                      : ", destination down: " + plain(status.destination_down)));

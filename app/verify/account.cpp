@@ -5,6 +5,8 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <iterator>
+#include <tuple>
 #include <utility>
 
 namespace sagaz::verify {
@@ -14,7 +16,8 @@ namespace {
 constexpr const char* kTables = R"(
 CREATE TABLE truth (
     id BLOB PRIMARY KEY, key BLOB, ord INTEGER NOT NULL, topic INTEGER, payload BLOB,
-    event_type BLOB, content_type BLOB, arrivals INTEGER NOT NULL DEFAULT 0, seen BLOB
+    event_type BLOB, content_type BLOB, source BLOB, headers BLOB,
+    arrivals INTEGER NOT NULL DEFAULT 0, seen BLOB
 ) WITHOUT ROWID;
 CREATE TABLE highest (
     topic INTEGER NOT NULL, key BLOB NOT NULL, partition INTEGER NOT NULL,
@@ -79,6 +82,55 @@ Digest digest_of_message(const Arrival& message) {
     return hash.finish();
 }
 
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+/// Those that sagaz writes itself (docs/reference/wire.md); an event's own never have such names.
+bool is_of_sagaz(std::string_view name) {
+    std::string small{name.substr(0, 16)};
+    std::transform(small.begin(), small.end(), small.begin(), lower);
+    return small.starts_with("ce_") || small == "content-type" || small == "message_id";
+}
+
+std::vector<HeaderView> own_of(std::span<const HeaderView> headers) {
+    std::vector<HeaderView> own;
+    std::copy_if(headers.begin(), headers.end(), std::back_inserter(own),
+                 [](const HeaderView& header) { return !is_of_sagaz(header.name); });
+    return own;
+}
+
+constexpr char kInOrder = 'o';
+constexpr char kInAnyOrder = 'a';
+
+/// What is kept of an event's own headers: whether their order counts, and a digest.
+std::string mark_of(std::vector<HeaderView> own, char order) {
+    if (order == kInAnyOrder) {
+        std::sort(own.begin(), own.end(), [](const HeaderView& a, const HeaderView& b) {
+            return std::tie(a.name, a.value) < std::tie(b.name, b.value);
+        });
+    }
+    Hash hash;
+    for (const HeaderView& header : own) {
+        hash.add_part(header.name);
+        hash.add_part(header.value);
+    }
+    return order + std::string(view_of(hash.finish()));
+}
+
+std::string mark_of(const OwnHeaders& given) {
+    std::vector<HeaderView> views;
+    for (const Header& header : given.headers) views.push_back({header.name, header.value});
+    return mark_of(own_of(views), given.keeps_order ? kInOrder : kInAnyOrder);
+}
+
+/// Names only: a value may be a secret.
+std::string names_of(const std::vector<HeaderView>& own) {
+    std::string names;
+    for (const HeaderView& header : own) {
+        names += (names.empty() ? "" : ", ") + std::string(header.name.substr(0, 64));
+    }
+    return names.empty() ? "none" : names;
+}
+
 struct Looked {
     std::size_t count{};
     std::string_view value{};
@@ -118,6 +170,8 @@ struct Account::Known {
     std::optional<std::string> payload{};
     std::optional<std::string> event_type{};
     std::optional<std::string> content_type{};
+    std::optional<std::string> source{};
+    std::optional<std::string> headers{};
     std::string seen{};
 };
 
@@ -167,11 +221,13 @@ Account::Account(Limits limits)
     : limits_(limits),
       scratch_(with_tables(limits.cache_bytes)),
       insert_truth_(scratch_.prepare(
-          "INSERT INTO truth (id, key, ord, topic, payload, event_type, content_type) "
-          "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING RETURNING 1")),
+          "INSERT INTO truth (id, key, ord, topic, payload, event_type, content_type, source, "
+          "headers) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING RETURNING "
+          "1")),
       mark_arrival_(scratch_.prepare(
           "UPDATE truth SET arrivals = arrivals + 1, seen = coalesce(seen, ?2) WHERE id = ?1 "
-          "RETURNING arrivals, ord, key, topic, payload, event_type, content_type, seen")),
+          "RETURNING arrivals, ord, key, topic, payload, event_type, content_type, seen, "
+          "source, headers")),
       highest_(scratch_.prepare("SELECT partition, ord, id FROM highest "
                                 "WHERE topic = ?1 AND key = ?2")),
       set_highest_(scratch_.prepare("REPLACE INTO highest (topic, key, partition, ord, id) "
@@ -201,6 +257,9 @@ void Account::expect(const Expected& event) {
     insert_truth_.bind_blob(5,
                             event.payload ? std::optional(view_of(*event.payload)) : std::nullopt);
     insert_truth_.bind_blob(6, event.event_type).bind_blob(7, event.content_type);
+    const std::string mark = event.headers ? mark_of(*event.headers) : "";
+    insert_truth_.bind_blob(8, event.source)
+        .bind_blob(9, event.headers ? std::optional<std::string_view>(mark) : std::nullopt);
     const bool is_new = insert_truth_.step();
     insert_truth_.run();
     if (is_new) {
@@ -254,6 +313,8 @@ void Account::arrive(const Arrival& message) {
     known.event_type = mark_arrival_.blob(5);
     known.content_type = mark_arrival_.blob(6);
     known.seen = mark_arrival_.blob(7).value_or("");
+    known.source = mark_arrival_.blob(8);
+    known.headers = mark_arrival_.blob(9);
     mark_arrival_.run();
     if (known.arrivals == 1) {
         ++report_.arrived;
@@ -289,8 +350,9 @@ void Account::judge_headers(const Arrival& message, const Id& id, const Known& k
         std::optional<std::string_view> value{};  ///< None: anything but nothing.
     };
     const std::string text = id.text();
-    const std::array<Rule, 5> rules{{{"ce_specversion", "1.0"},
+    const std::array<Rule, 6> rules{{{"ce_specversion", "1.0"},
                                      {"ce_id", text},
+                                     {"ce_source", known.source},
                                      {"message_id", text},
                                      {"ce_type", known.event_type},
                                      {"content-type", known.content_type}}};
@@ -308,6 +370,13 @@ void Account::judge_headers(const Arrival& message, const Id& id, const Known& k
         if (what == nullptr) continue;
         if (!wrong.empty()) wrong += ", ";
         wrong += std::string(rule.name) + what;
+    }
+    if (known.headers) {
+        const std::vector<HeaderView> own = own_of(message.headers);
+        if (*known.headers != mark_of(own, known.headers->front())) {
+            if (!wrong.empty()) wrong += ", ";
+            wrong += "its own headers differ from the truth's; it has " + names_of(own);
+        }
     }
     if (!wrong.empty()) found(Damage::wrong_header, message, text, wrong);
 }

@@ -3,6 +3,7 @@
 #include "app/verify/scratch.hpp"
 
 #include <sagaz/broker.hpp>
+#include <sagaz/event.hpp>
 #include <sagaz/id.hpp>
 
 #include <array>
@@ -30,6 +31,12 @@ using Digest = std::array<char, 16>;  ///< MD5: names bytes, protects nothing.
 
 Digest digest_of(std::string_view bytes);
 
+/// The headers that an event was given, beside those that sagaz writes itself.
+struct OwnHeaders {
+    std::vector<Header> headers{};
+    bool keeps_order{true};  ///< False: they came as an object, which has none.
+};
+
 /// One event of the truth. Views are valid during the call.
 struct Expected {
     Id id{};
@@ -39,6 +46,8 @@ struct Expected {
     std::optional<Digest> payload{};
     std::optional<std::string_view> event_type{};
     std::optional<std::string_view> content_type{};
+    std::optional<std::string_view> source{};  ///< Of `ce_source`.
+    std::optional<OwnHeaders> headers{};       ///< None: not compared. Reserved names are left out.
 };
 
 /// One message as the destination holds it. Views are valid during the call.
@@ -59,7 +68,8 @@ enum class Damage {
     wrong_topic,
     wrong_key,
     wrong_payload,
-    wrong_header,     ///< A header of the contract absent, doubled, or saying something else.
+    wrong_header,     ///< A header of the contract absent, doubled, or saying something else; or
+                      ///< the event's own are not those of the truth.
     wrong_repeat,     ///< A repeat that differs from the first arrival in key, headers or payload.
     duplicate_truth,  ///< The truth names an id twice: it is no truth.
 };

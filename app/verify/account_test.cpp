@@ -33,6 +33,7 @@ struct Sent {
         : key(std::move(its_key)) {
         headers = {{"ce_specversion", "1.0"},
                    {"ce_id", id.text()},
+                   {"ce_source", "/bank"},
                    {"ce_type", "OrderPlaced"},
                    {"content-type", "application/json"},
                    {"message_id", id.text()}};
@@ -170,6 +171,7 @@ TEST(Account, FindsAWrongPayload) {
 TEST(Account, FindsAWrongHeader) {
     const std::pair<const char*, const char*> kWrong[] = {{"ce_specversion", "0.3"},
                                                           {"message_id", "42"},
+                                                          {"ce_source", ""},
                                                           {"ce_type", "OrderPaid"},
                                                           {"content-type", "text/plain"}};
     for (const auto& [name, value] : kWrong) {
@@ -181,8 +183,67 @@ TEST(Account, FindsAWrongHeader) {
     }
 }
 
+TEST(Account, FindsAWrongSource) {
+    for (const char* source : {"/bank", "/other"}) {
+        Account account;
+        account.expect({.id = id_of(1), .key = "k", .order = 1, .source = source});
+        const Sent sent(id_of(1));
+        std::vector<HeaderView> headers;
+        for (const auto& [name, value] : sent.headers) headers.push_back({name, value});
+        account.arrive({"orders", 0, 0, "k", headers, "{}"});
+        EXPECT_EQ(account.close().is_damaged(), std::string_view(source) != "/bank") << source;
+    }
+}
+
+namespace {
+
+using Headers = std::vector<Header>;
+
+/// The report when the truth says `expected` of one event, and `arrived` came with its message.
+Report report_of(const OwnHeaders& expected, const Headers& arrived) {
+    Account account;
+    account.expect({.id = id_of(1), .key = "k", .order = 1, .headers = expected});
+    const Sent sent(id_of(1));
+    std::vector<HeaderView> headers;
+    for (const auto& [name, value] : sent.headers) headers.push_back({name, value});
+    for (const Header& header : arrived) headers.push_back({header.name, header.value});
+    account.arrive({"orders", 0, 0, "k", headers, "{}"});
+    return account.close();
+}
+
+}  // namespace
+
+TEST(Account, FindsALostHeader) {
+    const Headers given{{"traceparent", "00-1"}, {"tenant", "7"}};
+    EXPECT_FALSE(report_of({given}, given).is_damaged());
+    EXPECT_FALSE(report_of({{}}, {}).is_damaged());
+    for (const Headers& arrived :
+         {Headers{}, Headers{given[0]}, Headers{given[0], given[1], given[1]},
+          Headers{given[0], {"tenant", "8"}}, Headers{given[0], {"Tenant", "7"}},
+          Headers{given[0], given[1], {"more", ""}}, Headers{given[1], given[0]}}) {
+        expect_only(report_of({given}, arrived), Damage::wrong_header);
+    }
+    expect_only(report_of({{}}, given), Damage::wrong_header);
+    const Report report = report_of({given}, {given[1]});
+    EXPECT_EQ(report.damages.at(Damage::wrong_header).samples.at(0).detail,
+              "its own headers differ from the truth's; it has tenant");
+}
+
+TEST(Account, TakesTheHeadersOfAnObjectInAnyOrder) {
+    const OwnHeaders object{{{"a", "1"}, {"b", "2"}}, false};
+    EXPECT_FALSE(report_of(object, {{"b", "2"}, {"a", "1"}}).is_damaged());
+    expect_only(report_of(object, {{"b", "1"}, {"a", "2"}}), Damage::wrong_header);
+    expect_only(report_of(object, {{"a", "1"}}), Damage::wrong_header);
+}
+
+TEST(Account, ExpectsNoHeaderOfANameThatSagazKeepsForItself) {
+    const Headers given{{"CE_id", "9"}, {"Content-Type", "x"}, {"message_id", "9"}, {"a", "1"}};
+    EXPECT_FALSE(report_of({given}, {{"a", "1"}}).is_damaged());
+}
+
 TEST(Account, FindsAHeaderThatIsAbsentOrDoubled) {
-    for (const char* name : {"ce_specversion", "ce_id", "message_id", "ce_type", "content-type"}) {
+    for (const char* name :
+         {"ce_specversion", "ce_id", "ce_source", "message_id", "ce_type", "content-type"}) {
         Case absent(1);
         expect_only(absent.arrive(Sent(id_of(1)).drop(name)).account.close(), Damage::wrong_header);
         Case doubled(1);
@@ -312,11 +373,9 @@ TEST(Account, HoldsAMillionEventsInBoundedMemory) {
     for (int n = 0; n < kEvents; n += 10) {
         const std::string id = id_of(n).text();
         const std::string key = std::to_string(n % 50'000);
-        const std::vector<HeaderView> headers{{"ce_specversion", "1.0"},
-                                              {"ce_id", id},
-                                              {"message_id", id},
-                                              {"ce_type", "T"},
-                                              {"content-type", "c"}};
+        const std::vector<HeaderView> headers{{"ce_specversion", "1.0"}, {"ce_id", id},
+                                              {"message_id", id},        {"ce_source", "/bank"},
+                                              {"ce_type", "T"},          {"content-type", "c"}};
         account.arrive({"orders", 0, n, key, headers, "{}"});
     }
     const Report report = account.close();

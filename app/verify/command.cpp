@@ -71,6 +71,11 @@ int run_verify(const VerifyOptions& options, Console& console) {
     } else {
         verify::read_truth(options.store.url, options.truth_sql, account, progress);
     }
+    // Nothing to compare is no finding of health: a wrong WHERE or database looks just so.
+    if (account.expected() == 0 && !options.allow_empty) {
+        throw Error(ErrorKind::invalid, "truth_empty", "the truth holds no event",
+                    "Correct --truth or --store; with --allow-empty this is accepted.");
+    }
     read_destination(options, account, progress);
     const verify::Report report = account.close();
     const std::string json = verify::to_json(report);

@@ -13,7 +13,7 @@ namespace {
 
 constexpr const char* kHeaders =
     R"([["ce_specversion","1.0"],["ce_id","00000000-0000-7000-8000-000000000001"],)"
-    R"(["message_id","00000000-0000-7000-8000-000000000001"],["ce_type","T"],)"
+    R"(["message_id","00000000-0000-7000-8000-000000000001"],["ce_source","/s"],["ce_type","T"],)"
     R"(["content-type","c"]])";
 
 class VerifyFile : public testing::Test {

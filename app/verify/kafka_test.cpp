@@ -45,11 +45,9 @@ protected:
     void send(const std::string& topic, int partition, const Id& id, const std::string& payload) {
         const std::string text = id.text();
         rd_kafka_headers_t* headers = rd_kafka_headers_new(5);
-        const std::pair<const char*, std::string> kContract[] = {{"ce_specversion", "1.0"},
-                                                                 {"ce_id", text},
-                                                                 {"ce_type", "T"},
-                                                                 {"message_id", text},
-                                                                 {"content-type", "c"}};
+        const std::pair<const char*, std::string> kContract[] = {
+            {"ce_specversion", "1.0"}, {"ce_id", text},     {"ce_type", "T"},
+            {"message_id", text},      {"ce_source", "/s"}, {"content-type", "c"}};
         for (const auto& [name, value] : kContract) {
             rd_kafka_header_add(headers, name, -1, value.data(),
                                 static_cast<std::ptrdiff_t>(value.size()));

@@ -14,9 +14,10 @@ namespace sagaz::verify {
 
 /// Runs `sql` in a read-only transaction and feeds each row to the account, one row in memory at
 /// a time. Columns are found by name: event_id, key, order_number (or "order"); and when they are
-/// there: topic, payload (bytea) or payload_md5 (hex text), event_type, content_type. `progress`
-/// is called now and then. Throws `invalid` (`truth_query`) for a query that fails or lacks a
-/// column, `unavailable` when the database cannot be reached.
+/// there: topic, payload (bytea) or payload_md5 (hex text), event_type, content_type, source, and
+/// headers (JSON: an object, or an array of [name, value] whose order counts; null is none).
+/// `progress` is called now and then. Throws `invalid` (`truth_query`) for a query that fails or
+/// lacks a column, `unavailable` when the database cannot be reached.
 void read_truth(const std::string& url, const std::string& sql, Account& account,
                 const std::function<void()>& progress);
 

@@ -3,6 +3,7 @@
 #include <sagaz/error.hpp>
 
 #include <libpq-fe.h>
+#include <nlohmann/json.hpp>
 
 #include <charconv>
 #include <memory>
@@ -23,7 +24,7 @@ using Result = std::unique_ptr<PGresult, Clear>;
 
 constexpr const char* kHint =
     "Give a SELECT with the columns event_id, key, order_number; optional: topic, payload or "
-    "payload_md5, event_type, content_type.";
+    "payload_md5, event_type, content_type, source, headers.";
 
 std::string trimmed(const char* text) {
     std::string line = text == nullptr ? "" : text;
@@ -54,7 +55,7 @@ void run(PGconn* connection, const char* sql) {
 
 struct Columns {
     int event_id{-1}, key{-1}, order{-1}, topic{-1}, payload{-1}, payload_md5{-1}, event_type{-1},
-        content_type{-1};
+        content_type{-1}, source{-1}, headers{-1};
 };
 
 Columns columns_of(const PGresult* result) {
@@ -68,6 +69,8 @@ Columns columns_of(const PGresult* result) {
     columns.payload_md5 = PQfnumber(result, "payload_md5");
     columns.event_type = PQfnumber(result, "event_type");
     columns.content_type = PQfnumber(result, "content_type");
+    columns.source = PQfnumber(result, "source");
+    columns.headers = PQfnumber(result, "headers");
     const std::pair<int, const char*> required[] = {
         {columns.event_id, "event_id"}, {columns.key, "key"}, {columns.order, "order_number"}};
     for (const auto& [index, name] : required) {
@@ -115,6 +118,30 @@ std::optional<Digest> digest_in(const PGresult* result, const Columns& columns) 
     return digest_of({reinterpret_cast<const char*>(bytes.get()), size});
 }
 
+// As in the log: an object or an array of pairs, and null when the event has none. Values that are
+// no strings travel as JSON text.
+OwnHeaders headers_in(std::string_view json) {
+    const auto document = nlohmann::json::parse(json, nullptr, false);
+    const auto text_of_value = [](const nlohmann::json& value) {
+        return value.is_string() ? value.get<std::string>() : value.dump();
+    };
+    OwnHeaders own{.keeps_order = !document.is_object()};
+    if (document.is_object()) {
+        for (const auto& [name, value] : document.items()) {
+            own.headers.push_back({name, text_of_value(value)});
+        }
+        return own;
+    }
+    if (!document.is_array()) refuse("headers is neither a JSON object nor an array of pairs");
+    for (const auto& pair : document) {
+        if (!pair.is_array() || pair.size() != 2 || !pair[0].is_string()) {
+            refuse("headers is an array of something else than [name, value]");
+        }
+        own.headers.push_back({pair[0].get<std::string>(), text_of_value(pair[1])});
+    }
+    return own;
+}
+
 void feed(const PGresult* result, const Columns& columns, Account& account) {
     Expected event;
     const auto id = text_of(result, columns.event_id);
@@ -132,6 +159,11 @@ void feed(const PGresult* result, const Columns& columns, Account& account) {
     event.payload = digest_in(result, columns);
     event.event_type = text_of(result, columns.event_type);
     event.content_type = text_of(result, columns.content_type);
+    event.source = text_of(result, columns.source);
+    if (columns.headers >= 0) {
+        const auto json = text_of(result, columns.headers);
+        event.headers = json ? headers_in(*json) : OwnHeaders{};
+    }
     account.expect(event);
 }
 

@@ -19,18 +19,17 @@ namespace {
 constexpr const char* kId = "00000000-0000-7000-8000-000000000001";
 
 std::vector<HeaderView> headers_of(std::string_view id) {
-    return {{"ce_specversion", "1.0"},
-            {"ce_id", id},
-            {"message_id", id},
-            {"ce_type", "T"},
-            {"content-type", "c"}};
+    return {{"ce_specversion", "1.0"}, {"ce_id", id},    {"ce_source", "/s"},
+            {"message_id", id},        {"ce_type", "T"}, {"content-type", "c"}};
 }
 
 /// Reads the truth of `sql`, lets its one event arrive with `payload`, and reports.
-Report read(const std::string& sql, std::string_view payload) {
+Report read(const std::string& sql, std::string_view payload,
+            const std::vector<HeaderView>& own = {}) {
     Account account;
     read_truth(test::PostgresServer::shared().url(), sql, account, [] {});
-    const auto headers = headers_of(kId);
+    auto headers = headers_of(kId);
+    headers.insert(headers.end(), own.begin(), own.end());
     account.arrive({"orders", 0, 0, "k", headers, payload});
     return account.close();
 }
@@ -88,6 +87,27 @@ TEST(VerifyTruth, KnowsTopicTypeAndContentType) {
     EXPECT_EQ(read(with(", 'd' AS content_type"), "").count(Damage::wrong_header), 1U);
 }
 
+TEST(VerifyTruth, KnowsTheSource) {
+    EXPECT_FALSE(read(with(", '/s' AS source"), "").is_damaged());
+    EXPECT_EQ(read(with(", '/t' AS source"), "").count(Damage::wrong_header), 1U);
+}
+
+TEST(VerifyTruth, KnowsTheHeadersOfAnEventAsTheLogHoldsThem) {
+    const std::vector<HeaderView> own{{"b", "2"}, {"a", "caf\u00e9"}, {"n", "[1,null]"}};
+    const auto is_wrong = [&](const char* json) {
+        const std::string column = std::string(", ") + json + " AS headers";
+        return read(with(column), "", own).count(Damage::wrong_header) == 1;
+    };
+    EXPECT_FALSE(is_wrong(R"('[["b", "2"], ["a", "caf\u00e9"], ["n", [1, null]]]'::jsonb)"));
+    EXPECT_FALSE(
+        is_wrong(R"('{"a": "caf\u00e9", "ce_id": "x", "n": [1, null], "b": "2"}'::jsonb)"));
+    EXPECT_TRUE(is_wrong(R"('[["a", "caf\u00e9"], ["b", "2"], ["n", [1, null]]]'::jsonb)"));
+    EXPECT_TRUE(is_wrong(R"('{"a": "caf\u00e9", "b": "2"}'::text)"));
+    EXPECT_TRUE(is_wrong("NULL::jsonb")) << "the event has no headers";
+    EXPECT_FALSE(read(with(", NULL::jsonb AS headers"), "").is_damaged());
+    EXPECT_FALSE(read(with(""), "", own).is_damaged()) << "not compared";
+}
+
 TEST(VerifyTruth, ReadsManyRowsOneAtATime) {
     Account account;
     int called = 0;
@@ -116,6 +136,9 @@ TEST(VerifyTruth, RefusesWhatIsNoTruth) {
               "");
     EXPECT_NE(seen_of("SELECT gen_random_uuid() AS event_id, 'k' AS key, 1.5 AS order_number"), "");
     EXPECT_NE(seen_of(with(", 'abc' AS payload_md5")), "");
+    for (const char* headers : {"1", "nonsense", "[1]", "[[1, 2]]", R"([["a"]])"}) {
+        EXPECT_NE(seen_of(with(std::string(", '") + headers + "' AS headers")), "") << headers;
+    }
 }
 
 TEST(VerifyTruth, ChangesNothing) {
@@ -178,6 +201,25 @@ TEST_F(VerifyCommand, ExitsWithZeroThoughThereAreRepeats) {
     const auto report = nlohmann::json::parse(out_.str());
     EXPECT_EQ(report["verdict"], "intact");
     EXPECT_EQ(report["repeats"], 1);
+}
+
+// A query that finds nothing (a typing error in its WHERE, the wrong database) must not be green.
+TEST_F(VerifyCommand, AnEmptyTruthShowsNothing) {
+    write("");
+    std::filesystem::resize_file(folder_ / "out.jsonl", 0);
+    options_.truth_sql = with(" WHERE false");
+    try {
+        run();
+        ADD_FAILURE() << "accepted an empty truth: " << out_.str();
+    } catch (const Error& error) {
+        EXPECT_EQ(error.code(), "truth_empty");
+    }
+    options_.allow_empty = true;
+    EXPECT_EQ(run(), app::kOk);
+    EXPECT_EQ(nlohmann::json::parse(out_.str())["expected"], 0);
+    write("x");
+    out_.str("");
+    EXPECT_EQ(run(), app::kCondition) << "what is there is foreign";
 }
 
 TEST_F(VerifyCommand, ExitsWithThreeWhenSomethingIsDamaged) {

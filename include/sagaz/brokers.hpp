@@ -39,8 +39,10 @@ namespace file {
 /// Appends JSON lines to `path` ("-" is standard output): `topic`, `key`, `headers` as a list of
 /// [name, value], and `payload`. Bytes that are not UTF-8 go as base64: `key_base64`,
 /// `payload_base64`, {"base64": ...} in a header. Several processes may append. A receipt is given
-/// after the bytes are written and, for a regular file, synced; an unfinished last line of an
-/// earlier crash is cut off at open. Throws `invalid` (`file_open`) when the file cannot be opened.
+/// after the bytes are written and, for a regular file, synced; the unfinished last line of an
+/// earlier crash is cut off by the first append. A file that was moved away or removed is made
+/// anew. Throws `invalid`: `file_open` when the file cannot be opened, `file_foreign` when its last
+/// line is unfinished and not of this form; nothing of such a file is changed.
 SAGAZ_EXPORT std::unique_ptr<Broker> open(const std::string& path);
 
 }  // namespace file

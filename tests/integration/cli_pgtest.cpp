@@ -349,6 +349,23 @@ TEST_F(CliRelay, DrainsToAFileAndStops) {
     EXPECT_EQ(json::parse(run({"status", "--json"}).out)["backlog"]["pending_events"], 0);
 }
 
+// No Kafka has a topic of such a name, so the client refuses the event before it asks one.
+TEST_F(CliRelay, ADrainThatParkedSaysSo) {
+    sql().run(
+        "select sagaz.append('no topic!', n::text, 'T', '{}'::jsonb) from "
+        "generate_series(1, 2) n");
+    auto arguments = relay("kafka://127.0.0.1:1");
+    arguments.insert(arguments.end(), {"--until-drained", "--timeout", "30s"});
+    const auto result = run_cli(arguments, {.environment = any_port_});
+    EXPECT_EQ(result.code, 3) << result.err;
+    EXPECT_NE(result.err.find("drained: 0 events published, 2 parked: see sagaz status"),
+              std::string::npos)
+        << result.err;
+    EXPECT_EQ(sql().number("select count(*) from sagaz.parked where reason = 'invalid_topic'"), 2);
+    // Those that an earlier run parked are no news of this one.
+    EXPECT_EQ(run_cli(arguments, {.environment = any_port_}).code, 0);
+}
+
 TEST_F(CliRelay, StopsUndrainedWhenItsTimeIsOver) {
     auto arguments = relay("kafka://127.0.0.1:1");
     arguments.insert(arguments.end(), {"--until-drained", "--timeout", "1s"});

@@ -1,4 +1,4 @@
-// Why no line is lost, torn or doubled by us.
+// Why no line is lost, torn or doubled by us, and no byte of anybody else is destroyed.
 //
 // `publish` only collects lines; `poll` writes all of them at the end of the file and syncs once,
 // then gives their receipts, so a receipt means that the line is on disk. When writing or syncing
@@ -7,13 +7,25 @@
 // line, and no later line overtakes. After a failed sync the kernel may have dropped the pages and
 // would report the next sync as good, so the file is opened anew and the lines are written again.
 //
-// A process that dies while it writes leaves an unfinished last line. Every append first cuts off
-// what follows the last newline, so also the one at open does. Several processes may append to one
-// file (two relays): appending, cutting and syncing happen under an exclusive flock, which the
-// kernel releases when its holder dies.
+// A process that dies while it writes leaves an unfinished last line. Every append, and nothing
+// before it, first cuts that off: what follows the last newline, when it begins as each line of
+// ours does. A last line that is whole and lacks only its newline (an editor took it) may have its
+// receipt, so it is finished and kept. Anything else is somebody's file, or what a power failure
+// made of ours: it is refused at open, and later holds the destination down until a person moves
+// it away. Several processes may append to one file (two relays): appending, cutting and syncing
+// happen under an exclusive flock, which the kernel releases when its holder dies.
 //
-// A stream (standard output, a pipe) can neither be cut nor synced: what was written stays, the
-// rest of the line goes on from there, and `abandon` keeps the rest of a line that was begun.
+// An open file outlives its name. So under the lock the path must still name the open file, or it
+// is opened anew before anything is written: a rotation by rename goes on in a new file, and no
+// receipt is given for a line in a file that was gone already. What happens after that look is not
+// looked for. A rename between write and receipt takes the lines along, under the new name; one
+// who unlinks the file then deletes lines, as he does with one who unlinks it a moment after the
+// receipt, and no second look could tell the two apart or close the gap behind itself.
+//
+// A stream (standard output, a pipe) can neither be cut nor opened anew: what was written stays,
+// the rest of the line goes on from there, and `abandon` keeps the rest of a line that was begun.
+// Standard output that is a file is synced; when that fails, the lines are written once more after
+// what is there, since the next sync could be good without them. A repeat is allowed, a loss not.
 #include "brokers/file/file_broker.hpp"
 
 #include "brokers/file/json_line.hpp"
@@ -44,7 +56,10 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t kBufferMax = std::size_t{4} << 20;
 constexpr auto kRetry = 200ms;
+constexpr auto kStreamSyncRetryMax = 60s;  // Each such retry adds repeats to the stream.
 constexpr auto kLockRetry = 5ms;
+constexpr int kReopenMax = 3;
+constexpr const char* kForeign = "its last line is unfinished and not of a file: destination";
 
 std::string error_text(int error) { return std::generic_category().message(error); }
 
@@ -67,23 +82,77 @@ int write_at(int fd, std::string_view bytes, off_t offset) {
     return 0;
 }
 
-// Where the last whole line ends; -1 and errno when that cannot be read.
-off_t end_of_lines(int fd) {
-    struct stat status{};
-    if (::fstat(fd, &status) != 0) return -1;
-    off_t end = status.st_size;
-    char block[4096];
-    while (end > 0) {
-        const off_t from = std::max<off_t>(0, end - static_cast<off_t>(sizeof block));
-        const ssize_t count = ::pread(fd, block, static_cast<std::size_t>(end - from), from);
+// 0 or an errno. A file that ends before is EIO: someone cut it meanwhile.
+int read_at(int fd, char* to, std::size_t size, off_t offset) {
+    while (size > 0) {
+        const ssize_t count = ::pread(fd, to, size, offset);
         if (count < 0 && errno == EINTR) continue;
-        if (count <= 0) return -1;
-        const std::string_view read{block, static_cast<std::size_t>(count)};
-        const std::size_t newline = read.rfind('\n');
-        if (newline != std::string_view::npos) return from + static_cast<off_t>(newline) + 1;
-        end = from;
+        if (count < 0) return errno;
+        if (count == 0) return EIO;
+        to += count;
+        size -= static_cast<std::size_t>(count);
+        offset += count;
     }
     return 0;
+}
+
+// 0 or an errno; where the last whole line ends, in a file of `size` bytes.
+int find_end_of_lines(int fd, off_t size, off_t& end) {
+    char block[4096];
+    for (end = size; end > 0;) {
+        const off_t from = std::max<off_t>(0, end - static_cast<off_t>(sizeof block));
+        const auto count = static_cast<std::size_t>(end - from);
+        if (const int error = read_at(fd, block, count, from); error != 0) return error;
+        const std::size_t newline = std::string_view{block, count}.rfind('\n');
+        end = from;
+        if (newline == std::string_view::npos) continue;
+        end += static_cast<off_t>(newline) + 1;
+        break;
+    }
+    return 0;
+}
+
+// What follows the last newline of a file.
+enum class Rest { none, torn, whole, foreign };
+
+struct Ending {
+    off_t end_of_lines{};
+    off_t end_of_file{};
+    Rest rest{Rest::none};
+};
+
+bool is_line(std::string_view text) {
+    try {
+        static_cast<void>(decode_line(text));
+        return true;
+    } catch (const Error&) {
+        return false;
+    }
+}
+
+// 0 or an errno.
+int look_at_rest(int fd, Ending& ending) {
+    const auto size = static_cast<std::size_t>(ending.end_of_file - ending.end_of_lines);
+    std::string rest(std::min(size, kLineBegin.size()), '\0');
+    int error = read_at(fd, rest.data(), rest.size(), ending.end_of_lines);
+    if (error != 0 || rest.empty()) return error;
+    ending.rest = kLineBegin.starts_with(rest) ? Rest::torn : Rest::foreign;
+    char last{};
+    error = read_at(fd, &last, 1, ending.end_of_file - 1);
+    if (error != 0 || ending.rest == Rest::foreign || last != '}') return error;
+    rest.resize(size);
+    error = read_at(fd, rest.data(), size, ending.end_of_lines);
+    if (error == 0 && is_line(rest)) ending.rest = Rest::whole;
+    return error;
+}
+
+// 0 or an errno.
+int look_at_ending(int fd, Ending& ending) {
+    struct stat status{};
+    if (::fstat(fd, &status) != 0) return errno;
+    ending = {.end_of_file = status.st_size};
+    const int error = find_end_of_lines(fd, status.st_size, ending.end_of_lines);
+    return error != 0 ? error : look_at_rest(fd, ending);
 }
 
 // A new file's name is only as durable as its folder.
@@ -111,14 +180,18 @@ Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
 
 std::unique_ptr<Broker> open(const std::string& path) { return std::make_unique<FileBroker>(path); }
 
-FileBroker::FileBroker(std::string path) : path_(std::move(path)) {
+FileBroker::FileBroker(std::string path, Sync sync)
+    : path_(std::move(path)), sync_(std::move(sync)) {
     if (!open_file()) {
         throw Error(ErrorKind::invalid, "file_open", "cannot open for appending: " + down_,
                     "name a file in a folder that exists and may be written");
     }
-    down_.clear();
-    if (is_regular_) {
-        if (!write_to_file(Clock::now() + kRetry)) retry_at_ = Clock::now();
+    // Only a look, without the lock: what another process is writing begins as a line of ours, and
+    // what cannot be read now is looked at again before it is written to.
+    Ending ending;
+    if (is_regular_ && look_at_ending(file_.get(), ending) == 0 && ending.rest == Rest::foreign) {
+        throw Error(ErrorKind::invalid, "file_foreign", path_ + ": " + kForeign,
+                    "name another file, or move this one away: nothing of it was changed");
     }
 }
 
@@ -159,6 +232,7 @@ std::vector<Receipt> FileBroker::poll(Milliseconds deadline) {
             buffer_.clear();
             written_ = 0;
             torn_ = false;
+            stream_sync_retry_ = kRetry;
             down_.clear();
         }
         if (!receipts_.empty() || Clock::now() >= end) break;
@@ -174,6 +248,18 @@ bool FileBroker::write_out(Clock::time_point end) {
 }
 
 bool FileBroker::write_to_file(Clock::time_point end) {
+    if (!lock(end)) return false;
+    for (int turn = 0; !is_at_its_path(); ++turn) {
+        if (turn == kReopenMax) return fail("the path names another file each time it is opened");
+        file_ = Descriptor{};
+        if (!open_file() || !is_regular_ || !lock(end)) return false;
+    }
+    const bool appended = append_locked();
+    if (file_.valid()) ::flock(file_.get(), LOCK_UN);
+    return appended;
+}
+
+bool FileBroker::lock(Clock::time_point end) {
     while (::flock(file_.get(), LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK && errno != EINTR) return fail("lock", errno);
         if (Clock::now() >= end) {
@@ -182,23 +268,37 @@ bool FileBroker::write_to_file(Clock::time_point end) {
         }
         std::this_thread::sleep_for(kLockRetry);
     }
-    const bool appended = append_locked();
-    if (file_.valid()) ::flock(file_.get(), LOCK_UN);
-    return appended;
+    return true;
+}
+
+bool FileBroker::is_at_its_path() const {
+    struct stat opened{};
+    struct stat named{};
+    return ::fstat(file_.get(), &opened) == 0 && ::stat(path_.c_str(), &named) == 0 &&
+           opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
 bool FileBroker::append_locked() {
-    const off_t end = end_of_lines(file_.get());
-    if (end < 0) return fail("read", errno);
-    if (::ftruncate(file_.get(), end) != 0) return fail("cut", errno);
-    if (const int error = write_at(file_.get(), buffer_, end); error != 0) {
+    Ending ending;
+    if (const int error = look_at_ending(file_.get(), ending); error != 0) {
+        return fail("read", error);
+    }
+    if (ending.rest == Rest::foreign) {
+        return fail(std::string{kForeign} + ": move the file away");
+    }
+    const bool is_whole = ending.rest == Rest::whole;
+    const off_t end = is_whole ? ending.end_of_file : ending.end_of_lines;
+    if (ending.rest == Rest::torn && ::ftruncate(file_.get(), end) != 0) return fail("cut", errno);
+    int error = is_whole ? write_at(file_.get(), "\n", end) : 0;
+    if (error == 0) error = write_at(file_.get(), buffer_, end + (is_whole ? 1 : 0));
+    if (error != 0) {
         // Should cutting fail too: the next append finds whole lines of ours that have no receipt
         // and will be written again. That is a repeat, which is allowed; a loss is not.
         static_cast<void>(::ftruncate(file_.get(), end) == 0);
         return fail("write", error);
     }
-    if (::fdatasync(file_.get()) != 0) {
-        const int error = errno;
+    if (sync_(file_.get()) != 0) {
+        error = errno;
         static_cast<void>(::ftruncate(file_.get(), end) == 0);
         file_ = Descriptor{};
         return fail("sync", error);
@@ -222,15 +322,25 @@ bool FileBroker::write_to_stream(Clock::time_point end) {
         if (put < 0) return fail("write", errno);
         written_ += static_cast<std::size_t>(put);
     }
-    if (::fdatasync(file_.get()) != 0 && errno != EINVAL && errno != EROFS && errno != ENOTSUP) {
-        return fail("sync", errno);
+    if (sync_(file_.get()) == 0 || errno == EINVAL || errno == EROFS || errno == ENOTSUP) {
+        return true;
     }
-    return true;
+    fail("sync", errno);
+    // All is written, so the stream is at the begin of a line: a rest that was kept is done with.
+    if (torn_) buffer_.erase(0, buffer_.find('\n') + 1);
+    torn_ = false;
+    written_ = 0;
+    retry_at_ = Clock::now() + stream_sync_retry_;
+    stream_sync_retry_ = std::min<Milliseconds>(2 * stream_sync_retry_, kStreamSyncRetryMax);
+    return false;
 }
 
 bool FileBroker::fail(std::string_view doing, int error) {
-    down_ = (path_ == "-" ? std::string{"standard output"} : path_) + ": " + std::string{doing} +
-            ": " + error_text(error);
+    return fail(std::string{doing} + ": " + error_text(error));
+}
+
+bool FileBroker::fail(const std::string& why) {
+    down_ = (path_ == "-" ? std::string{"standard output"} : path_) + ": " + why;
     retry_at_ = Clock::now() + kRetry;
     return false;
 }

@@ -11,7 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -30,8 +32,10 @@ protected:
 
     std::string path() const { return folder_ + "/events.jsonl"; }
 
-    std::string content() const {
-        std::ifstream file{path()};
+    void write(const std::string& bytes) const { std::ofstream{path()} << bytes; }
+
+    std::string content(const std::string& suffix = "") const {
+        std::ifstream file{path() + suffix};
         std::ostringstream all;
         all << file.rdbuf();
         return all.str();
@@ -71,6 +75,39 @@ private:
     void (*previous_handler_)(int){};
 };
 
+// A disk that reports a failed write-back once it is asked to sync.
+struct FailingSync {
+    bool works{};
+
+    FileBroker::Sync function() {
+        return [this](int) {
+            errno = EIO;
+            return works ? 0 : -1;
+        };
+    }
+};
+
+// Standard output is a file while it lives.
+class OutputInFile {
+public:
+    explicit OutputInFile(const std::string& path) : kept_{::dup(STDOUT_FILENO)} {
+        std::fflush(stdout);
+        const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        ::dup2(file, STDOUT_FILENO);
+        ::close(file);
+    }
+    ~OutputInFile() {
+        std::fflush(stdout);
+        ::dup2(kept_, STDOUT_FILENO);
+        ::close(kept_);
+    }
+    OutputInFile(const OutputInFile&) = delete;
+    OutputInFile& operator=(const OutputInFile&) = delete;
+
+private:
+    int kept_;
+};
+
 }  // namespace
 
 TEST_F(FileBrokerTest, GivesReceiptsOnlyForWhatIsInTheFile) {
@@ -82,20 +119,127 @@ TEST_F(FileBrokerTest, GivesReceiptsOnlyForWhatIsInTheFile) {
     EXPECT_EQ(content(), line("a") + line("b"));
 }
 
-TEST_F(FileBrokerTest, CutsAnUnfinishedLastLineAtOpen) {
+TEST_F(FileBrokerTest, CutsNothingBeforeItAppends) {
     const std::string half = line("torn").substr(0, 20);
-    std::ofstream{path()} << line("whole") << half;
+    write(line("whole") + half);
     const auto broker = open(path());
-    EXPECT_EQ(content(), line("whole"));
+    EXPECT_TRUE(broker->poll(Milliseconds{0}).empty());
+    broker->abandon(Milliseconds{0});
+    EXPECT_EQ(content(), line("whole") + half);
     publish(*broker, 1, "next");
+    EXPECT_EQ(content(), line("whole") + half);
     EXPECT_EQ(broker->poll(Milliseconds{0}).size(), 1U);
     EXPECT_EQ(content(), line("whole") + line("next"));
 }
 
-TEST_F(FileBrokerTest, CutsALongUnfinishedLineThatIsTheOnlyOne) {
-    std::ofstream{path()} << std::string(20'000, 'x');
+TEST_F(FileBrokerTest, CutsAnUnfinishedLineHoweverLongItIs) {
+    const std::string begin{kLineBegin};
+    for (const std::size_t size : {std::size_t{1}, begin.size(), std::size_t{20'000}}) {
+        std::filesystem::remove(path());
+        write((begin + std::string(20'000, 'x')).substr(0, size));
+        const auto broker = open(path());
+        publish(*broker, 1, "next");
+        EXPECT_EQ(broker->poll(Milliseconds{0}).size(), 1U) << broker->down();
+        EXPECT_EQ(content(), line("next")) << size;
+    }
+}
+
+// An editor took the newline of a line that may have its receipt.
+TEST_F(FileBrokerTest, FinishesALastLineThatLacksOnlyItsNewline) {
+    std::string whole = line("whole");
+    whole.pop_back();
+    write(line("first") + whole);
     const auto broker = open(path());
+    publish(*broker, 1, "next");
+    EXPECT_EQ(broker->poll(Milliseconds{0}).size(), 1U);
+    EXPECT_EQ(content(), line("first") + line("whole") + line("next"));
+}
+
+TEST_F(FileBrokerTest, DoesNotCutAFileThatIsNotItsOwn) {
+    for (const std::string& foreign : {std::string("\x7f"
+                                                   "ELF\0\1\2",
+                                                   7),
+                                       std::string("[]"), std::string(20'000, 'x'),
+                                       line("ours") + "more", std::string("{\"tonic")}) {
+        write(foreign);
+        try {
+            open(path());
+            ADD_FAILURE() << "took a file that ends in " << foreign.substr(0, 10);
+        } catch (const Error& error) {
+            EXPECT_EQ(error.kind(), ErrorKind::invalid);
+            EXPECT_EQ(error.code(), "file_foreign");
+        }
+        EXPECT_EQ(content(), foreign);
+        std::filesystem::remove(path());
+    }
+}
+
+TEST_F(FileBrokerTest, IsDownWhileItsPathNamesAFileThatIsNotItsOwn) {
+    const auto broker = open(path());
+    std::filesystem::remove(path());
+    write("somebody's");
+    publish(*broker, 1, "a");
+    EXPECT_TRUE(broker->poll(Milliseconds{0}).empty());
+    EXPECT_NE(broker->down().find("move the file away"), std::string::npos) << broker->down();
+    EXPECT_EQ(content(), "somebody's");
+    std::filesystem::rename(path(), path() + ".away");
+    EXPECT_EQ(broker->poll(Milliseconds{10'000}).size(), 1U);
+    EXPECT_EQ(content(), line("a"));
+}
+
+TEST_F(FileBrokerTest, AFileThatWasMovedAwayIsMadeAnew) {
+    const auto broker = open(path());
+    publish(*broker, 1, "a");
+    ASSERT_EQ(broker->poll(Milliseconds{0}).size(), 1U);
+    std::filesystem::rename(path(), path() + ".1");
+    publish(*broker, 2, "b");
+    EXPECT_EQ(broker->poll(Milliseconds{0}).size(), 1U);
+    EXPECT_EQ(content(), line("b"));
+    EXPECT_EQ(content(".1"), line("a"));
+    std::filesystem::remove(path());
+    publish(*broker, 3, "c");
+    EXPECT_EQ(broker->poll(Milliseconds{0}).size(), 1U);
+    EXPECT_EQ(content(), line("c"));
+}
+
+TEST_F(FileBrokerTest, IsDownWhileItsFolderIsGoneAndLosesNoLine) {
+    const auto broker = open(path());
+    std::filesystem::rename(folder_, folder_ + ".away");
+    publish(*broker, 1, "a");
+    EXPECT_TRUE(broker->poll(Milliseconds{0}).empty());
+    EXPECT_NE(broker->down().find("No such file"), std::string::npos) << broker->down();
+    std::filesystem::rename(folder_ + ".away", folder_);
+    EXPECT_EQ(broker->poll(Milliseconds{10'000}).size(), 1U);
+    EXPECT_EQ(broker->down(), "");
+    EXPECT_EQ(content(), line("a"));
+}
+
+TEST_F(FileBrokerTest, WritesAgainWhatAFailedSyncOfAFileMayHaveLost) {
+    FailingSync sync;
+    FileBroker broker{path(), sync.function()};
+    publish(broker, 1, "a");
+    EXPECT_TRUE(broker.poll(Milliseconds{0}).empty());
+    EXPECT_NE(broker.down().find("Input/output error"), std::string::npos) << broker.down();
     EXPECT_EQ(content(), "");
+    sync.works = true;
+    EXPECT_EQ(broker.poll(Milliseconds{10'000}).size(), 1U);
+    EXPECT_EQ(content(), line("a"));
+}
+
+// The kernel says once that pages were lost; the next sync is good without them. So a receipt
+// must come of lines that were written after the failure.
+TEST_F(FileBrokerTest, AFailedSyncOfAStreamGivesNoReceipt) {
+    const OutputInFile output{path()};
+    FailingSync sync;
+    FileBroker broker{"-", sync.function()};
+    publish(broker, 1, "a");
+    publish(broker, 2, "b");
+    EXPECT_TRUE(broker.poll(Milliseconds{0}).empty());
+    EXPECT_NE(broker.down().find("Input/output error"), std::string::npos) << broker.down();
+    const std::string lost = content();
+    sync.works = true;
+    EXPECT_EQ(broker.poll(Milliseconds{10'000}).size(), 2U);
+    EXPECT_EQ(content(), lost + line("a") + line("b"));
 }
 
 TEST_F(FileBrokerTest, IsDownOnAFullDiskAndLosesNoLine) {

@@ -8,6 +8,9 @@
 
 namespace sagaz::inline v0::file {
 
+/// What every line begins with, also that of a topic that is not UTF-8.
+inline constexpr std::string_view kLineBegin = "{\"topic";
+
 /// One envelope as a line of JSON, newline included: `topic`, `key` (absent: none), `headers` as a
 /// list of [name, value], `payload`. Bytes that are not UTF-8 go as base64: `key_base64`,
 /// `payload_base64`, and {"base64": ...} in a header's place.

@@ -17,6 +17,11 @@ TEST(JsonLine, ReadsLikeThis) {
               "\n");
 }
 
+TEST(JsonLine, BeginsAsEachLineOfOursDoes) {
+    EXPECT_TRUE(encode_line({1, "t", "k", {}, "x"}).starts_with(kLineBegin));
+    EXPECT_TRUE(encode_line({1, "\xFF", std::nullopt, {}, ""}).starts_with(kLineBegin));
+}
+
 TEST(JsonLine, ReadsBackWhatItWrote) {
     for (std::size_t length = 0; length < 10; ++length) {
         for (const std::string& part :
