@@ -91,6 +91,13 @@ class Layers(Tree):
         self.assert_found("include/sagaz must not include libpq", "include/sagaz/a.hpp",
                           "#include <libpq-fe.h>\n")
 
+    def test_knows_what_an_adapter_is_for(self):
+        self.write("include/sagaz/transaction.hpp", "")
+        self.assert_clean("include/sagaz/adapters/pqxx.hpp",
+                          "#include <sagaz/transaction.hpp>\n#include <pqxx/params>\n")
+        self.assert_found("src/relay must not include adapters", "src/relay/a.cpp",
+                          "#include <sagaz/adapters/pqxx.hpp>\n")
+
     def test_finds_a_slow_header_used_twice(self):
         self.write("app/a.cpp", "#include <CLI/CLI.hpp>\n")
         self.assert_found("belongs in one file", "app/b.cpp", "#include <CLI/CLI.hpp>\n")
