@@ -15,8 +15,8 @@
 #include <utility>
 
 #if PQXX_VERSION_MAJOR < 6 || (PQXX_VERSION_MAJOR == 6 && PQXX_VERSION_MINOR < 4) || \
-    (PQXX_VERSION_MAJOR == 7 && PQXX_VERSION_MINOR < 6)
-#error "sagaz/adapters/pqxx.hpp needs libpqxx 6.4, or 7.6 and later"
+    (PQXX_VERSION_MAJOR == 7 && PQXX_VERSION_MINOR < 8)
+#error "sagaz/adapters/pqxx.hpp needs libpqxx 6.4, or 7.8 and later"
 #endif
 
 #if PQXX_VERSION_MAJOR >= 7
