@@ -9,6 +9,7 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
+#include <atomic>
 #include <cstddef>
 #include <exception>
 #include <functional>
@@ -92,7 +93,8 @@ public:
         if (!options_.log) return;
         try {
             options_.log(level, event, fields);
-        } catch (...) {  // a line lost, the relay goes on
+        } catch (...) {
+            ++lost_;  // the relay goes on without this line
         }
     }
 
@@ -121,6 +123,7 @@ private:
                 apply(*family->second, *info, *series);
             }
         } catch (const std::exception&) {
+            ++lost_;
         }
     }
 
@@ -157,7 +160,8 @@ private:
     Families<::prometheus::Counter> counters_;
     Families<::prometheus::Gauge> gauges_;
     Families<::prometheus::Histogram> histograms_;
-    std::mutex mutex_;  // of `values_`
+    std::atomic<std::size_t> lost_{};  // measurements and lines, for a debugger
+    std::mutex mutex_;                 // of `values_`
     std::map<std::string_view, std::set<std::string, std::less<>>> values_;
 };
 
