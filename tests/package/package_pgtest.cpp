@@ -132,6 +132,8 @@ TEST_F(Package, IsFoundByPkgConfig) {
                   tree("tests/package/pkg_config") + " CXX=" SAGAZ_CXX " OUT=" + folder);
     ASSERT_EQ(built.code, 0) << built.output;
     expect_append(folder + "/append");
+    const auto suite = shell("conformance", folder + "/conformance");
+    EXPECT_EQ(suite.code, 0) << suite.output;
 }
 
 // Beside our own build's folder: paths are then the same seen from there.
