@@ -6,9 +6,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 # Debian's names; the same on 12 (bookworm) and 13 (trixie).
 kBuild="g++ cmake ninja-build pkg-config git ccache mold
     libpq-dev libsqlite3-dev librdkafka-dev libcli11-dev libspdlog-dev libfmt-dev libyaml-cpp-dev
-    nlohmann-json3-dev libcpp-httplib-dev prometheus-cpp-dev libgtest-dev libgmock-dev libssl-dev"
+    nlohmann-json3-dev libcpp-httplib-dev prometheus-cpp-dev libgtest-dev libgmock-dev libssl-dev
+    libpqxx-dev"
 kTest="postgresql pgbouncer kcat default-jre-headless maven ca-certificates
-    python3 procps util-linux curl"
+    python3 procps util-linux curl make binutils"
 kStyle="clang-format-19 clang-tidy-19"
 
 # A fresh clone elsewhere on the machine then finds what another one has compiled.

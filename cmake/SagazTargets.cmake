@@ -36,26 +36,49 @@ function(sagaz_flags target)
     -Wnon-virtual-dtor -Wold-style-cast -Wformat=2 $<$<BOOL:${SAGAZ_WERROR}>:-Werror>)
 endfunction()
 
-# sagaz_library(name [SOURCES ...] [LINK PUBLIC|PRIVATE libs...]): one installable library.
+# sagaz_library(name [STATIC] [SOURCES ...] [PUBLIC libs...] [PRIVATE libs...]): one installable
+# library; sagaz_component (SagazPackage.cmake) installs it.
 function(sagaz_library name)
-  cmake_parse_arguments(arg "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
-  add_library(${name} ${arg_SOURCES})
+  cmake_parse_arguments(arg "STATIC" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  set(static "")
+  if(arg_STATIC)
+    set(static STATIC)
+  endif()
+  # Headers only, so who links an installed library of ours does not need them.
+  list(TRANSFORM arg_PRIVATE REPLACE "^(nlohmann_json::.*)$" "$<BUILD_INTERFACE:\\1>")
+  add_library(${name} ${static} ${arg_SOURCES})
   string(REPLACE "sagaz_" "" short ${name})
   add_library(sagaz::${short} ALIAS ${name})
   # Without DEFINE_SYMBOL a shared build compiles with the very flags of a static one, so ccache
   # serves both. The version script keeps what templates of std leave behind out of our ABI.
-  set_target_properties(${name} PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 0.1
-    EXPORT_NAME ${short} DEFINE_SYMBOL "" LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/exports.map)
+  set_target_properties(${name} PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
+    EXPORT_NAME ${short} DEFINE_SYMBOL "" INSTALL_RPATH $ORIGIN LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/exports.map)
   get_target_property(type ${name} TYPE)
   if(type STREQUAL "SHARED_LIBRARY")
     target_link_options(${name} PRIVATE
       -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/exports.map -Wl,--no-undefined)
   endif()
   target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
-    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}> PRIVATE ${PROJECT_SOURCE_DIR}/src)
+    PRIVATE ${PROJECT_SOURCE_DIR}/src)
   target_compile_features(${name} PUBLIC cxx_std_20)
   target_link_libraries(${name} PUBLIC ${arg_PUBLIC} PRIVATE ${arg_PRIVATE})
   sagaz_flags(${name})
+endfunction()
+
+# sagaz_insides(name): the target ${name}_insides, for code of this tree that reaches what a shared
+# library hides: the same objects as an archive. In a static build it is the library itself.
+function(sagaz_insides name)
+  get_target_property(type ${name} TYPE)
+  if(type STREQUAL "STATIC_LIBRARY")
+    add_library(${name}_insides ALIAS ${name})
+    return()
+  endif()
+  add_library(${name}_insides STATIC $<TARGET_OBJECTS:${name}>)
+  set_target_properties(${name}_insides PROPERTIES LINKER_LANGUAGE CXX)
+  target_include_directories(${name}_insides
+                             INTERFACE $<TARGET_PROPERTY:${name},INTERFACE_INCLUDE_DIRECTORIES>)
+  get_target_property(libraries ${name} LINK_LIBRARIES)
+  target_link_libraries(${name}_insides PUBLIC ${libraries})
 endfunction()
 
 # sagaz_test(name SOURCES ... [LINK libs...] [LABELS ...] [TIMEOUT s]

@@ -1,4 +1,4 @@
-"""Builds the libraries shared, and checks that they export nothing but names of sagaz.
+"""Builds everything shared, and checks that the libraries export nothing but names of sagaz.
 
 check_exports.py --build FOLDER [cmake options] configures and builds there;
 check_exports.py FILE... only looks at these libraries.
@@ -32,7 +32,7 @@ def check(libraries):
 def build(folder, options):
     source = pathlib.Path(__file__).resolve().parent.parent
     subprocess.run(["cmake", "-S", source, "-B", folder, "-G", "Ninja", "-DBUILD_SHARED_LIBS=ON",
-                    "-DSAGAZ_TESTS=OFF", "-DSAGAZ_APP=OFF", *options], check=True)
+                    "-DSAGAZ_TESTS=OFF", *options], check=True)
     subprocess.run(["cmake", "--build", folder, "--parallel", "2"], check=True)
     return sorted(path for path in pathlib.Path(folder).rglob("libsagaz*.so*")
                   if path.is_file() and not path.is_symlink())

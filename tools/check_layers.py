@@ -32,7 +32,8 @@ APP = {"std", "posix", "public", "backend", "stdx", "core", "relay", "outbox", "
 # Folder: what its files may include. The longest folder that fits counts.
 LAYERS = {
     "include/sagaz": {"std", "public", "backend"},
-    "include/sagaz/adapters": {"std", "public", "backend", "pqxx", "prometheus", "libpq"},
+    "include/sagaz/adapters": {"std", "public", "backend", "adapters", "pqxx", "prometheus",
+                               "libpq"},
     "include/sagaz/testing": {"std", "public", "testing", "gtest"},
     "src/stdx": {"std", "posix", "public", "stdx"},
     "src/core": PORTS,
@@ -43,10 +44,11 @@ LAYERS = {
     "src/stores/postgres": PORTS | {"posix", "backend", "stores/postgres", "libpq"},
     "src/stores/sqlite": PORTS | {"posix", "backend", "stores/sqlite", "sqlite3"},
     "src/brokers": PORTS | {"posix", "backend", "brokers", "librdkafka"},
-    "src/telemetry": PORTS | {"telemetry", "spdlog", "prometheus"},
+    "src/telemetry": PORTS | {"telemetry", "adapters", "spdlog", "prometheus"},
     "src/testing": PORTS | {"testing", "gtest"},
     "app": APP,
-    "examples": {"std", "posix", "public", "backend", "pqxx", "libpq", "sqlite3", "nlohmann"},
+    "examples": {"std", "posix", "public", "backend", "adapters", "pqxx", "libpq", "sqlite3",
+                 "nlohmann"},
     "tests": None,
 }
 # Our sources, not our headers, may use these anywhere under src.
@@ -79,8 +81,8 @@ def folder_class(path):
     """The class of a file of our own tree."""
     parts = path.parts
     if parts[0] == "include":
-        if parts[2] == "testing":
-            return "testing"
+        if parts[2] in ("testing", "adapters"):
+            return parts[2]
         return "backend" if path.stem in BACKENDS else "public"
     if parts[0] == "src":
         return "/".join(parts[1:3]) if parts[1] == "stores" else parts[1]

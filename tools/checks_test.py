@@ -8,6 +8,7 @@ import unittest
 
 import check_changelog
 import check_docs
+import check_examples
 import check_exports
 import check_headers
 import check_layers
@@ -90,6 +91,13 @@ class Layers(Tree):
     def test_finds_a_library_in_a_public_header(self):
         self.assert_found("include/sagaz must not include libpq", "include/sagaz/a.hpp",
                           "#include <libpq-fe.h>\n")
+
+    def test_knows_what_an_adapter_is_for(self):
+        self.write("include/sagaz/transaction.hpp", "")
+        self.assert_clean("include/sagaz/adapters/pqxx.hpp",
+                          "#include <sagaz/transaction.hpp>\n#include <pqxx/params>\n")
+        self.assert_found("src/relay must not include adapters", "src/relay/a.cpp",
+                          "#include <sagaz/adapters/pqxx.hpp>\n")
 
     def test_finds_a_slow_header_used_twice(self):
         self.write("app/a.cpp", "#include <CLI/CLI.hpp>\n")
@@ -229,6 +237,37 @@ class Docs(Tree):
 
     def test_finds_a_command_that_does_not_exist(self):
         self.assert_found("no such command: ./do fly", "README.md", self.readme + "`./do fly`\n")
+
+
+class Examples(Tree):
+    check = staticmethod(check_examples.check)
+    program = "int main() {}\n"
+
+    def setUp(self):
+        super().setUp()
+        self.write("examples/append.cpp", self.program)
+
+    def test_lets_the_files_text_be(self):
+        self.assert_clean("README.md", "```sh\n./do build\n```\n\n```cpp examples/append.cpp\n"
+                          + self.program + "```\n")
+
+    def test_finds_text_that_is_not_the_files(self):
+        self.assert_found("README.md:3: not the text of examples/append.cpp", "README.md",
+                          "Text.\n\n```cpp examples/append.cpp\nint main() { }\n```\n")
+
+    def test_finds_a_file_that_is_not_there(self):
+        self.assert_found("no such file: examples/gone.cpp", "docs/a.md",
+                          "```cpp examples/gone.cpp\nint a;\n```\n")
+
+    def test_finds_code_without_a_file(self):
+        for path in ("README.md", "docs/start/a.md"):
+            for language in ("cpp", "cmake"):
+                with self.subTest(path=path, language=language):
+                    self.assert_found(f"{path}:1: {language} that names no file", path,
+                                      f"```{language}\nanything\n```\n")
+
+    def test_finds_a_long_example(self):
+        self.assert_found("26 lines", "examples/append.cpp", "int a;\n" * 26)
 
 
 class Headers(Tree):

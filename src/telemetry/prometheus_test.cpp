@@ -1,7 +1,8 @@
 #include "telemetry/prometheus.hpp"
 
 #include "telemetry/log.hpp"
-#include "telemetry/metric_table.hpp"
+
+#include <sagaz/adapters/metric_table.hpp>
 
 #include <gtest/gtest.h>
 

@@ -1,23 +1,40 @@
-#include "telemetry/metric_table.hpp"
+#pragma once
 
 #include <algorithm>
 #include <array>
+#include <span>
+#include <string_view>
 
+/// The metrics that others hold on to, one row each, for who writes a `Telemetry` of another
+/// system than Prometheus. Every one also carries `destination`.
 namespace sagaz::inline v0::telemetry {
-namespace {
+
+enum class MetricType { counter, gauge, histogram };
+
+/// One family. All views are of constants.
+struct MetricInfo {
+    std::string_view name{};
+    MetricType type{MetricType::counter};
+    std::string_view label{};  ///< The one label beside `destination`; empty: none.
+    std::string_view help{};
+    std::span<const double> buckets{};  ///< Upper bounds, for histograms.
+};
+
+namespace table {
 
 using enum MetricType;
 
 // Seconds, from a local broker's acknowledgement to one that is nearly gone.
-constexpr std::array kPublishSeconds{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
-                                     0.1,    0.25,  0.5,    1.0,   2.5,  5.0,   10.0};
+inline constexpr std::array kPublishSeconds{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                                            0.1,    0.25,  0.5,    1.0,   2.5,  5.0,   10.0};
 // Seconds, up to the age that an outage of the broker brings.
-constexpr std::array kLatencySeconds{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,   0.25,
-                                     0.5,   1.0,    2.5,   5.0,  10.0,  60.0, 300.0, 1800.0};
-constexpr std::array kBatchEvents{1.0,   2.0,    5.0,    10.0,   25.0,    50.0,    100.0,   250.0,
-                                  500.0, 1000.0, 2500.0, 5000.0, 10000.0, 25000.0, 100000.0};
+inline constexpr std::array kLatencySeconds{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,   0.25,
+                                            0.5,   1.0,    2.5,   5.0,  10.0,  60.0, 300.0, 1800.0};
+inline constexpr std::array kBatchEvents{1.0,    2.0,    5.0,     10.0,    25.0,
+                                         50.0,   100.0,  250.0,   500.0,   1000.0,
+                                         2500.0, 5000.0, 10000.0, 25000.0, 100000.0};
 
-constexpr std::array kTable{
+inline constexpr std::array kTable{
     MetricInfo{"outbox_pending_events",
                gauge,
                "",
@@ -73,14 +90,17 @@ constexpr std::array kTable{
         "outbox_build_info", gauge, "version", "1, labelled with the version that runs.", {}},
 };
 
-}  // namespace
+}  // namespace table
 
-std::span<const MetricInfo> metric_table() { return kTable; }
+/// Every metric of this version.
+inline std::span<const MetricInfo> metric_table() noexcept { return table::kTable; }
 
-const MetricInfo* find_metric(std::string_view name) noexcept {
-    const auto* const found = std::find_if(
-        kTable.begin(), kTable.end(), [&](const MetricInfo& info) { return info.name == name; });
-    return found == kTable.end() ? nullptr : found;
+/// Null when there is no such metric.
+inline const MetricInfo* find_metric(std::string_view name) noexcept {
+    const auto* const found =
+        std::find_if(table::kTable.begin(), table::kTable.end(),
+                     [&](const MetricInfo& info) { return info.name == name; });
+    return found == table::kTable.end() ? nullptr : found;
 }
 
 }  // namespace sagaz::inline v0::telemetry

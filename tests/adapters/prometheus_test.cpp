@@ -1,0 +1,107 @@
+#include <sagaz/adapters/prometheus.hpp>
+
+#include <gtest/gtest.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace sagaz {
+namespace {
+
+class PrometheusAdapter : public testing::Test {
+protected:
+    std::string page() const {
+        return "\n" + ::prometheus::TextSerializer{}.Serialize(registry_.Collect());
+    }
+    bool has_line(const std::string& line) const {
+        return page().find("\n" + line + "\n") != std::string::npos;
+    }
+
+    ::prometheus::Registry registry_;
+};
+
+TEST_F(PrometheusAdapter, KeepsTheMetricsInTheUsersRegistry) {
+    auto& own = ::prometheus::BuildCounter().Name("shop_orders_total").Register(registry_).Add({});
+    own.Increment();
+    prometheus::Telemetry telemetry{registry_, {.destination = "main", .version = "1.2.3"}};
+    const Field topic{"topic", "orders"};
+    telemetry.count("outbox_published_events_total", 5, {&topic, 1});
+    telemetry.gauge("outbox_slots_owned", 16, {});
+    telemetry.observe("outbox_batch_size", 7, {});
+
+    EXPECT_TRUE(has_line("shop_orders_total 1"));
+    EXPECT_TRUE(has_line(R"(outbox_published_events_total{destination="main",topic="orders"} 5)"));
+    EXPECT_TRUE(has_line(R"(outbox_slots_owned{destination="main"} 16)"));
+    EXPECT_TRUE(has_line(R"(outbox_batch_size_bucket{destination="main",le="5"} 0)"));
+    EXPECT_TRUE(has_line(R"(outbox_batch_size_bucket{destination="main",le="10"} 1)"));
+    EXPECT_TRUE(has_line(R"(outbox_build_info{destination="main",version="1.2.3"} 1)"));
+    EXPECT_TRUE(has_line(R"(outbox_publish_attempts_total{destination="main"} 0)"));
+}
+
+TEST_F(PrometheusAdapter, RegistersEveryFamilyOfTheTable) {
+    const prometheus::Telemetry telemetry{registry_};
+    const auto families = registry_.Collect();
+    for (const auto& info : telemetry::metric_table()) {
+        // A family without a series is not collected, so its name must be taken instead.
+        EXPECT_THROW(
+            info.type == telemetry::MetricType::gauge
+                ? static_cast<void>(
+                      ::prometheus::BuildCounter().Name(std::string{info.name}).Register(registry_))
+                : static_cast<void>(
+                      ::prometheus::BuildGauge().Name(std::string{info.name}).Register(registry_)),
+            std::invalid_argument)
+            << info.name;
+    }
+}
+
+TEST_F(PrometheusAdapter, SharesARegistryBetweenDestinations) {
+    prometheus::Telemetry first{registry_, {.destination = "first"}};
+    prometheus::Telemetry second{registry_, {.destination = "second"}};
+    first.gauge("outbox_destination_up", 1, {});
+    second.gauge("outbox_destination_up", 0, {});
+    EXPECT_TRUE(has_line(R"(outbox_destination_up{destination="first"} 1)"));
+    EXPECT_TRUE(has_line(R"(outbox_destination_up{destination="second"} 0)"));
+    EXPECT_EQ(page().find("outbox_build_info{"), std::string::npos);
+}
+
+TEST_F(PrometheusAdapter, LeavesOutWhatItDoesNotKnow) {
+    prometheus::Telemetry telemetry{registry_};
+    const auto before = page();
+    const Field key{"key", "42"};
+    telemetry.count("outbox_made_up_total", 1, {});
+    telemetry.gauge("outbox_publish_attempts_total", 1, {});
+    telemetry.count("outbox_publish_attempts_total", 1, {&key, 1});
+    EXPECT_EQ(page(), before);
+}
+
+TEST_F(PrometheusAdapter, CountsValuesPastTheCapAsOther) {
+    prometheus::Telemetry telemetry{registry_, {.values_max = 2}};
+    for (const auto* const name : {"a", "b", "c", "d", "a"}) {
+        const Field topic{"topic", name};
+        telemetry.count("outbox_published_events_total", 1, {&topic, 1});
+    }
+    EXPECT_TRUE(has_line(R"(outbox_published_events_total{destination="default",topic="a"} 2)"));
+    EXPECT_TRUE(
+        has_line(R"(outbox_published_events_total{destination="default",topic="other"} 2)"));
+}
+
+TEST_F(PrometheusAdapter, HandsLogLinesToTheUser) {
+    std::vector<std::string> lines;
+    prometheus::Telemetry telemetry{
+        registry_,
+        {.log = [&](LogLevel level, std::string_view event, std::span<const Field> fields) {
+            lines.push_back(std::string{event} + "/" + std::to_string(fields.size()));
+            if (level == LogLevel::error) throw std::runtime_error{"the log is closed"};
+        }}};
+    const Field field{"slots", "16"};
+    telemetry.log(LogLevel::info, "relay_started", {&field, 1});
+    telemetry.log(LogLevel::error, "relay_stopped", {});
+    EXPECT_EQ(lines, (std::vector<std::string>{"relay_started/1", "relay_stopped/0"}));
+    prometheus::Telemetry{registry_}.log(LogLevel::info, "nowhere", {});
+}
+
+}  // namespace
+}  // namespace sagaz
