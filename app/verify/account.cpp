@@ -118,6 +118,7 @@ std::string mark_of(std::vector<HeaderView> own, char order) {
 
 std::string mark_of(const OwnHeaders& given) {
     std::vector<HeaderView> views;
+    views.reserve(given.headers.size());
     for (const Header& header : given.headers) views.push_back({header.name, header.value});
     return mark_of(own_of(views), given.keeps_order ? kInOrder : kInAnyOrder);
 }
@@ -243,6 +244,7 @@ std::int64_t Account::number_of(std::string_view topic) {
 
 std::vector<std::string> Account::topics_expected() {
     std::vector<std::string> names;
+    names.reserve(topics_.size());
     for (const auto& [name, number] : topics_) names.push_back(name);
     return names;
 }

@@ -21,7 +21,8 @@ CREATE TABLE truth (
     order_number bigint NOT NULL,
     topic        text NOT NULL,
     event_type   text NOT NULL,
-    payload_md5  text NOT NULL
+    payload_md5  text NOT NULL,
+    headers      jsonb
 );
 
 -- A sequence takes no part in transactions: it counts what was tried, rolled back or not.
@@ -35,14 +36,14 @@ DECLARE
     body    text;
     new_id  uuid;
     tried   bigint := nextval('attempt');
+    own     jsonb := CASE WHEN tried % 7 = 0 THEN jsonb_build_object('tried', tried::text) END;
 BEGIN
     UPDATE account a SET event_count = event_count + 1 WHERE a.id = account_id
     RETURNING a.event_count INTO STRICT number;
     body := json_build_object('account', account_id, 'number', number, 'amount', amount,
                               'note', E'caf\u00e9 \\ "quoted" ' || repeat('x', (tried % 150)::int));
-    new_id := sagaz.append(topic, account_id::text, event_type, body,
-                           CASE WHEN tried % 7 = 0 THEN jsonb_build_object('tried', tried::text) END);
-    INSERT INTO truth VALUES (new_id, account_id::text, number, topic, event_type, md5(body));
+    new_id := sagaz.append(topic, account_id::text, event_type, body, own);
+    INSERT INTO truth VALUES (new_id, account_id::text, number, topic, event_type, md5(body), own);
     RETURN new_id;
 END
 $$;

@@ -67,6 +67,6 @@ note "status afterwards" "$(field destination.state)"
 relay_stop main
 [ "$(parked)" = 0 ] || die "events were parked"
 require_variety
-judge
+judge 1  # the outage
 [ "$recovered" -le 5000 ] || die "recovery took $recovered ms"
 chaos_end

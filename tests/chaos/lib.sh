@@ -10,6 +10,7 @@ chaos_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 chaos_here=$chaos_root/tests/chaos
 KAFKA_SH=${KAFKA_SH:-$chaos_root/tests/support/kafka.sh}
 LEASE=${LEASE:-2s}
+BATCH_MAX=${BATCH_MAX:-5000}
 SEED=${SEED:-$((RANDOM * 32768 + RANDOM))}
 
 say() { printf '%s\n' "$*" >&2; }
@@ -244,7 +245,7 @@ declare -A relay_pids=()
 relay_start() {
     local name=$1
     shift
-    SAGAZ_RELAY_LEASE=$LEASE SAGAZ_ADMIN_LISTEN=127.0.0.1:0 \
+    SAGAZ_RELAY_LEASE=$LEASE SAGAZ_RELAY_BATCH_MAX=$BATCH_MAX SAGAZ_ADMIN_LISTEN=127.0.0.1:0 \
         "$SAGAZ" relay --store "${RELAY_STORE:-$pg_url}" --broker "${RELAY_BROKER:-$broker_url}" \
         "$@" >>"$work/relay-$name.log" 2>&1 </dev/null &
     relay_pids[$name]=$!
@@ -322,32 +323,64 @@ events_committed() { sql "SELECT count(*) FROM truth"; }
 
 # ------------------------------------------------------------------------------------ the verdict
 
-TRUTH_SQL="SELECT event_id, key, order_number, topic, payload_md5, event_type FROM truth"
+TRUTH_SQL="SELECT event_id, key, order_number, topic, payload_md5, event_type, headers FROM truth"
 
-# Three judges that share no code: sagaz verify, a plain script over kcat's output, and the
-# history checker over what that script recorded. They must agree.
+# Every topic of the cluster but Kafka's own: what stands in a topic that nobody named is foreign.
+cluster_topics() {
+    kcat -b "$kafka_servers" -L -J >"$work/cluster.json" 2>"$work/kcat.err" &&
+        python3 "$chaos_here/plain_check.py" --topics "$work/cluster.json"
+}
+
+# At most so many events repeat for one fault: those that a relay has in hand when it dies, is
+# overtaken or loses its broker. It reads while fewer than 4 * batch_max are unsettled, and one
+# read brings batch_max more. Also what was accepted counts, until its cursor is stored.
+repeats_max_for() { echo $(($1 * 5 * BATCH_MAX)); }
+
+# judge [FAULTS]: three judges that share no code: sagaz verify, a plain script over kcat's output,
+# and the history checker over what that script recorded. They must agree. Without faults nothing
+# may repeat.
 judge() {
-    local topic code=0 arguments=()
-    for topic in $TOPICS; do arguments+=(--topic "$topic"); done
-    "$SAGAZ" verify --store "$pg_url" --broker "$broker_url" --truth "$TRUTH_SQL" --json \
-        "${arguments[@]}" >"$work/verify.json" 2>"$work/verify.err" || code=$?
-    [ "$code" = 0 ] || [ "$code" = 3 ] ||
-        die "verify exited with $code: $(tail -3 "$work/verify.err")"
-    sql "COPY (SELECT event_id, coalesce(key, '\\N'), order_number, topic, payload_md5 FROM truth)
-         TO STDOUT" >"$work/truth.tsv"
+    local topic topics repeats_max arguments=() verify=0 history=0
+    repeats_max=$(repeats_max_for "${1:-0}")
+    topics=$(cluster_topics) || die "kcat -L failed: $(tail -1 "$work/kcat.err")"
     for topic in $TOPICS; do
+        [[ " $topics " = *" $topic "* ]] || die "topic $topic is not in the list of the cluster"
+    done
+    for topic in $topics; do arguments+=(--topic "$topic"); done
+    "$SAGAZ" verify --store "$pg_url" --broker "$broker_url" --truth "$TRUTH_SQL" --json \
+        "${arguments[@]}" >"$work/verify.json" 2>"$work/verify.err" || verify=$?
+    [ "$verify" = 0 ] || [ "$verify" = 3 ] ||
+        die "verify exited with $verify: $(tail -3 "$work/verify.err")"
+    sql "SELECT json_build_array(event_id, key, order_number, topic, payload_md5, event_type,
+                                 headers) FROM truth" >"$work/truth.jsonl"
+    for topic in $topics; do
         kcat -b "$kafka_servers" -C -q -t "$topic" -o beginning -e -J
     done >"$work/kcat.jsonl" 2>"$work/kcat.err" || die "kcat failed: $(tail -1 "$work/kcat.err")"
-    python3 "$chaos_here/plain_check.py" "$work/truth.tsv" "$work/kcat.jsonl" \
+    python3 "$chaos_here/plain_check.py" "$work/truth.jsonl" "$work/kcat.jsonl" \
         "$work/history.jsonl" "$SEED" >"$work/plain.txt" || die "the plain check failed"
-    "$HISTORY_CHECK" "$work/history.jsonl" >"$work/history.json" || code=$?
+    "$HISTORY_CHECK" "$work/history.jsonl" >"$work/history.json" || history=$?
     note "sagaz verify" "$(python3 "$chaos_here/plain_check.py" --summary "$work/verify.json")"
     note "plain script over kcat" "$(cat "$work/plain.txt")"
     note "history checker" "$(tr -d '{}\n"' <"$work/history.json" | tr -s ' ')"
-    grep -q 'missing 0, foreign 0, inversions 0, altered 0,' "$work/plain.txt" ||
-        die "the plain script found damage"
-    [ "$code" = 0 ] || die "damage was found, see $work/verify.json and $work/history.json"
-    [ "$(wc -l <"$work/truth.tsv")" -gt 0 ] || die "the truth is empty: nothing was shown"
+    grep -q 'missing 0, foreign 0, inversions 0, altered 0, headers 0, split_keys 0,' \
+        "$work/plain.txt" || die "the plain script found damage"
+    [ "$verify" = 0 ] && [ "$history" = 0 ] ||
+        die "damage was found, see $work/verify.json and $work/history.json"
+    [ "$(wc -l <"$work/truth.jsonl")" -gt 0 ] || die "the truth is empty: nothing was shown"
+    bound_repeats "$repeats_max"
+}
+
+# What a judge counted of repeats, in its own words.
+repeats_of() { sed -n 's/.*repeats"\{0,1\}:\{0,1\} \([0-9][0-9]*\).*/\1/p' "$work/$1" | head -1; }
+
+bound_repeats() {
+    local judge repeats
+    for judge in verify.json plain.txt history.json; do
+        repeats=$(repeats_of "$judge")
+        [ -n "$repeats" ] && [ "$repeats" -le "$1" ] ||
+            die "${repeats:-unknown} repeats in $judge, at most $1 are allowed"
+    done
+    note "repeats" "$repeats, at most $1"
 }
 
 # A run that tried nothing which rolled back, or repeated no key, shows nothing.

@@ -2,24 +2,33 @@
 """Compares kcat's output with the truth, sharing no code with `sagaz verify`, and writes what it
 read as a history (docs/internals/history.md).
 
-    plain_check.py TRUTH.tsv KCAT.jsonl HISTORY.jsonl SEED
+    plain_check.py TRUTH.jsonl KCAT.jsonl HISTORY.jsonl SEED
     plain_check.py --summary VERIFY.json      one line of a report of `sagaz verify`
+    plain_check.py --topics KCAT.json         the topics of `kcat -L -J` but Kafka's own
 """
 import hashlib
 import json
 import sys
 
 
+def digest_of(payload_md5, event_type, own):
+    """Of all that an event brings beside topic and key; its own headers in any order."""
+    return hashlib.md5(json.dumps([payload_md5, event_type, sorted(own)]).encode()).hexdigest()
+
+
 def read_truth(path):
     truth = {}
     with open(path, encoding="utf-8") as rows:
         for row in rows:
-            event_id, key, order, topic, digest = row.rstrip("\n").split("\t")
-            # COPY doubles the backslash of the "\N" that stands for no key.
-            key = None if key in ("\\N", "\\\\N") else key
+            event_id, key, order, topic, payload_md5, event_type, headers = json.loads(row)
             assert event_id not in truth, f"the truth names {event_id} twice"
-            truth[event_id] = (topic, key, int(order), digest)
+            own = [list(pair) for pair in (headers or {}).items()]
+            truth[event_id] = (topic, key, order, payload_md5, event_type, own)
     return truth
+
+
+def is_of_sagaz(name):
+    return name.lower().startswith("ce_") or name.lower() in ("content-type", "message_id")
 
 
 def read_messages(path):
@@ -27,9 +36,8 @@ def read_messages(path):
     with open(path, encoding="utf-8") as lines:
         for line in lines:
             message = json.loads(line)
-            names = message.get("headers", [])
-            headers = dict(zip(names[::2], names[1::2]))
-            yield message, headers.get("ce_id", "")
+            names = message.get("headers") or []
+            yield message, list(zip(names[::2], names[1::2]))
 
 
 class History:
@@ -47,26 +55,33 @@ class History:
 
 
 def compare(truth, messages, history):
-    seen, last = {}, {}
-    count = dict(messages=0, missing=0, foreign=0, inversions=0, altered=0, repeats=0)
-    for message, event_id in messages:
-        topic, key, payload = message["topic"], message.get("key"), message.get("payload") or ""
-        digest = hashlib.md5(payload.encode()).hexdigest()
-        history.write("broker", "arrive", id=event_id, topic=topic, key=key, digest=digest,
-                      partition=message["partition"], offset=message["offset"])
+    seen, last, partitions = {}, {}, {}
+    count = dict(messages=0, missing=0, foreign=0, inversions=0, altered=0, headers=0,
+                 split_keys=0, repeats=0)
+    for message, headers in messages:
+        topic, key, partition = message["topic"], message.get("key"), message["partition"]
+        named = dict(headers)
+        event_id, event_type = named.get("ce_id", ""), named.get("ce_type", "")
+        own = [[name, value] for name, value in headers if not is_of_sagaz(name)]
+        payload_md5 = hashlib.md5((message.get("payload") or "").encode()).hexdigest()
+        history.write("broker", "arrive", id=event_id, topic=topic, key=key,
+                      digest=digest_of(payload_md5, event_type, own),
+                      partition=partition, offset=message["offset"])
         count["messages"] += 1
         if event_id not in truth:
             count["foreign"] += 1
             continue
-        its_topic, its_key, order, its_digest = truth[event_id]
-        if (its_topic, its_key, its_digest) != (topic, key, digest):
-            count["altered"] += 1
+        its_topic, its_key, order, its_md5, its_type, its_own = truth[event_id]
+        count["altered"] += (its_topic, its_key, its_md5) != (topic, key, payload_md5)
+        count["headers"] += (its_type != event_type or sorted(its_own) != sorted(own)
+                             or len(named) != len(headers) or not named.get("ce_source"))
         if event_id in seen:
             count["repeats"] += 1
             continue
         seen[event_id] = True
         if key is None:
             continue
+        count["split_keys"] += partitions.setdefault((topic, key), partition) != partition
         if order < last.get((topic, key), order):
             count["inversions"] += 1
         last[topic, key] = max(order, last.get((topic, key), order))
@@ -82,11 +97,16 @@ def main(arguments):
         print(f"{report['verdict']}: messages {report['messages']}, {damages}, "
               f"repeats {report['repeats']}")
         return
+    if arguments[0] == "--topics":
+        with open(arguments[1], encoding="utf-8") as file:
+            names = sorted(topic["topic"] for topic in json.load(file)["topics"])
+        print(*[name for name in names if not name.startswith("__")])
+        return
     truth = read_truth(arguments[0])
     history = History(arguments[2], int(arguments[3]))
-    for event_id, (topic, key, order, digest) in truth.items():
+    for event_id, (topic, key, order, payload_md5, event_type, own) in truth.items():
         history.write("producer", "append", id=event_id, topic=topic, key=key, order=order,
-                      digest=digest)
+                      digest=digest_of(payload_md5, event_type, own))
         history.write("database", "truth", id=event_id)
     count = compare(truth, read_messages(arguments[1]), history)
     history.file.close()

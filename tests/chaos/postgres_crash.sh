@@ -75,7 +75,7 @@ crash_rounds direct "$CRASHES" "$hasty_url"
 wait_until_drained 120 main
 relay_stop main
 note "direct" "$CRASHES crashes, $(events_committed) events survived, $lost heard commits lost"
-judge
+judge "$CRASHES"
 
 if [ "$POOLED_CRASHES" -gt 0 ]; then
     lost_before=$lost
@@ -87,7 +87,7 @@ if [ "$POOLED_CRASHES" -gt 0 ]; then
     relay_stop main
     note "through pgbouncer" "$POOLED_CRASHES crashes, $(events_committed) events survived, \
 $((lost - lost_before)) heard commits lost"
-    judge
+    judge $((CRASHES + POOLED_CRASHES))
 fi
 require_variety
 [ "$(sql 'SELECT count(*) FROM sagaz.parked')" = 0 ] || die "events were parked"

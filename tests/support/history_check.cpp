@@ -48,6 +48,7 @@ void Checker::feed_arrival(const Operation& operation) {
     record.arrived_topic = operation.topic;
     record.arrived_key = operation.key;
     record.arrived_digest = operation.digest;
+    record.arrived_partition = operation.partition;
     first_arrivals_.push_back(operation.id);
     ++verdict_.arrived;
 }
@@ -71,16 +72,21 @@ void Checker::judge_orders() {
     for (const std::string& id : first_arrivals_) {
         const Record& record = records_.at(id);
         if (!record.order || !record.arrived_key) continue;
-        const auto [at, is_first] = highest.try_emplace({record.arrived_topic, *record.arrived_key},
-                                                        Highest{*record.order, id});
+        const auto [at, is_first] =
+            highest.try_emplace({record.arrived_topic, *record.arrived_key},
+                                Highest{*record.order, id, record.arrived_partition});
         if (is_first) continue;
+        if (record.arrived_partition != at->second.partition) {
+            violate("I4", id, "key " + *record.arrived_key + " is in two partitions");
+        }
         if (*record.order < at->second.order) {
             violate("I4", id,
                     "order " + std::to_string(*record.order) + " of key " + *record.arrived_key +
                         " arrived after order " + std::to_string(at->second.order) + ", " +
                         at->second.id);
         } else {
-            at->second = {*record.order, id};
+            at->second.order = *record.order;
+            at->second.id = id;
         }
     }
 }

@@ -57,10 +57,12 @@ private:
         std::optional<std::string> arrived_key{};
         std::string arrived_topic{};
         std::string arrived_digest{};
+        std::optional<std::int32_t> arrived_partition{};
     };
     struct Highest {
         std::int64_t order{};
         std::string id{};
+        std::optional<std::int32_t> partition{};  ///< Of the first that arrived.
     };
 
     void feed_append(const Operation& operation);

@@ -31,6 +31,7 @@ public:
         operation.id = id;
         operation.order = order;
         operation.digest = digest;
+        operation.partition = partition;
         checker_.feed(operation);
         return *this;
     }
@@ -46,6 +47,7 @@ public:
 
     std::string topic{"orders"};
     std::optional<std::string> key{"k"};
+    std::optional<std::int32_t> partition{};
 
 private:
     Checker checker_;
@@ -246,6 +248,21 @@ TEST(HistoryCheck, GivesTheSameVerdictTwice) {
         return told;
     };
     EXPECT_EQ(tell(), tell());
+}
+
+TEST(HistoryCheck, I4_FindsAKeyInTwoPartitions) {
+    Story story;
+    story.append("a", Type::ok, 1).append("b", Type::ok, 2);
+    story.partition = 1;
+    story.arrive("a").arrive("a");
+    story.partition = 2;
+    expect_only(story.arrive("b").end(), "I4", "b");
+    Story keyless;
+    keyless.with_key(std::nullopt).append("a", Type::ok).append("b", Type::ok);
+    keyless.partition = 1;
+    keyless.arrive("a");
+    keyless.partition = 2;
+    EXPECT_TRUE(keyless.arrive("b").end().holds());
 }
 
 }  // namespace sagaz::history
