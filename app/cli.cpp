@@ -58,6 +58,7 @@ public:
         add_verify();
         add_config();
         add_checks();
+        add_demo();
         add_probes();
     }
 
@@ -372,6 +373,23 @@ private:
         });
     }
 
+    void add_demo() {
+        auto* const command =
+            verb(app_, "demo", "a shop, a relay that is killed, a consumer; prints and checks it");
+        command->add_option("--orders", demo_.orders, "how many orders, 10000")
+            ->check(CLI::Range(1'000, 1'000'000));
+        auto* const folder =
+            command->add_option("--folder", demo_.folder, "where its files go; none: a new one");
+        command->add_option("--check", demo_.check, "deliver and compare an earlier demo again")
+            ->excludes(folder);
+        command->callback([this] {
+            run_ = [this] {
+                demo_.json = json_;
+                return run_demo(demo_, console_);
+            };
+        });
+    }
+
     void list_verbs(const CLI::App& app, const std::string& path) {
         VerbInfo info{path, {}};
         for (const auto* const command : app.get_subcommands({})) {
@@ -465,6 +483,7 @@ private:
     CheckOptions check_;
     DoctorOptions doctor_;
     CompletionOptions completion_;
+    DemoOptions demo_;
 };
 
 }  // namespace

@@ -146,6 +146,13 @@ struct DoctorOptions {
     bool json{};
 };
 
+struct DemoOptions {
+    std::int64_t orders{10'000};
+    std::string folder{};  ///< Empty: a new temporary one.
+    std::string check{};   ///< A folder of an earlier demo: deliver and compare again.
+    bool json{};
+};
+
 /// A verb as a shell should complete it.
 struct VerbInfo {
     std::string path{};                ///< "events ls"; empty: the program itself.
@@ -175,6 +182,7 @@ int run_check(const CheckOptions& options, Console& console);
 /// What `check` prints when it could not look, and its exit code.
 int say_unknown(const Error& error, bool json, Console& console);
 int run_doctor(const DoctorOptions& options, Console& console);
+int run_demo(const DemoOptions& options, Console& console);  // in app/demo
 int run_completion(const CompletionOptions& options, Console& console);
 int run_config_show(const ConfigShowOptions& options, Console& console);
 int run_config_validate(const ConfigShowOptions& options, Console& console);

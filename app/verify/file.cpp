@@ -34,7 +34,8 @@ std::string payload_of(const Json& line) {
     return line.at("payload").get<std::string>();
 }
 
-void feed(const std::string& text, std::int64_t offset, Account& account) {
+void feed(const std::string& text, std::int64_t offset,
+          const std::function<void(const Arrival&)>& take) {
     const Json line = Json::parse(text);
     const std::string topic = line.at("topic").get<std::string>();
     const std::string payload = payload_of(line);
@@ -48,7 +49,7 @@ void feed(const std::string& text, std::int64_t offset, Account& account) {
     }
     std::vector<HeaderView> views;
     for (const auto& [name, value] : headers) views.push_back({name, value});
-    account.arrive({topic, 0, offset, key, views, payload});
+    take({topic, 0, offset, key, views, payload});
 }
 
 }  // namespace
@@ -74,7 +75,8 @@ std::string decode_base64(std::string_view text) {
     return bytes;
 }
 
-void read_file(const std::string& path, Account& account, const std::function<void()>& progress) {
+void read_messages(const std::string& path, const std::function<void(const Arrival&)>& take,
+                   const std::function<void()>& progress) {
     std::ifstream file(path, std::ios::binary);
     if (!file) {
         throw Error(ErrorKind::invalid, "file_open", "cannot open " + path,
@@ -85,12 +87,16 @@ void read_file(const std::string& path, Account& account, const std::function<vo
     while (std::getline(file, text)) {
         if (file.eof()) break;  // no newline at its end: not a message yet
         try {
-            feed(text, offset, account);
+            feed(text, offset, take);
         } catch (const Json::exception& error) {
             refuse("line " + std::to_string(offset + 1) + ": " + error.what());
         }
         if (++offset % 4'096 == 0) progress();
     }
+}
+
+void read_file(const std::string& path, Account& account, const std::function<void()>& progress) {
+    read_messages(path, [&](const Arrival& message) { account.arrive(message); }, progress);
 }
 
 }  // namespace sagaz::verify

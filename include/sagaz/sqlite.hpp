@@ -64,12 +64,40 @@ private:
     Synchronous accepted_;
 };
 
+/// The caller's own connection, outside a transaction, for the inbox: begins by BEGIN IMMEDIATE.
+/// Registers the function `sagaz_sha256` on the connection, the only trace it leaves. Needs what
+/// `SqliteTransaction` needs of `synchronous`, and fails as it does; nothing is ever in doubt.
+class SAGAZ_EXPORT SqliteUnitOfWork final : public UnitOfWork {
+public:
+    explicit SqliteUnitOfWork(sqlite3* connection, Synchronous accepted = Synchronous::full);
+    ~SqliteUnitOfWork() override;
+
+    sqlite3*& native() noexcept { return connection_; }
+    Rows execute(const Statement& statement) override;
+    Dialect dialect() const noexcept override { return Dialect::sqlite; }
+    void begin() override;
+    void commit() override;
+    void rollback() noexcept override;
+    void command(std::string_view sql) override;
+
+private:
+    sqlite3* connection_;
+    Synchronous accepted_;
+    bool is_open_{};
+};
+
 }  // namespace sqlite
 
 /// `outbox.append(connection, event)` with a `sqlite3*`.
 template <>
 struct Adapter<sqlite3*> {
     using type = sqlite::SqliteTransaction;
+};
+
+/// `inbox.process(connection, message, handler)` with a `sqlite3*`; the handler gets it too.
+template <>
+struct ConnectionAdapter<sqlite3*> {
+    using type = sqlite::SqliteUnitOfWork;
 };
 
 }  // namespace sagaz::inline v0

@@ -1,124 +1,31 @@
-// The inbox in SQLite's SQL, over the smallest unit of work that can run it.
+// The inbox on a file of the SQLite store.
+#include "tests/support/error_code.hpp"
+#include "tests/support/sqlite_file.hpp"
+
 #include <sagaz/error.hpp>
 #include <sagaz/inbox.hpp>
+#include <sagaz/sqlite.hpp>
 
 #include <gtest/gtest.h>
-#include <openssl/evp.h>
-#include <sqlite3.h>
 
-#include <array>
-#include <memory>
+#include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace sagaz {
 namespace {
 
 using enum Settlement;
 
-void sha256(sqlite3_context* context, int, sqlite3_value** values) {
-    std::array<unsigned char, EVP_MAX_MD_SIZE> hash{};
-    unsigned size = 0;
-    const auto* bytes = sqlite3_value_blob(values[0]);
-    EVP_Digest(bytes == nullptr ? "" : bytes,
-               static_cast<std::size_t>(sqlite3_value_bytes(values[0])), hash.data(), &size,
-               EVP_sha256(), nullptr);
-    sqlite3_result_blob(context, hash.data(), static_cast<int>(size), SQLITE_TRANSIENT);
-}
-
-class SmallUnit final : public UnitOfWork {
-public:
-    explicit SmallUnit(sqlite3* connection) : connection_(connection) {}
-    ~SmallUnit() override { rollback(); }
-
-    sqlite3*& native() { return connection_; }
-    Dialect dialect() const noexcept override { return Dialect::sqlite; }
-    void begin() override { command("BEGIN IMMEDIATE"); }
-    void commit() override { command("COMMIT"); }
-    void rollback() noexcept override {
-        if (sqlite3_get_autocommit(connection_) == 0) {
-            sqlite3_exec(connection_, "ROLLBACK", nullptr, nullptr, nullptr);
-        }
-    }
-    void command(std::string_view sql) override { execute({std::string(sql), {}}); }
-    Rows execute(const Statement& statement) override {
-        sqlite3_stmt* raw = nullptr;
-        if (sqlite3_prepare_v2(connection_, statement.sql.c_str(), -1, &raw, nullptr) !=
-            SQLITE_OK) {
-            fail(statement.sql);
-        }
-        const std::unique_ptr<sqlite3_stmt, decltype(&sqlite3_finalize)> owner(raw,
-                                                                               sqlite3_finalize);
-        for (std::size_t n = 0; n < statement.parameters.size(); ++n) {
-            const auto& value = statement.parameters[n];
-            const int place = static_cast<int>(n) + 1;
-            const char* bytes = value.bytes.empty() ? "" : value.bytes.data();
-            const int size = static_cast<int>(value.bytes.size());
-            if (value.null) {
-                sqlite3_bind_null(raw, place);
-            } else if (value.binary) {
-                sqlite3_bind_blob(raw, place, bytes, size, SQLITE_STATIC);
-            } else {
-                sqlite3_bind_text(raw, place, bytes, size, SQLITE_STATIC);
-            }
-        }
-        Rows rows;
-        int result = SQLITE_OK;
-        while ((result = sqlite3_step(raw)) == SQLITE_ROW) {
-            auto& row = rows.emplace_back();
-            for (int column = 0; column < sqlite3_column_count(raw); ++column) {
-                const auto* text = sqlite3_column_text(raw, column);
-                row.push_back(text == nullptr ? std::nullopt
-                                              : std::optional<std::string>(
-                                                    reinterpret_cast<const char*>(text)));
-            }
-        }
-        if (result != SQLITE_DONE) fail(statement.sql);
-        return rows;
-    }
-
-private:
-    [[noreturn]] void fail(const std::string& sql) {
-        throw Error(ErrorKind::invalid, "statement_failed",
-                    std::string(sqlite3_errmsg(connection_)) + " in " + sql, "");
-    }
-
-    sqlite3* connection_;
-};
-
-constexpr const char* kTables = R"(
-CREATE TABLE sagaz_consumer_inbox (
-    event_id TEXT NOT NULL, consumed_at TEXT, processing_duration_ms REAL,
-    consumer_name TEXT NOT NULL, original_id TEXT, source_topic TEXT NOT NULL,
-    event_type TEXT NOT NULL, payload_hash BLOB NOT NULL, payload BLOB,
-    PRIMARY KEY (consumer_name, event_id)) STRICT;
-CREATE TABLE sagaz_inbox_attempt (
-    consumer_name TEXT NOT NULL, event_id TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 1,
-    last_cause TEXT NOT NULL DEFAULT '', last_at TEXT,
-    PRIMARY KEY (consumer_name, event_id)) STRICT;
-CREATE TABLE sagaz_parked (
-    position INTEGER PRIMARY KEY AUTOINCREMENT, direction TEXT NOT NULL, destination TEXT NOT NULL,
-    consumer_name TEXT NOT NULL, event_id TEXT NOT NULL, slot INTEGER, state TEXT NOT NULL,
-    reason TEXT NOT NULL, detail TEXT NOT NULL, attempts INTEGER NOT NULL, original_id TEXT,
-    topic TEXT, key TEXT, event_type TEXT NOT NULL, content_type TEXT NOT NULL, headers TEXT,
-    payload ANY) STRICT;
-CREATE TABLE effect (id TEXT) STRICT;)";
-
 class InboxInSqlite : public ::testing::Test {
 protected:
     InboxInSqlite() {
-        sqlite3* raw = nullptr;
-        sqlite3_open(":memory:", &raw);
-        connection_.reset(raw);
-        sqlite3_create_function_v2(raw, "sagaz_sha256", 1, SQLITE_UTF8 | SQLITE_DETERMINISTIC,
-                                   nullptr, sha256, nullptr, nullptr, nullptr);
-        EXPECT_EQ(sqlite3_exec(raw, kTables, nullptr, nullptr, nullptr), SQLITE_OK)
-            << sqlite3_errmsg(raw);
+        sqlite::migrate(path_, "sagaz");
+        connection_.run("CREATE TABLE effect (id TEXT) STRICT");
         options_.consumer_name = "billing";
     }
 
-    std::string value(const std::string& sql) {
-        return SmallUnit(connection_.get()).execute({sql, {}}).at(0).at(0).value_or("<null>");
-    }
+    std::string value(const std::string& sql) { return connection_.run(sql).at(0); }
     static Message message(const std::string& id, const std::string& key = "",
                            const std::string& payload = "body") {
         Message made{.id = id,
@@ -129,7 +36,7 @@ protected:
     }
     // The handler of an id that holds "bad" throws after its effect.
     std::vector<Settlement> batch(const std::vector<Message>& messages) {
-        SmallUnit unit(connection_.get());
+        sqlite::SqliteUnitOfWork unit(connection_.raw());
         std::vector<Settlement> settlements;
         for (const auto& outcome :
              Inbox(options_).process_batch(unit, messages, [&](sqlite3*, const Message& m) {
@@ -147,10 +54,9 @@ protected:
             "reason || ' ' || state || ' ' || attempts, ', '), '') FROM sagaz_parked");
     }
 
-    struct Close {
-        void operator()(sqlite3* connection) const { sqlite3_close(connection); }
-    };
-    std::unique_ptr<sqlite3, Close> connection_;
+    test::TemporaryFolder folder_;
+    std::string path_{folder_.path() / "shop.db"};
+    test::SqliteConnection connection_{path_};
     InboxOptions options_;
 };
 
@@ -162,6 +68,30 @@ TEST_F(InboxInSqlite, F67_ARepeatAfterTheCommitIsADuplicate) {
                     "length(payload_hash) || '|' || coalesce(payload, 'none') "
                     "FROM sagaz_consumer_inbox"),
               "e1|payments|Paid|32|none");
+}
+
+TEST_F(InboxInSqlite, ProcessBeginsAndCommitsOnTheCallersConnection) {
+    sqlite3* connection = connection_.raw();
+    const Inbox inbox(options_);
+    const auto handler = [](sqlite3*, const Message& m) { return m.event.payload.size(); };
+    const auto outcome = inbox.process(connection, message("e1"), handler);
+    EXPECT_EQ(outcome.settlement, processed);
+    EXPECT_EQ(outcome.value, 4U);
+    EXPECT_FALSE(inbox.process(connection, message("e1"), handler).value);
+    connection_.run("BEGIN");
+    EXPECT_EQ(test::code_of([&] { inbox.process(connection, message("e2"), handler); }),
+              "transaction_open");
+    connection_.run("ROLLBACK; PRAGMA synchronous = NORMAL");
+    EXPECT_EQ(test::code_of([&] { inbox.process(connection, message("e2"), handler); }),
+              "synchronous_normal");
+}
+
+TEST_F(InboxInSqlite, AHandlerThatEndsTheTransactionIsToldSo) {
+    sqlite3* connection = connection_.raw();
+    const auto handler = [&](sqlite3*, const Message&) { connection_.run("ROLLBACK"); };
+    EXPECT_EQ(test::code_of([&] { Inbox(options_).process(connection, message("e1"), handler); }),
+              "transaction_ended");
+    EXPECT_EQ(process(message("e1")), processed);
 }
 
 TEST_F(InboxInSqlite, TurnsAnyTextIntoTheSameIdAsPostgresDoes) {
@@ -196,7 +126,7 @@ TEST_F(InboxInSqlite, F76_TheSameIdWithAnotherBodyIsParkedAndStopsNobody) {
 }
 
 TEST_F(InboxInSqlite, SuccessForgetsTheAttempts) {
-    SmallUnit unit(connection_.get());
+    sqlite::SqliteUnitOfWork unit(connection_.raw());
     const Inbox inbox(options_);
     unit.begin();
     EXPECT_EQ(inbox.failed(unit, message("e1"), "why"), retry_later);

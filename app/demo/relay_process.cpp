@@ -1,0 +1,113 @@
+#include "app/demo/relay_process.hpp"
+
+#include <sagaz/error.hpp>
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <thread>
+#include <vector>
+
+namespace sagaz::inline v0::app::demo {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+// The child's environment: nothing of the caller's configuration may reach the demo's relay. A
+// short lease, since the second relay waits for the first one's.
+std::vector<std::string> environment() {
+    return {"PATH=/usr/bin:/bin", "SAGAZ_RELAY_LEASE=500ms", "SAGAZ_ADMIN_LISTEN=127.0.0.1:0"};
+}
+
+std::vector<char*> pointers(std::vector<std::string>& words) {
+    std::vector<char*> pointers;
+    for (auto& word : words) {
+        pointers.push_back(word.data());
+    }
+    pointers.push_back(nullptr);
+    return pointers;
+}
+
+}  // namespace
+
+RelayProcess::RelayProcess(const Stage& stage) : log_{stage.relay_log()} {
+    std::vector<std::string> words{"sagaz",    "relay",
+                                   "--store",  "sqlite:" + stage.shop(),
+                                   "--broker", "file:" + stage.events()};
+    auto variables = environment();
+    const auto arguments = pointers(words);
+    const auto values = pointers(variables);
+    const pid_t parent = ::getpid();
+    pid_ = ::fork();
+    if (pid_ < 0) {
+        fail("cannot start a process");
+    }
+    if (pid_ == 0) {  // only calls that are safe after a fork
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (::getppid() != parent) {
+            ::_exit(127);
+        }
+        sigset_t none;
+        ::sigemptyset(&none);
+        ::sigprocmask(SIG_SETMASK, &none, nullptr);
+        const int log = ::open(log_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        if (log < 0 || ::dup2(log, STDERR_FILENO) < 0) {
+            ::_exit(127);
+        }
+        ::execve("/proc/self/exe", arguments.data(), values.data());
+        ::_exit(127);
+    }
+}
+
+RelayProcess::~RelayProcess() {
+    if (pid_ > 0) {
+        ::kill(pid_, SIGKILL);
+        ::waitpid(pid_, &status_, 0);
+    }
+}
+
+void RelayProcess::fail(const std::string& what) const {
+    throw Error{ErrorKind::unavailable, "demo_relay", "the demo's relay: " + what, "see " + log_};
+}
+
+bool RelayProcess::has_ended() {
+    if (pid_ > 0 && ::waitpid(pid_, &status_, WNOHANG) == pid_) {
+        pid_ = 0;
+    }
+    return pid_ == 0;
+}
+
+void RelayProcess::must_run() {
+    if (has_ended()) {
+        fail("it ended by itself");
+    }
+}
+
+void RelayProcess::kill_hard() {
+    must_run();
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, &status_, 0);
+    pid_ = 0;
+}
+
+void RelayProcess::stop(milliseconds deadline) {
+    must_run();
+    ::kill(pid_, SIGTERM);
+    for (const auto end = Clock::now() + deadline; !has_ended();) {
+        if (Clock::now() >= end) {
+            fail("it did not stop in time");
+        }
+        std::this_thread::sleep_for(milliseconds{20});
+    }
+    if (!WIFEXITED(status_) || WEXITSTATUS(status_) != 0) {
+        fail("it did not end well");
+    }
+}
+
+}  // namespace sagaz::inline v0::app::demo
