@@ -31,6 +31,7 @@ timed() {
 
 help() {
     cat <<'TEXT'
+./do demo [...]          the whole story: a shop, a relay that is killed, a consumer; checked
 ./do setup               list the Debian packages, install the missing ones
 ./do build [PRESET]      configure and compile: dev (default), release, asan, tsan
 ./do test                the whole suite, then unit, conformance and simulation under sanitizers
@@ -101,6 +102,13 @@ build() {
     cmake --build "build/$preset" -j "$jobs" ${1:+--target "$@"}
 }
 
+# Only the executable, and only the packages that it needs.
+demo() {
+    say "packages: $(echo $kBuild)"
+    timed "build" build release sagaz_executable >&2
+    build/release/app/sagaz demo "$@"
+}
+
 # run_ctest PRESET [ctest options]: prints nothing after ctest's closing lines, which say how long
 # it took.
 run_ctest() {
@@ -167,6 +175,7 @@ tidy() {
 
 case ${1:-help} in
     help | -h | --help) help ;;
+    demo) demo "${@:2}" ;;
     setup) setup ;;
     build) build "${@:2}" ;;
     test) run_tests "${@:2}" ;;

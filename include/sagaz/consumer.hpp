@@ -93,7 +93,7 @@ public:
     /// handler settles it (the inbox parks it after `max_attempts`). A `sagaz::Error` that is
     /// `fatal`, and anything that is no `std::exception`, leaves the group and passes through, with
     /// the message not settled. Throws `fatal` (`consumer_failed`) when the client cannot go on.
-    void run(std::stop_token stop, const MessageHandler& handler);
+    void run(const std::stop_token& stop, const MessageHandler& handler);
 
     /// Thread-safe.
     ConsumerStatus status() const;

@@ -311,12 +311,16 @@ private:
         std::set<std::int64_t> finished{};
     };
     struct Member {
-        std::unique_ptr<ConsumerStep> step;
+        std::unique_ptr<ConsumerStep> step{};
         std::map<Partition, std::int64_t> reads{};  // What it believes to own, and its position.
     };
 
     int below(int end) { return std::uniform_int_distribution<int>(0, end - 1)(random_); }
-    Member fresh() { return {std::make_unique<ConsumerStep>(kOptions, random_()), {}}; }
+    Member fresh() {
+        Member made;
+        made.step = std::make_unique<ConsumerStep>(kOptions, random_());
+        return made;
+    }
 
     // Everybody gives up everything; who is frozen does not hear of it, and goes on.
     void rebalance() {
@@ -326,6 +330,7 @@ private:
         }
         for (const std::size_t n : awake) {
             std::vector<Partition> all;
+            all.reserve(members_[n].reads.size());
             for (const auto& [partition, position] : members_[n].reads) all.push_back(partition);
             const auto last = members_[n].step->on_revoked(all, below(4) == 0);
             if (!last.empty()) commits_.push_back({members_[n].step.get(), last});

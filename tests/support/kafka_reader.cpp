@@ -122,6 +122,7 @@ public:
     // Of the group; it is not joined.
     std::vector<std::int64_t> committed(const std::string& topic, int count) {
         std::vector<std::int64_t> offsets;
+        offsets.reserve(static_cast<std::size_t>(count));
         rd_kafka_topic_partition_list_t* list = rd_kafka_topic_partition_list_new(count);
         for (std::int32_t p = 0; p < count; ++p) {
             rd_kafka_topic_partition_list_add(list, topic.c_str(), p);

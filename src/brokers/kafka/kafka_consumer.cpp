@@ -262,7 +262,7 @@ Consumer::Consumer(ConsumerOptions options, Telemetry* telemetry)
 
 Consumer::~Consumer() = default;
 
-void Consumer::run(std::stop_token stop, const MessageHandler& handler) {
+void Consumer::run(const std::stop_token& stop, const MessageHandler& handler) {
     shell_->run(stop, handler);
 }
 
