@@ -189,6 +189,7 @@ TEST(Account, FindsAWrongSource) {
         account.expect({.id = id_of(1), .key = "k", .order = 1, .source = source});
         const Sent sent(id_of(1));
         std::vector<HeaderView> headers;
+        headers.reserve(sent.headers.size());
         for (const auto& [name, value] : sent.headers) headers.push_back({name, value});
         account.arrive({"orders", 0, 0, "k", headers, "{}"});
         EXPECT_EQ(account.close().is_damaged(), std::string_view(source) != "/bank") << source;
@@ -205,6 +206,7 @@ Report report_of(const OwnHeaders& expected, const Headers& arrived) {
     account.expect({.id = id_of(1), .key = "k", .order = 1, .headers = expected});
     const Sent sent(id_of(1));
     std::vector<HeaderView> headers;
+    headers.reserve(sent.headers.size() + arrived.size());
     for (const auto& [name, value] : sent.headers) headers.push_back({name, value});
     for (const Header& header : arrived) headers.push_back({header.name, header.value});
     account.arrive({"orders", 0, 0, "k", headers, "{}"});

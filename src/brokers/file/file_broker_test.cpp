@@ -17,6 +17,7 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <stdexcept>
 
 namespace sagaz::file {
 
@@ -93,6 +94,7 @@ public:
     explicit OutputInFile(const std::string& path) : kept_{::dup(STDOUT_FILENO)} {
         std::fflush(stdout);
         const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        if (kept_ < 0 || file < 0) throw std::runtime_error("cannot redirect standard output");
         ::dup2(file, STDOUT_FILENO);
         ::close(file);
     }
