@@ -17,7 +17,8 @@ constexpr std::int64_t kOrdersOfTransaction = 4;
 // `attempts` says how many orders were tried; those that rolled back left nothing else behind.
 constexpr auto kTables = R"(
 CREATE TABLE customer (name TEXT PRIMARY KEY, balance INTEGER NOT NULL) STRICT;
-CREATE TABLE "order" (id INTEGER PRIMARY KEY, customer TEXT NOT NULL, total INTEGER NOT NULL) STRICT;
+CREATE TABLE "order" (id INTEGER PRIMARY KEY, customer TEXT NOT NULL,
+                      total INTEGER NOT NULL) STRICT;
 CREATE TABLE attempts (count INTEGER NOT NULL) STRICT;
 INSERT INTO attempts VALUES (0);
 )";

@@ -3,6 +3,7 @@
 #include "core/backoff.hpp"
 #include "core/clock.hpp"
 
+#include <sagaz/export.hpp>
 #include <sagaz/outcome.hpp>
 
 #include <compare>
@@ -81,7 +82,7 @@ struct End {};
 using ConsumerCommand = std::variant<consume::Serve, consume::Fetch, consume::Handle,
                                      consume::Commit, consume::Wait, consume::Leave, consume::End>;
 
-class ConsumerStep {
+class SAGAZ_EXPORT ConsumerStep {  // Used by the shells of backends, which are libraries.
 public:
     /// The part of the options that concerns it.
     struct Options {

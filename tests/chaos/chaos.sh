@@ -9,7 +9,9 @@ set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 logs=${LOGS:-$(mktemp -d "${TMPDIR:-/tmp}/sagaz-chaos-XXXXXX")}
 mkdir -p "$logs"
-[ $# -gt 0 ] || set -- realrun faults two_relays postgres_crash broker_outage consumers inbox drain_bench
+all="realrun faults two_relays postgres_crash broker_outage consumers inbox drain_bench"
+# shellcheck disable=SC2086  # a list of words
+[ $# -gt 0 ] || set -- $all
 failed=0
 table=
 for name in "$@"; do

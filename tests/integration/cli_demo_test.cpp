@@ -26,7 +26,7 @@ protected:
     ~CliDemo() override { std::filesystem::remove_all(folder_); }
 
     CliResult demo() const {
-        return run_cli({"demo", "--orders", "1000", "--json", "--folder", folder_.string()});
+        return run_cli({"demo", "--orders", "1600", "--json", "--folder", folder_.string()});
     }
     CliResult check() const { return run_cli({"demo", "--json", "--check", folder_.string()}); }
     std::vector<std::string> lines() const {
@@ -51,10 +51,10 @@ TEST_F(CliDemo, TellsATrueStoryAndMissesWhatIsTakenAway) {
     const auto result = demo();
     ASSERT_EQ(result.code, 0) << result.err << result.out;
     const auto told = json::parse(result.out);
-    EXPECT_EQ(told["committed"], 950) << "one transaction in twenty is rolled back";
-    EXPECT_EQ(told["rolled_back"], 50);
-    EXPECT_EQ(told["effects"], 950);
-    EXPECT_EQ(told["published"].get<int>() - told["repeats"].get<int>(), 950);
+    EXPECT_EQ(told["committed"], 1'520) << "one transaction in twenty is rolled back";
+    EXPECT_EQ(told["rolled_back"], 80);
+    EXPECT_EQ(told["effects"], 1'520);
+    EXPECT_EQ(told["published"].get<int>() - told["repeats"].get<int>(), 1'520);
     EXPECT_EQ(told["delivered"].get<int>(), 2 * told["published"].get<int>());
     for (const auto* const damage : {"lost", "invented", "reordered", "doubled"}) {
         EXPECT_EQ(told[damage], 0) << damage;

@@ -57,6 +57,9 @@ constexpr int kAppended = 5;
 // Reads a few rows that are not on disk, crashes the server, and expects that what survived is
 // read again, and a new row with it. Returns how many survived: the server may have written them
 // out by itself meanwhile.
+// Attaching anew takes two transaction ids before the new event does; so many must be free again.
+constexpr std::int64_t kTakenFirst = 3;
+
 std::int64_t survive_a_crash(const Schema& schema, Store& store) {
     StoreReader reader(store);
     (void)store.flushed(true);
@@ -78,7 +81,7 @@ std::int64_t survive_a_crash(const Schema& schema, Store& store) {
     for (std::int64_t n = 0; n < survived; ++n) expected.push_back(std::to_string(n));
     expected.emplace_back("new");
     EXPECT_EQ(payloads_of(rows), expected);
-    if (survived < kAppended && !rows.empty()) {
+    if (survived <= kAppended - kTakenFirst && !rows.empty()) {
         EXPECT_TRUE(remembered.sees(rows.back().transaction))
             << "its id was given out before: the remembered snapshot would have passed it over";
     }
@@ -90,7 +93,7 @@ void lose_commits(const std::function<std::unique_ptr<Store>(const Schema&)>& op
     for (int attempt = 0; attempt < 10; ++attempt) {
         const Schema schema(forgetful_server());
         const auto store = open(schema);
-        if (survive_a_crash(schema, *store) < kAppended) return;
+        if (survive_a_crash(schema, *store) <= kAppended - kTakenFirst) return;
     }
     FAIL() << "no crash took a commit back";
 }

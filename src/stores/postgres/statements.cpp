@@ -150,7 +150,8 @@ SELECT FROM guard)";
 // without taking one; '3' is the first normal id.
 constexpr std::string_view kOpenWindow = R"(WITH guard
 SELECT pg_catalog.pg_current_snapshot(), q.last_position, pg_catalog.age('3'::xid),
-       pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn, pg_catalog.pg_current_wal_flush_lsn() - '0/0'::pg_lsn
+       pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn,
+       pg_catalog.pg_current_wal_flush_lsn() - '0/0'::pg_lsn
 FROM guard
 CROSS JOIN (SELECT CASE WHEN i.is_called THEN i.last_value ELSE i.last_value - 1 END
                    AS last_position
@@ -200,8 +201,8 @@ SELECT l.slot, l.xid FROM guard LEFT JOIN late l ON true)";
 // its headers with it: so the bytes of a batch are bounded without counting them up row by row. The
 // first row tells the flush position.
 constexpr std::string_view kColumns = R"(o.slot,
-               o.held_until > pg_catalog.clock_timestamp(), o.xid, o.id, o.event_id, o.created_at, o.topic,
-               o.key, o.event_type, o.content_type,
+               o.held_until > pg_catalog.clock_timestamp(), o.xid, o.id, o.event_id, o.created_at,
+               o.topic, o.key, o.event_type, o.content_type,
                CASE WHEN {size} <= $2::int4 THEN o.payload END,
                CASE WHEN {size} <= $2::int4 THEN o.headers END, o.aggregate_id)";
 
@@ -212,7 +213,8 @@ constexpr std::string_view kSize = R"(pg_catalog.octet_length(o.payload)
                            THEN pg_catalog.octet_length(o.headers::text) ELSE 0 END)";
 
 constexpr std::string_view kHead = R"(WITH guard
-SELECT (-1)::int2, NULL::bool, NULL::xid8, (pg_catalog.pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::int8,
+SELECT (-1)::int2, NULL::bool, NULL::xid8,
+       (pg_catalog.pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::int8,
        NULL::uuid, NULL::timestamptz, NULL::text, NULL::text, NULL::text, NULL::text,
        NULL::bytea, NULL::jsonb, NULL::text
 FROM guard
