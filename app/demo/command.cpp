@@ -134,7 +134,7 @@ void write_next(const Stage& stage, std::ostream& out) {
     out << "\ntry next:\n"
         << "  sed -i 100d " << stage.events() << " && sagaz demo --check " << stage.folder.string()
         << "    # lose one: it is missed\n"
-        << "  sagaz dev --store \"$DATABASE_URL\"    # the same on your PostgreSQL, kept running\n";
+        << "  sagaz status --store sqlite:" << stage.shop() << "    # what an operator sees\n";
 }
 
 }  // namespace
