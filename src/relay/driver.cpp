@@ -245,6 +245,15 @@ void Driver::report_publishing() {
         telemetry_->gauge("outbox_last_publish_timestamp_seconds", seconds_since(Time{}), kPlain);
     }
     reported_ = now;
+    const std::uint64_t dropped = step_.delivery().headers_dropped();
+    if (dropped > dropped_reported_) {
+        telemetry_->count("outbox_headers_dropped_total",
+                          static_cast<double>(dropped - dropped_reported_), kPlain);
+        const std::string headers = std::to_string(dropped - dropped_reported_);
+        const Field fields[] = {{"headers", headers}};
+        telemetry_->log(LogLevel::warning, "headers_dropped", fields);
+    }
+    dropped_reported_ = dropped;  // It begins anew with an attach.
 }
 
 void Driver::report_slots() {

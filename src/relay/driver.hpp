@@ -81,6 +81,7 @@ private:
     std::uint64_t sampled_token_{};  ///< One envelope at a time is timed, for the metric.
     core::Instant sampled_at_{};
     core::Counters reported_{};
+    std::uint64_t dropped_reported_{};  ///< Headers, of the encoder of the last attach.
     std::size_t slots_reported_{};
 };
 

@@ -36,6 +36,7 @@ TEST_F(PrometheusTelemetryTest, ShowsEveryMetricOfTheContractByItsName) {
                            "outbox_publish_duration_seconds",
                            "outbox_end_to_end_latency_seconds",
                            "outbox_batch_size",
+                           "outbox_headers_dropped_total",
                            "outbox_slots_owned",
                            "outbox_destination_up",
                            "outbox_last_publish_timestamp_seconds",

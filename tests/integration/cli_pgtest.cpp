@@ -417,6 +417,24 @@ TEST_F(CliRelay, AnswersProbesAndMetricsAndEndsWellOnSigterm) {
     expect_error(probe("live", address), 1, "admin_unreachable");
 }
 
+TEST_F(CliRelay, CountsTheHeadersThatItDoesNotSend) {
+    // The library refuses the name at the append; plain SQL does not.
+    sql().run(
+        "insert into sagaz.outbox (topic, event_type, payload, headers) "
+        "values ('orders', 'T', '', '{\"ce_id\": \"mine\", \"kept\": \"1\"}')");
+    CliProcess process{relay("null:"), {.environment = any_port_}};
+    httplib::Client client{"http://" + address_of(process)};
+    std::string page;
+    wait_for("the event's delivery", [&] {
+        if (const auto got = client.Get("/metrics")) page = got->body;
+        return page.find("outbox_published_events_total{") != std::string::npos;
+    });
+    EXPECT_NE(page.find(R"(outbox_headers_dropped_total{destination="default"} 1)"),
+              std::string::npos)
+        << page;
+    EXPECT_NE(process.err().find("headers_dropped"), std::string::npos);
+}
+
 TEST_F(CliRelay, IsAliveButNotReadyWhileTheDatabaseIsDown) {
     auto arguments = relay("null:");
     arguments[2] = "postgresql://127.0.0.1:1/d";

@@ -73,6 +73,11 @@ inline constexpr std::array kTable{
                "From the append to the destination's acknowledgement, by the events' created_at.",
                kLatencySeconds},
     MetricInfo{"outbox_batch_size", histogram, "", "Events of one read.", kBatchEvents},
+    MetricInfo{"outbox_headers_dropped_total",
+               counter,
+               "",
+               "Headers of events that were not sent: their names are sagaz's own.",
+               {}},
     MetricInfo{"outbox_slots_owned", gauge, "", "Slots that this relay owns.", {}},
     MetricInfo{
         "outbox_destination_up", gauge, "", "1 while the destination can be reached, else 0.", {}},
