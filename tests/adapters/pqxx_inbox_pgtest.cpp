@@ -11,6 +11,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace sagaz {
@@ -25,6 +26,16 @@ using test::Sql;
 Message message(const std::string& id) {
     return {
         .id = id, .event = {.event_type = "Paid", .payload = "body"}, .source_topic = "payments"};
+}
+
+// libpqxx 7 tells the SQLSTATE of a rollback, 6 does not.
+template <class Thrown>
+Thrown made() {
+    if constexpr (std::is_constructible_v<Thrown, std::string, std::string, const char*>) {
+        return Thrown{"x", "", "40000"};
+    } else {
+        return Thrown{"x"};
+    }
 }
 
 class PqxxInbox : public ::testing::Test {
@@ -117,11 +128,11 @@ TEST_F(PqxxInbox, SaysWhatTheDriversExceptionsMean) {
         return std::string{to_string(error->kind())} + " " + std::string{error->code()};
     };
     EXPECT_EQ(meaning(pqxx::in_doubt_error("x")), "in_doubt commit_in_doubt");
-    EXPECT_EQ(meaning(pqxx::statement_completion_unknown("x")), "in_doubt commit_in_doubt");
+    EXPECT_EQ(meaning(made<pqxx::statement_completion_unknown>()), "in_doubt commit_in_doubt");
     EXPECT_EQ(meaning(pqxx::broken_connection("x")), "unavailable connection_lost");
-    EXPECT_EQ(meaning(pqxx::serialization_failure("x")), "conflict serialization_failure");
-    EXPECT_EQ(meaning(pqxx::deadlock_detected("x")), "conflict deadlock");
-    EXPECT_EQ(meaning(pqxx::transaction_rollback("x")), "conflict transaction_rolled_back");
+    EXPECT_EQ(meaning(made<pqxx::serialization_failure>()), "conflict serialization_failure");
+    EXPECT_EQ(meaning(made<pqxx::deadlock_detected>()), "conflict deadlock");
+    EXPECT_EQ(meaning(made<pqxx::transaction_rollback>()), "conflict transaction_rolled_back");
     EXPECT_EQ(meaning(pqxx::sql_error("x", "", "55P03")), "unavailable lock_not_available");
     EXPECT_EQ(meaning(pqxx::unique_violation("x", "", "23505")), "invalid duplicate");
     EXPECT_EQ(meaning(pqxx::sql_error("x")), "unavailable connection_lost");
