@@ -31,6 +31,10 @@ struct Options {
 /// `attach`, not here; throws `invalid` for a URL or a schema name that cannot be right.
 SAGAZ_EXPORT std::unique_ptr<Store> open(const std::string& url, Options options = {});
 
+/// What an error of the server means, by its SQLSTATE; empty: the connection is lost. Of `message`
+/// the first line is kept, which carries no payload. For adapters of other drivers.
+SAGAZ_EXPORT Error sqlstate_error(std::string_view sqlstate, std::string_view message);
+
 /// The caller's own libpq connection, with a transaction open on it. Blocks for one round trip
 /// per statement. A failed statement throws `sagaz::Error` of the kind of its SQLSTATE.
 class SAGAZ_EXPORT LibpqTransaction final : public Transaction {

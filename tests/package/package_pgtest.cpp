@@ -92,6 +92,20 @@ protected:
         return "-DCMAKE_PREFIX_PATH=" + prefix(kind);
     }
 
+    // A message that comes twice takes effect once, by either driver.
+    void expect_inbox(const std::string& program) {
+        Sql sql{url_};
+        sql.run("CREATE TABLE effects (driver text)");
+        for (const std::string driver : {"libpq", "libpqxx"}) {
+            const auto ran =
+                shell("consume by " + driver, program + " " + as_word(url_) + " " + driver);
+            EXPECT_EQ(ran.code, 0) << ran.output;
+            EXPECT_EQ(ran.output, "processed\nduplicate\n");
+        }
+        EXPECT_EQ(sql.value("SELECT string_agg(driver, ',' ORDER BY driver) FROM effects"),
+                  "libpq,libpqxx");
+    }
+
     // Runs a program of tests/package/append.cpp; its event must be there, and reach a destination.
     void expect_append(const std::string& program, const std::string& kind = "static") {
         const auto ran = shell("append", program + " " + as_word(url_) + " OrderPlaced");
@@ -100,7 +114,8 @@ protected:
     }
     void expect_event(const std::string& id, const std::string& kind) {
         Sql sql{url_};
-        EXPECT_EQ(sql.value("SELECT event_id || E'\\n' FROM sagaz.outbox"), id);
+        EXPECT_EQ(sql.value("SELECT event_id || E'\\n' FROM sagaz.outbox ORDER BY id DESC LIMIT 1"),
+                  id);
         const auto relay =
             shell("relay",
                   "SAGAZ_ADMIN_LISTEN=127.0.0.1:0 " + prefix(kind) +
@@ -119,6 +134,8 @@ TEST_F(Package, IsFoundByFindPackage) {
     build("tests/package/find_package", folder, found_in("static"));
     ASSERT_FALSE(HasFatalFailure());
     expect_append(folder + "/append");
+    expect_append(folder + "/append_pqxx");
+    expect_inbox(folder + "/consume");
     const auto suite = shell("conformance", folder + "/conformance");
     EXPECT_EQ(suite.code, 0) << suite.output;
     EXPECT_NE(suite.output.find("OwnConformance."), std::string::npos) << suite.output;
@@ -151,6 +168,8 @@ TEST_F(Package, WorksWithSharedLibraries) {
     build("tests/package/find_package", folder, found_in("shared"));
     ASSERT_FALSE(HasFatalFailure());
     expect_append(folder + "/append", "shared");
+    expect_append(folder + "/append_pqxx", "shared");
+    expect_inbox(folder + "/consume");
     const auto suite = shell("conformance", folder + "/conformance");
     EXPECT_EQ(suite.code, 0) << suite.output;
     // The name carries the minor version, since a minor version may break until 1.0.

@@ -1,17 +1,23 @@
 #pragma once
 
 #include <sagaz/error.hpp>
+#include <sagaz/postgres.hpp>
 #include <sagaz/transaction.hpp>
 
+#include <pqxx/connection>
+#include <pqxx/except>
 #include <pqxx/nontransaction>
 #include <pqxx/result>
+#include <pqxx/transaction>
 #include <pqxx/transaction_base>
 #include <pqxx/version>
 
 #include <concepts>
 #include <cstddef>
+#include <exception>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #if PQXX_VERSION_MAJOR < 6 || (PQXX_VERSION_MAJOR == 6 && PQXX_VERSION_MINOR < 4) || \
@@ -108,6 +114,122 @@ private:
     ::pqxx::transaction_base& transaction_;
 };
 
+/// The caller's own libpqxx connection, outside a transaction, for the inbox; its user links
+/// `sagaz::postgres`. The handler gets a `pqxx::work`. libpqxx's exceptions pass through untouched,
+/// and `error_of` says what they mean. One round trip more than with a `PGconn*`: libpqxx does not
+/// say how the server answered COMMIT, so a statement before it asks whether it will be one.
+///
+/// libpqxx 6 ends the transaction at the first `exec` that fails, so its batches have no
+/// savepoints: after a failure the messages run one by one. It also makes a lost connection anew by
+/// itself, where libpqxx 7 says `unavailable`.
+class PqxxUnitOfWork final : public UnitOfWork {
+public:
+    /// `connection` is borrowed.
+    explicit PqxxUnitOfWork(::pqxx::connection& connection) : connection_{connection} {}
+    ~PqxxUnitOfWork() override { rollback(); }
+
+    ::pqxx::work& native() { return work_.value(); }
+
+    Rows execute(const Statement& statement) override {
+        return PqxxTransaction{native()}.execute(statement);
+    }
+
+    void begin() override {
+        try {
+            work_.emplace(connection_);
+        } catch (const ::pqxx::usage_error&) {
+            throw Error(ErrorKind::invalid, "transaction_open",
+                        "the connection is in a transaction already",
+                        "end it first, or use mark and failed in your own unit of work");
+        }
+    }
+
+    void commit() override {
+        expect_open();
+        native().commit();
+        work_.reset();
+    }
+
+    void rollback() noexcept override {
+        if (!work_) return;
+        try {
+            work_->abort();
+        } catch (...) {  // the connection is gone: so is the transaction
+        }
+        work_.reset();
+    }
+
+    void command(std::string_view sql) override {
+        try {
+            native().exec(std::string{sql});
+        } catch (const ::pqxx::usage_error&) {
+            throw Error(ErrorKind::conflict, "transaction_rolled_back",
+                        "libpqxx ended the transaction when a statement failed",
+                        "run the whole transaction again");
+        }
+    }
+
+    std::optional<Error> error_of(const std::exception& thrown) const override {
+        if (auto error = UnitOfWork::error_of(thrown)) return error;
+        if (is<::pqxx::in_doubt_error>(thrown) ||
+            is<::pqxx::statement_completion_unknown>(thrown)) {
+            return Error{ErrorKind::in_doubt, "commit_in_doubt", "the answer to COMMIT was lost",
+                         "make a new connection and let the message come again"};
+        }
+        if (is<::pqxx::broken_connection>(thrown)) {
+            return Error{ErrorKind::unavailable, "connection_lost", "the connection is gone",
+                         "make a new connection; the message comes again"};
+        }
+        // Before sql_error, since libpqxx 6 tells no SQLSTATE of these, and 7 derives them from it.
+        if (is<::pqxx::deadlock_detected>(thrown)) return sqlstate_error("40P01", thrown.what());
+        if (is<::pqxx::serialization_failure>(thrown)) {
+            return sqlstate_error("40001", thrown.what());
+        }
+        if (is<::pqxx::transaction_rollback>(thrown)) return sqlstate_error("40000", thrown.what());
+        if (const auto* sql = dynamic_cast<const ::pqxx::sql_error*>(&thrown)) {
+            return sqlstate_error(sql->sqlstate(), thrown.what());
+        }
+        return std::nullopt;
+    }
+
+private:
+    template <class Thrown>
+    static bool is(const std::exception& thrown) {
+        return dynamic_cast<const Thrown*>(&thrown) != nullptr;
+    }
+
+    // A savepoint can be set only in a transaction block that has not failed, which is where COMMIT
+    // is a commit. libpqxx says of one that it has ended itself only that it is closed: `abort`
+    // then tells the aborted, where it does nothing, from the committed, where it is misuse.
+    void expect_open() {
+        try {
+            native().exec("SAVEPOINT sagaz_commit");
+            return;
+        } catch (const ::pqxx::usage_error&) {
+        } catch (const ::pqxx::sql_error& error) {
+            if (error.sqlstate() == "25P01") throw transaction_ended();
+            if (error.sqlstate() != "25P02") throw;
+        }
+        try {
+            native().abort();
+        } catch (const ::pqxx::usage_error&) {
+            throw transaction_ended();
+        }
+        throw Error(ErrorKind::invalid, "transaction_failed",
+                    "a statement of the transaction failed and nobody said so",
+                    "let the handler throw when a statement of its own fails");
+    }
+
+    static Error transaction_ended() {
+        return {ErrorKind::fatal, "transaction_ended",
+                "the handler ended the transaction of its mark",
+                "take commit and abort out of the handler"};
+    }
+
+    ::pqxx::connection& connection_;
+    std::optional<::pqxx::work> work_;
+};
+
 }  // namespace postgres
 
 /// `outbox.append(tx, event)` with a `pqxx::work`, or any other transaction of libpqxx.
@@ -115,6 +237,13 @@ template <class Driver>
     requires std::derived_from<Driver, ::pqxx::transaction_base>
 struct Adapter<Driver> {
     using type = postgres::PqxxTransaction;
+};
+
+/// `inbox.process(connection, message, handler)` with a `pqxx::connection`; the handler gets a
+/// `pqxx::work`.
+template <>
+struct ConnectionAdapter<::pqxx::connection> {
+    using type = postgres::PqxxUnitOfWork;
 };
 
 }  // namespace sagaz::inline v0

@@ -1,5 +1,7 @@
 #include "stores/postgres/error_table.hpp"
 
+#include <sagaz/postgres.hpp>
+
 #include <algorithm>
 #include <array>
 
@@ -120,12 +122,17 @@ std::string first_line(std::string_view message) {
     return line;
 }
 
+Error sqlstate_error(std::string_view sqlstate, std::string_view message) {
+    if (sqlstate.empty()) return make_error(kLost, message);
+    return make_error(meaning_of_sqlstate(sqlstate),
+                      first_line(message) + " (" + std::string(sqlstate) + ")");
+}
+
 Error error_of(const PGresult* result, const PGconn* connection) {
     const char* sqlstate = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : nullptr;
     if (sqlstate == nullptr) return make_error(kLost, PQerrorMessage(connection));
     const char* primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-    return make_error(meaning_of_sqlstate(sqlstate),
-                      std::string(primary ? primary : "?") + " (" + sqlstate + ")");
+    return sqlstate_error(sqlstate, primary ? primary : "?");
 }
 
 Error connect_error(const PGconn* connection) {
