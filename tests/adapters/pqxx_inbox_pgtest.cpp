@@ -170,14 +170,14 @@ TEST_F(PqxxInbox, AHandlerThatHidesALostConnectionHasNoEffect) {
                 postgres::PqxxTransaction{tx}.execute(
                     {.sql = schema_.sql("INSERT INTO @s@.effect VALUES ($1)"),
                      .parameters = {{.bytes = m.id}}});
-            } catch (const std::exception&) {
+            } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): hidden
             }
         }
     };
     Settlement said = retry_later;
     try {
         said = process("e1", hide).settlement;
-    } catch (const Error&) {
+    } catch (const Error&) {  // NOLINT(bugprone-empty-catch): as good as retry_later
     }
     EXPECT_EQ(said, retry_later);
     EXPECT_EQ(effects(), "");
@@ -206,7 +206,7 @@ TEST_F(PqxxInbox, AStatementThatFailedUnnoticedIsNotTakenForACommit) {
         pay(tx, m);
         try {
             tx.exec("SELECT 1 / 0");
-        } catch (const pqxx::sql_error&) {
+        } catch (const pqxx::sql_error&) {  // NOLINT(bugprone-empty-catch): unnoticed
         }
     });
     EXPECT_EQ(outcome.settlement, retry_later);

@@ -154,7 +154,7 @@ public:
         if (!work_) return;
         try {
             work_->abort();
-        } catch (...) {  // the connection is gone: so is the transaction
+        } catch (...) {  // NOLINT(bugprone-empty-catch): the connection is gone, and it with it
         }
         work_.reset();
     }
@@ -205,7 +205,7 @@ private:
         try {
             native().exec("SAVEPOINT sagaz_commit");
             return;
-        } catch (const ::pqxx::usage_error&) {
+        } catch (const ::pqxx::usage_error&) {  // NOLINT(bugprone-empty-catch): told apart below
         } catch (const ::pqxx::sql_error& error) {
             if (error.sqlstate() == "25P01") throw transaction_ended();
             if (error.sqlstate() != "25P02") throw;
