@@ -117,7 +117,7 @@ run_ctest() {
     say "test $preset"
     # ThreadSanitizer of g++ 12 cannot map its shadow where the kernel spreads addresses widely.
     if [ "$preset" = tsan ] && setarch -R true 2>/dev/null; then calm=(setarch -R); fi
-    "${calm[@]}" ctest --test-dir "build/$preset" -j 3 --output-on-failure --no-tests=error "$@"
+    "${calm[@]}" ctest --test-dir "build/$preset" -j 2 --output-on-failure --no-tests=error "$@"
 }
 
 # suite PRESET all|quick: builds and runs all tests, or only those that need no server.

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -25,10 +26,16 @@ protected:
     }
     ~CliDemo() override { std::filesystem::remove_all(folder_); }
 
-    CliResult demo() const {
-        return run_cli({"demo", "--orders", "1600", "--json", "--folder", folder_.string()});
+    // Thousands of commits: a busy disk may take its time.
+    static CliResult run(const std::vector<std::string>& arguments) {
+        CliProcess process{arguments};
+        const int code = process.wait(std::chrono::seconds{150});
+        return {code, process.out(), process.err()};
     }
-    CliResult check() const { return run_cli({"demo", "--json", "--check", folder_.string()}); }
+    CliResult demo() const {
+        return run({"demo", "--orders", "1200", "--json", "--folder", folder_.string()});
+    }
+    CliResult check() const { return run({"demo", "--json", "--check", folder_.string()}); }
     std::vector<std::string> lines() const {
         std::ifstream file(folder_ / "events.jsonl");
         std::vector<std::string> lines;
@@ -51,10 +58,10 @@ TEST_F(CliDemo, TellsATrueStoryAndMissesWhatIsTakenAway) {
     const auto result = demo();
     ASSERT_EQ(result.code, 0) << result.err << result.out;
     const auto told = json::parse(result.out);
-    EXPECT_EQ(told["committed"], 1'520) << "one transaction in twenty is rolled back";
-    EXPECT_EQ(told["rolled_back"], 80);
-    EXPECT_EQ(told["effects"], 1'520);
-    EXPECT_EQ(told["published"].get<int>() - told["repeats"].get<int>(), 1'520);
+    EXPECT_EQ(told["committed"], 1'140) << "one transaction in twenty is rolled back";
+    EXPECT_EQ(told["rolled_back"], 60);
+    EXPECT_EQ(told["effects"], 1'140);
+    EXPECT_EQ(told["published"].get<int>() - told["repeats"].get<int>(), 1'140);
     EXPECT_EQ(told["delivered"].get<int>(), 2 * told["published"].get<int>());
     for (const auto* const damage : {"lost", "invented", "reordered", "doubled"}) {
         EXPECT_EQ(told[damage], 0) << damage;
