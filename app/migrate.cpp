@@ -12,7 +12,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-void print_status(const SchemaStatus& status, const MigrateOptions& options, Console& console) {
+void print_status(const core::MigrationStatus& status, const MigrateOptions& options,
+                  Console& console) {
     if (options.json) {
         Json object{{"schema", 1},
                     {"version", status.version},

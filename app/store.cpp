@@ -81,20 +81,8 @@ std::string prefixed(std::string_view sql) {
     return text;
 }
 
-template <class Status>
-SchemaStatus status_of(const Status& from) {
-    SchemaStatus status{from.version, from.newest, {}};
-    for (const auto& applied : from.applied) {
-        status.applied.push_back(
-            {applied.version, applied.name, applied.compatible_from, applied.applied_at});
-    }
-    return status;
-}
-
-template <class Migrations>
-std::string name_in(const Migrations& all, int version) {
-    const auto found = std::ranges::find_if(
-        all, [&](const auto& migration) { return migration.version == version; });
+std::string name_in(const std::vector<core::Migration>& all, int version) {
+    const auto found = std::ranges::find(all, version, &core::Migration::version);
     return found == all.end() ? std::string{} : found->name;
 }
 
@@ -115,7 +103,7 @@ struct StoreSession::State {
 
 StoreSession::StoreSession(const StoreTarget& target, Milliseconds deadline)
     : state_(new State{target.schema}) {
-    postgres::check_schema_name(target.schema);
+    core::check_schema_name(target.schema);
     if (const auto path = sqlite_path(target.url)) {
         state_->sqlite = std::make_unique<sqlite::Database>(*path, sqlite::Access::look, deadline);
         return;
@@ -138,14 +126,13 @@ Rows StoreSession::execute(const Statement& statement) {
 
 Rows StoreSession::run(std::string_view sql, const std::vector<std::string>& values) {
     if (state_->sqlite) {
-        auto query = state_->sqlite->query(sqlite::with_schema(prefixed(sql), state_->schema));
+        auto query = state_->sqlite->query(core::with_schema(prefixed(sql), state_->schema));
         for (const auto& value : values) query.text(value);
         return rows_of(query);
     }
     postgres::Parameters parameters;
     for (const auto& value : values) parameters.text(value);
-    return rows_of(
-        state_->postgres->execute(postgres::with_schema(sql, state_->schema), parameters));
+    return rows_of(state_->postgres->execute(core::with_schema(sql, state_->schema), parameters));
 }
 
 void StoreSession::begin() { run(is_sqlite() ? "BEGIN IMMEDIATE" : "BEGIN"); }
@@ -153,11 +140,11 @@ void StoreSession::commit() { run("COMMIT"); }
 
 // ------------------------------------------------------------------------------------- the schema
 
-SchemaStatus schema_status(const StoreTarget& target) {
+core::MigrationStatus schema_status(const StoreTarget& target) {
     if (const auto path = sqlite_path(target.url)) {
-        return status_of(sqlite::migration_status(*path, target.schema));
+        return sqlite::migration_status(*path, target.schema);
     }
-    return status_of(postgres::migration_status(target.url, target.schema));
+    return postgres::migration_status(target.url, target.schema);
 }
 
 int newest_version(const StoreTarget& target) {

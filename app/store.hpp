@@ -1,5 +1,7 @@
 #pragma once
 
+#include "core/migration.hpp"
+
 #include <sagaz/event.hpp>
 #include <sagaz/store.hpp>
 #include <sagaz/transaction.hpp>
@@ -40,21 +42,7 @@ private:
     std::unique_ptr<State> state_;
 };
 
-struct SchemaStatus {
-    struct Applied {
-        int version{};
-        std::string name{};
-        int compatible_from{};
-        std::string applied_at{};
-    };
-    int version{};  ///< Newest version in the database; 0: no schema yet.
-    int newest{};   ///< Newest version of this build.
-    std::vector<Applied> applied{};
-
-    bool is_behind() const { return version < newest; }
-};
-
-SchemaStatus schema_status(const StoreTarget& target);
+core::MigrationStatus schema_status(const StoreTarget& target);
 int newest_version(const StoreTarget& target);
 std::string name_of_version(const StoreTarget& target, int version);
 std::string schema_script(const StoreTarget& target, int from, int to, bool with_roles);

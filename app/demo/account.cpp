@@ -3,8 +3,6 @@
 namespace sagaz::inline v0::app::demo {
 namespace {
 
-constexpr Milliseconds kBusy{10'000};
-
 std::int64_t number(sqlite::Database& database, std::string_view sql) {
     auto query = database.query(sql);
     return query.step() ? query.number_at(0) : 0;

@@ -10,7 +10,6 @@
 namespace sagaz::inline v0::app::demo {
 namespace {
 
-constexpr Milliseconds kBusy{10'000};
 constexpr std::int64_t kCustomers = 200;
 constexpr std::int64_t kOrdersOfTransaction = 4;
 

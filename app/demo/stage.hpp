@@ -11,6 +11,8 @@
 /// consumer's database with the inbox in it.
 namespace sagaz::inline v0::app::demo {
 
+inline constexpr Milliseconds kBusy{10'000};  ///< For the other process of a database.
+
 struct Stage {
     std::filesystem::path folder;
 

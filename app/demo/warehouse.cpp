@@ -13,7 +13,6 @@
 namespace sagaz::inline v0::app::demo {
 namespace {
 
-constexpr Milliseconds kBusy{10'000};
 constexpr std::size_t kBatch = 200;
 
 // No constraint keeps a shipment from being there twice: only the inbox does.
@@ -60,8 +59,8 @@ public:
         database_.run_script(kTables);
     }
 
-    void take(const verify::Arrival& arrival) {
-        batch_.push_back(message_of(arrival));
+    void take(Message message) {
+        batch_.push_back(std::move(message));
         if (batch_.size() == kBatch) {
             finish();
         }
@@ -108,11 +107,12 @@ Deliveries deliver_twice(const Stage& stage, const Progress& progress) {
         verify::read_messages(
             stage.events(),
             [&](const verify::Arrival& arrival) {
+                auto message = message_of(arrival);
                 if (pass == 1) {
                     ++deliveries.messages;
-                    ids.insert(message_of(arrival).id);
+                    ids.insert(message.id);
                 }
-                consumer.take(arrival);
+                consumer.take(std::move(message));
             },
             [&] { progress("delivered " + std::to_string(deliveries.handed_over)); });
         consumer.finish();

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sagaz/event.hpp>
+
 #include <chrono>
 
 namespace sagaz::inline v0::core {
@@ -7,6 +9,12 @@ namespace sagaz::inline v0::core {
 /// A moment of this process's monotonic clock. Nothing here reads a wall clock.
 using Instant = std::chrono::steady_clock::time_point;
 using Duration = std::chrono::steady_clock::duration;
+
+/// What is left until `then`, rounded up; zero when it has passed.
+inline Milliseconds milliseconds_until(Instant now, Instant then) {
+    if (then <= now) return Milliseconds{0};
+    return std::chrono::ceil<Milliseconds>(then - now);
+}
 
 /// Where the shells get the time from; the simulator has its own.
 class Clock {

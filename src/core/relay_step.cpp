@@ -48,11 +48,6 @@ RelayOptions checked(RelayOptions options) {
     return options;
 }
 
-Milliseconds until(Instant now, Instant then) {
-    if (then <= now) return 0ms;
-    return std::chrono::ceil<Milliseconds>(then - now);
-}
-
 }  // namespace
 
 RelayStep::RelayStep(const Id& relay, const RelayOptions& options, std::uint64_t seed)
@@ -240,7 +235,7 @@ Command RelayStep::rest(Instant now) {
     }
     if (delivery_.has_ready() && send_at_ > now) wake = std::min(wake, send_at_);
     wake = std::max(wake, now + 1ms);
-    if (delivery_.in_flight() > 0) return command::Poll{until(now, wake)};
+    if (delivery_.in_flight() > 0) return command::Poll{milliseconds_until(now, wake)};
     if (now - polled_at_ >= kServiceInterval) return command::Poll{0ms};
     return command::Wait{wake};
 }
@@ -262,10 +257,10 @@ Command RelayStep::next_while_stopping(Instant now) {
     if (reading_) return command::FinishRead{};
     if (delivery_.in_flight() > 0 && !abandoned_) {
         if (now < give_up_at_ && down_.empty()) {
-            return command::Poll{std::min(until(now, give_up_at_), Milliseconds{100})};
+            return command::Poll{std::min(milliseconds_until(now, give_up_at_), Milliseconds{100})};
         }
         abandoned_ = true;
-        return command::Abandon{std::max(until(now, stop_by_) / 2, Milliseconds{100})};
+        return command::Abandon{std::max(milliseconds_until(now, stop_by_) / 2, Milliseconds{100})};
     }
     const bool can_store = attached_ && !late;
     if (can_store && store_at_ > now) return command::Wait{std::min(store_at_, stop_by_)};

@@ -4,14 +4,16 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <string>
 #include <string_view>
 
 namespace sagaz::inline v0::core {
 
 inline constexpr std::size_t kSchemaNameMax = 48;  // Leaves room for "_publisher" within 63.
 
-/// The one rule for the only name that goes into the text of statements. Throws `invalid`
-/// (`schema_name`). Inline, since every library that writes SQL calls it.
+/// The one rule for the only name that goes into the text of statements: lower-case letters, digits
+/// and underscores, not beginning with a digit or "pg_", with room for role suffixes. Throws
+/// `invalid` (`schema_name`). Inline, since every library that writes SQL calls it.
 inline void check_schema_name(std::string_view schema) {
     const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; };
     const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
@@ -22,6 +24,21 @@ inline void check_schema_name(std::string_view schema) {
     if (good) return;
     throw Error(ErrorKind::invalid, "schema_name", "not a schema name that sagaz can use",
                 "give lower-case letters, digits and underscores, at most 48, such as sagaz");
+}
+
+/// `text` with every "@schema@" replaced by the checked name.
+inline std::string with_schema(std::string_view text, std::string_view schema) {
+    constexpr std::string_view kPlaceholder = "@schema@";
+    check_schema_name(schema);
+    std::string result;
+    result.reserve(text.size());
+    for (;;) {
+        const auto at = text.find(kPlaceholder);
+        result += text.substr(0, at);
+        if (at == std::string_view::npos) return result;
+        result += schema;
+        text.remove_prefix(at + kPlaceholder.size());
+    }
 }
 
 }  // namespace sagaz::inline v0::core

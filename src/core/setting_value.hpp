@@ -2,6 +2,7 @@
 
 #include <sagaz/error.hpp>
 #include <sagaz/event.hpp>
+#include <sagaz/store.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -68,6 +69,19 @@ inline void check_setting(std::string_view key, std::string_view value) {
         throw Error(ErrorKind::invalid, "setting_unknown",
                     "no setting is called \"" + std::string(key.substr(0, 60)) + "\"",
                     "settings are slot_count, topic_template, source, on_refused");
+    }
+}
+
+/// Takes a stored setting over. A key that this build does not know is left alone.
+inline void apply_setting(Settings& settings, std::string_view key, std::string_view value) {
+    if (key == "slot_count") {
+        std::from_chars(value.data(), value.data() + value.size(), settings.slot_count);
+    } else if (key == "topic_template") {
+        settings.topic_template = value;
+    } else if (key == "source") {
+        settings.source = value;
+    } else if (key == "on_refused") {
+        settings.on_refused = value == "park_event" ? OnRefused::park_event : OnRefused::park_key;
     }
 }
 

@@ -45,6 +45,7 @@
 #include "brokers/kafka/kafka_errors.hpp"
 #include "brokers/kafka/topic_name.hpp"
 #include "core/assert.hpp"
+#include "core/clock.hpp"
 
 #include <sagaz/error.hpp>
 
@@ -82,12 +83,6 @@ std::size_t size_of(const Envelope& envelope) {
         bytes += kHeaderFraming + header.name.size() + header.value.size();
     }
     return bytes;
-}
-
-Milliseconds until(std::chrono::steady_clock::time_point end,
-                   std::chrono::steady_clock::time_point now) {
-    if (end <= now) return 0ms;
-    return std::chrono::ceil<Milliseconds>(end - now);
 }
 
 Options checked(Options options) {
@@ -188,13 +183,13 @@ std::vector<Receipt> KafkaBroker::poll(Milliseconds deadline) {
 void KafkaBroker::wait_for_events(Clock::time_point end) {
     const auto now = Clock::now();
     const bool ready = !ready_.empty() && state_ == State::flowing;
-    const Milliseconds left = ready ? 0ms : until(end, now);
+    const Milliseconds left = ready ? 0ms : core::milliseconds_until(now, end);
     if (ensure_producer(now)) {
         const Milliseconds most =
             state_ == State::flowing ? kServeBetweenChecks : kServeWhileBreaking;
         producer_->serve(std::min(left, most));
     } else {
-        std::this_thread::sleep_for(std::min(left, until(retry_at_, now)));
+        std::this_thread::sleep_for(std::min(left, core::milliseconds_until(now, retry_at_)));
     }
 }
 
@@ -346,8 +341,8 @@ void KafkaBroker::look_after_health(Clock::time_point now, Clock::time_point end
         stalled_.clear();
         return;
     }
-    const Probe probe = producer_->probe(
-        std::clamp<Milliseconds>(until(end, Clock::now()), kProbeWaitMin, kProbeWaitMax));
+    const Probe probe = producer_->probe(std::clamp<Milliseconds>(
+        core::milliseconds_until(Clock::now(), end), kProbeWaitMin, kProbeWaitMax));
     const bool gone = !unreachable_.empty() || alarm_;
     probe_at_ = Clock::now() + (gone ? kProbeUnreachable : kProbeStalled);
     switch (probe.answer) {
@@ -372,7 +367,8 @@ void KafkaBroker::abandon(Milliseconds deadline) {
     if (state_ != State::breaking) begin_break(Clock::now());
     producer_->purge(true);
     while (!window_.empty() && Clock::now() < end) {
-        producer_->serve(std::min<Milliseconds>(until(end, Clock::now()), kServeWhileBreaking));
+        producer_->serve(std::min<Milliseconds>(core::milliseconds_until(Clock::now(), end),
+                                                kServeWhileBreaking));
         if (!window_.empty()) producer_->purge(true);
     }
     while (!window_.empty()) {

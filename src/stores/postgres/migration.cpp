@@ -1,6 +1,5 @@
 #include "stores/postgres/migration.hpp"
 
-#include "core/schema_name.hpp"
 #include "stores/postgres/connection.hpp"
 #include "stores/postgres/embedded.hpp"
 
@@ -14,7 +13,6 @@
 namespace sagaz::inline v0::postgres {
 namespace {
 
-constexpr std::string_view kPlaceholder = "@schema@";
 constexpr Connection::Deadlines kDeadlines{Milliseconds{10'000}, Milliseconds{120'000}};
 
 // Names in the text are never looked up elsewhere, whatever the caller's search_path is. The lock
@@ -135,28 +133,9 @@ void check_encoding(std::string_view encoding) {
                 "convert would stop the relay for good");
 }
 
-void check_schema_name(std::string_view schema) { core::check_schema_name(schema); }
-
-std::string with_schema(std::string_view text, std::string_view schema) {
-    check_schema_name(schema);
-    std::string result;
-    result.reserve(text.size());
-    for (;;) {
-        const auto at = text.find(kPlaceholder);
-        result += text.substr(0, at);
-        if (at == std::string_view::npos) return result;
-        result += schema;
-        text.remove_prefix(at + kPlaceholder.size());
-    }
-}
-
 std::string migration_script(std::string_view schema, int from, int to, bool with_roles) {
     check_schema_name(schema);
-    if (from < 0 || to > newest_version() || from > to) {
-        throw Error(ErrorKind::invalid, "version_range",
-                    fmt::format("no migration from version {} to {}", from, to),
-                    fmt::format("versions go from 0 (nothing) to {}", newest_version()));
-    }
+    core::check_version_range(from, to, newest_version());
     std::string script =
         fmt::format("-- sagaz: schema {} from version {} to {}\n", schema, from, to);
     for (const auto& migration : migrations()) {

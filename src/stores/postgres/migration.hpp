@@ -1,5 +1,7 @@
 #pragma once
 
+#include "core/migration.hpp"
+
 #include <sagaz/export.hpp>
 
 #include <string>
@@ -11,15 +13,13 @@
 /// version or nothing of it.
 namespace sagaz::inline v0::postgres {
 
+using core::check_schema_name;
+using core::Migration;
+using core::MigrationStatus;
+using core::with_schema;
+
 /// Throws `invalid` (`database_encoding`) for a `server_encoding` that cannot carry every text.
 void check_encoding(std::string_view encoding);
-
-struct SAGAZ_EXPORT Migration {
-    int version{};
-    std::string name{};
-    int compatible_from{};  ///< The oldest version whose relays may run beside it.
-    std::string sql{};      ///< With "@schema@" where the schema's name belongs.
-};
 
 /// What this build knows, oldest first.
 SAGAZ_EXPORT const std::vector<Migration>& migrations();
@@ -27,32 +27,10 @@ SAGAZ_EXPORT const std::vector<Migration>& migrations();
 /// The newest version this build knows.
 SAGAZ_EXPORT int newest_version();
 
-/// Throws `invalid` (`schema_name`) unless `schema` is lower-case letters, digits and underscores,
-/// does not begin with a digit or "pg_", and leaves room for role suffixes (at most 48 bytes).
-/// Only such a name ever gets into the text of a statement.
-SAGAZ_EXPORT void check_schema_name(std::string_view schema);
-
-/// `text` with every "@schema@" replaced by the checked name.
-SAGAZ_EXPORT std::string with_schema(std::string_view text, std::string_view schema);
-
 /// Plain SQL for psql or any migration tool that takes a schema from version `from` to `to` and
 /// records it. Throws `invalid` (`version_range`) for versions that are not there.
 SAGAZ_EXPORT std::string migration_script(std::string_view schema, int from, int to,
                                           bool with_roles);
-
-struct SAGAZ_EXPORT MigrationStatus {
-    struct Applied {
-        int version{};
-        std::string name{};
-        int compatible_from{};
-        std::string applied_at{};
-    };
-    int version{};  ///< Newest version in the database; 0: no schema yet.
-    int newest{};   ///< Newest version of this build.
-    std::vector<Applied> applied{};
-
-    bool is_behind() const { return version < newest; }
-};
 
 SAGAZ_EXPORT MigrationStatus migration_status(const std::string& url, std::string_view schema);
 

@@ -180,24 +180,40 @@ TEST(Setting, KeepsTheNumberOfSlotsOnceAnIdWasGivenOut) {
     EXPECT_EQ(sql.number(schema.sql("SELECT count(*) FROM @s@.slot")), 16);
 }
 
+// Sets the source, and has come as far as waiting for the log's lock.
+class WaitingSetter {
+public:
+    WaitingSetter(const Schema& schema, Sql& watcher)
+        : thread_([this, &schema] {
+              code_ = code_of(
+                  [&] { postgres::set_setting(schema.url(), schema.name(), "source", "/other"); });
+          }) {
+        test::wait_for("the setter to wait for a lock", [&] {
+            return watcher.number(
+                       "SELECT count(*) FROM pg_locks WHERE NOT granted AND "
+                       "mode = 'ShareRowExclusiveLock'") == 1;
+        });
+    }
+
+    /// What it ended with.
+    std::string code() {
+        thread_.join();
+        return code_;
+    }
+
+private:
+    std::string code_;
+    std::jthread thread_;
+};
+
 TEST(Setting, WaitsForAnInsertInProgressBeforeItJudges) {
     const Schema schema;
     Sql writer = schema.connect();
     Sql watcher = schema.connect();
     writer.run(schema.sql("BEGIN; SELECT @s@.append('t', 'k', 'E', 'p'::text)"));
-    std::string code;
-    std::jthread setter([&] {
-        code = code_of(
-            [&] { postgres::set_setting(schema.url(), schema.name(), "source", "/other"); });
-    });
-    test::wait_for("the setter to wait for a lock", [&] {
-        return watcher.number(
-                   "SELECT count(*) FROM pg_locks WHERE NOT granted AND "
-                   "mode = 'ShareRowExclusiveLock'") == 1;
-    });
+    WaitingSetter setter(schema, watcher);
     writer.run("COMMIT");
-    setter.join();
-    EXPECT_EQ(code, "setting_fixed");
+    EXPECT_EQ(setter.code(), "setting_fixed");
 }
 
 TEST(Setting, DoesNotStopInsertsWhileItWaits) {
@@ -205,21 +221,11 @@ TEST(Setting, DoesNotStopInsertsWhileItWaits) {
     Sql writer = schema.connect();
     Sql other = schema.connect();
     writer.run(schema.sql("BEGIN; SELECT @s@.append('t', 'k', 'E', 'p'::text)"));
-    std::string code;
-    std::jthread setter([&] {
-        code = code_of(
-            [&] { postgres::set_setting(schema.url(), schema.name(), "source", "/other"); });
-    });
-    test::wait_for("the setter to wait for a lock", [&] {
-        return other.number(
-                   "SELECT count(*) FROM pg_locks WHERE NOT granted AND "
-                   "mode = 'ShareRowExclusiveLock'") == 1;
-    });
+    WaitingSetter setter(schema, other);
     other.run(
         schema.sql("SET statement_timeout = '10s'; SELECT @s@.append('t', 'l', 'E', 'p'::text)"));
     writer.run("COMMIT");
-    setter.join();
-    EXPECT_EQ(code, "setting_fixed");
+    EXPECT_EQ(setter.code(), "setting_fixed");
 }
 
 TEST(Setting, SeesWhatIsPendingUnderAnyDefaultIsolation) {
@@ -233,19 +239,9 @@ TEST(Setting, SeesWhatIsPendingUnderAnyDefaultIsolation) {
         return schema.connect().value("SHOW default_transaction_isolation") == "repeatable read";
     });
     writer.run(schema.sql("BEGIN; SELECT @s@.append('t', 'k', 'E', 'p'::text)"));
-    std::string code;
-    std::jthread setter([&] {
-        code = code_of(
-            [&] { postgres::set_setting(schema.url(), schema.name(), "source", "/other"); });
-    });
-    test::wait_for("the setter to wait for a lock", [&] {
-        return watcher.number(
-                   "SELECT count(*) FROM pg_locks WHERE NOT granted AND "
-                   "mode = 'ShareRowExclusiveLock'") == 1;
-    });
+    WaitingSetter setter(schema, watcher);
     writer.run("COMMIT");
-    setter.join();
-    EXPECT_EQ(code, "setting_fixed");
+    EXPECT_EQ(setter.code(), "setting_fixed");
 }
 
 TEST(Setting, KeepsSourceAndTemplateWhileEventsWait) {

@@ -1,6 +1,7 @@
 #include "stores/postgres/postgres_store.hpp"
 
 #include "core/assert.hpp"
+#include "core/setting_value.hpp"
 #include "stores/postgres/error_table.hpp"
 #include "stores/postgres/migration.hpp"
 
@@ -67,18 +68,6 @@ std::uint64_t widen(std::uint32_t next, std::uint64_t xmax) {
     std::uint64_t wide_next = (xmax & ~kTransactionBits32) | next;
     if (wide_next < xmax) wide_next += kTransactionBits32 + 1;
     return wide_next;
-}
-
-void set(Settings& settings, std::string_view key, std::string_view value) {
-    if (key == "slot_count") {
-        std::from_chars(value.data(), value.data() + value.size(), settings.slot_count);
-    } else if (key == "topic_template") {
-        settings.topic_template = value;
-    } else if (key == "source") {
-        settings.source = value;
-    } else if (key == "on_refused") {
-        settings.on_refused = value == "park_event" ? OnRefused::park_event : OnRefused::park_key;
-    }
 }
 
 }  // namespace
@@ -150,7 +139,8 @@ Attached PostgresStore::attach(const Id& relay) {
     attached.incarnation = incarnation_;
     const Result rows = run(statements_.introduce, identified().text(label_).text(SAGAZ_VERSION));
     for (int n = 0; n < PQntuples(rows.get()) && !is_empty(rows.get()); ++n) {
-        set(attached.settings, text_at(rows.get(), n, 0), text_at(rows.get(), n, 1));
+        core::apply_setting(attached.settings, text_at(rows.get(), n, 0),
+                            text_at(rows.get(), n, 1));
     }
     return attached;
 }

@@ -1,6 +1,5 @@
 #include "stores/sqlite/migration.hpp"
 
-#include "core/schema_name.hpp"
 #include "stores/sqlite/database.hpp"
 #include "stores/sqlite/embedded.hpp"
 
@@ -13,7 +12,6 @@
 namespace sagaz::inline v0::sqlite {
 namespace {
 
-constexpr std::string_view kPlaceholder = "@schema@";
 constexpr Milliseconds kBusyTimeout{30'000};
 
 constexpr std::string_view kRecord =
@@ -69,26 +67,9 @@ const std::vector<Migration>& migrations() {
 
 int newest_version() { return migrations().back().version; }
 
-std::string with_schema(std::string_view text, std::string_view schema) {
-    core::check_schema_name(schema);
-    std::string result;
-    result.reserve(text.size());
-    for (;;) {
-        const auto at = text.find(kPlaceholder);
-        result += text.substr(0, at);
-        if (at == std::string_view::npos) return result;
-        result += schema;
-        text.remove_prefix(at + kPlaceholder.size());
-    }
-}
-
 std::string migration_script(std::string_view schema, int from, int to) {
     core::check_schema_name(schema);
-    if (from < 0 || to > newest_version() || from > to) {
-        throw Error(ErrorKind::invalid, "version_range",
-                    fmt::format("no migration from version {} to {}", from, to),
-                    fmt::format("versions go from 0 (nothing) to {}", newest_version()));
-    }
+    core::check_version_range(from, to, newest_version());
     std::string script = fmt::format(
         "-- sagaz: tables {}_* from version {} to {}; run it with sqlite3 -bail\n"
         "PRAGMA journal_mode = WAL;\n",

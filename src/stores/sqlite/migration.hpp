@@ -1,5 +1,7 @@
 #pragma once
 
+#include "core/migration.hpp"
+
 #include <sagaz/export.hpp>
 
 #include <string>
@@ -11,12 +13,9 @@
 /// nothing of it.
 namespace sagaz::inline v0::sqlite {
 
-struct SAGAZ_EXPORT Migration {
-    int version{};
-    std::string name{};
-    int compatible_from{};  ///< The oldest version whose relays may run beside it.
-    std::string sql{};      ///< With "@schema@" where the prefix belongs.
-};
+using core::Migration;
+using core::MigrationStatus;
+using core::with_schema;
 
 /// What this build knows, oldest first.
 SAGAZ_EXPORT const std::vector<Migration>& migrations();
@@ -24,27 +23,9 @@ SAGAZ_EXPORT const std::vector<Migration>& migrations();
 /// The newest version this build knows.
 SAGAZ_EXPORT int newest_version();
 
-/// `text` with every "@schema@" replaced by the prefix, a plain identifier as on PostgreSQL; throws
-/// `invalid` (`schema_name`) for any other.
-SAGAZ_EXPORT std::string with_schema(std::string_view text, std::string_view schema);
-
 /// Plain SQL for the sqlite3 shell (with -bail) or any migration tool that takes a file from
 /// version `from` to `to` and records it. Throws `invalid` (`version_range`).
 SAGAZ_EXPORT std::string migration_script(std::string_view schema, int from, int to);
-
-struct SAGAZ_EXPORT MigrationStatus {
-    struct Applied {
-        int version{};
-        std::string name{};
-        int compatible_from{};
-        std::string applied_at{};
-    };
-    int version{};  ///< Newest version in the file; 0: no schema yet.
-    int newest{};   ///< Newest version of this build.
-    std::vector<Applied> applied{};
-
-    bool is_behind() const { return version < newest; }
-};
 
 /// Throws `invalid` (`database_missing`) when there is no file.
 SAGAZ_EXPORT MigrationStatus migration_status(const std::string& path, std::string_view schema);

@@ -1,6 +1,7 @@
 #include "stores/sqlite/sqlite_store.hpp"
 
 #include "core/schema_name.hpp"
+#include "core/setting_value.hpp"
 #include "stores/sqlite/migration.hpp"
 #include "stores/sqlite/row_batch.hpp"
 
@@ -11,7 +12,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstring>
 #include <utility>
 
@@ -28,18 +28,6 @@ std::string own_label() {
     std::array<char, 256> host{};
     if (::gethostname(host.data(), host.size() - 1) != 0) std::strcpy(host.data(), "?");
     return fmt::format("{}:{}", host.data(), ::getpid());
-}
-
-void set(Settings& settings, std::string_view key, std::string_view value) {
-    if (key == "slot_count") {
-        std::from_chars(value.data(), value.data() + value.size(), settings.slot_count);
-    } else if (key == "topic_template") {
-        settings.topic_template = value;
-    } else if (key == "source") {
-        settings.source = value;
-    } else if (key == "on_refused") {
-        settings.on_refused = value == "park_event" ? OnRefused::park_event : OnRefused::park_key;
-    }
 }
 
 std::int64_t in_sql(std::uint64_t value) { return static_cast<std::int64_t>(value); }
@@ -180,7 +168,8 @@ Attached SqliteStore::introduce(Database& database) {
     attached.incarnation = Id::parse(token.text_at(0));
     token.run();
     auto settings = database.query(statements_.settings);
-    while (settings.step()) set(attached.settings, settings.text_at(0), settings.text_at(1));
+    while (settings.step())
+        core::apply_setting(attached.settings, settings.text_at(0), settings.text_at(1));
     scope.commit();
     beat_ = beat;
     was_set_back_ = false;
