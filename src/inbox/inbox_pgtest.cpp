@@ -1,5 +1,7 @@
 // The inbox against a real server: what is committed, by whom, how often.
 #include "tests/support/error_code.hpp"
+#include "tests/support/inbox_fixture.hpp"
+#include "tests/support/inbox_message.hpp"
 #include "tests/support/postgres_server.hpp"
 
 #include <sagaz/inbox.hpp>
@@ -19,29 +21,14 @@ namespace {
 using namespace std::string_literals;
 using enum Settlement;
 using test::code_of;
+using test::message;
 using test::PostgresServer;
-using test::Schema;
 using test::Sql;
 
-Message message(const std::string& id, const std::string& key = "",
-                const std::string& payload = "body") {
-    Message made{
-        .id = id, .event = {.event_type = "Paid", .payload = payload}, .source_topic = "payments"};
-    if (!key.empty()) made.event.key = key;
-    return made;
-}
-
-class InboxOnPostgres : public ::testing::Test {
+class InboxOnPostgres : public test::InboxInASchema {
 protected:
-    explicit InboxOnPostgres(PostgresServer& server = PostgresServer::shared()) : schema_(server) {
-        run("CREATE TABLE @s@.effect (id text)");
-        options_.consumer_name = "billing";
-        options_.schema = schema_.name();
-        options_.lock_timeout = Milliseconds{60'000};  // a slow machine is no competitor
-    }
+    using InboxInASchema::InboxInASchema;
 
-    void run(const std::string& sql) { sql_.run(schema_.sql(sql)); }
-    std::string value(const std::string& sql) { return sql_.value(schema_.sql(sql)); }
     std::int64_t effects() { return sql_.number(schema_.sql("SELECT count(*) FROM @s@.effect")); }
     std::string parked() {
         return value(
@@ -86,10 +73,6 @@ protected:
             return watcher.number("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0;
         });
     }
-
-    Schema schema_;
-    Sql sql_{schema_.connect()};
-    InboxOptions options_;
 };
 
 // ------------------------------------------------------------------------------------ exactly once
