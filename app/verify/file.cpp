@@ -4,7 +4,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include <fstream>
 #include <utility>
 
 namespace sagaz::verify {
@@ -75,28 +74,34 @@ std::string decode_base64(std::string_view text) {
     return bytes;
 }
 
-void read_messages(const std::string& path, const std::function<void(const Arrival&)>& take,
-                   const std::function<void()>& progress) {
-    std::ifstream file(path, std::ios::binary);
-    if (!file) {
+FileReader::FileReader(const std::string& path) : file_(path, std::ios::binary) {
+    if (!file_) {
         throw Error(ErrorKind::invalid, "file_open", "cannot open " + path,
                     "Give the path that the relay's file: destination wrote to.");
     }
-    std::string text;
-    std::int64_t offset = 0;
-    while (std::getline(file, text)) {
-        if (file.eof()) break;  // no newline at its end: not a message yet
-        try {
-            feed(text, offset, take);
-        } catch (const Json::exception& error) {
-            refuse("line " + std::to_string(offset + 1) + ": " + error.what());
-        }
-        if (++offset % 4'096 == 0) progress();
+}
+
+bool FileReader::next(const std::function<void(const Arrival&)>& take) {
+    std::getline(file_, line_);
+    if (!file_ || file_.eof()) {  // no newline at its end: not a message yet
+        file_.clear();
+        file_.seekg(position_);
+        return false;
     }
+    position_ += static_cast<std::int64_t>(line_.size()) + 1;
+    try {
+        feed(line_, lines_++, take);
+    } catch (const Json::exception& error) {
+        refuse("line " + std::to_string(lines_) + ": " + error.what());
+    }
+    return true;
 }
 
 void read_file(const std::string& path, Account& account, const std::function<void()>& progress) {
-    read_messages(path, [&](const Arrival& message) { account.arrive(message); }, progress);
+    FileReader reader(path);
+    while (reader.next([&](const Arrival& message) { account.arrive(message); })) {
+        if (reader.lines() % 4'096 == 0) progress();
+    }
 }
 
 }  // namespace sagaz::verify
