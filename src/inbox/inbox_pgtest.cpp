@@ -170,6 +170,36 @@ TEST_F(InboxOnPostgres, F69_PastTheLockTimeoutItIsInProgressAndTheHandlersPatien
     EXPECT_EQ(patience.value, "0");
 }
 
+// A process that is frozen while it counts, or handles, holds the row of the message's attempts.
+TEST_F(InboxOnPostgres, F69_WaitsForAHeldAttemptNoLongerThanTheLockTimeout) {
+    EXPECT_EQ(process_and_fail(message("e1")), retry_later);
+    options_.lock_timeout = Milliseconds{50};
+    run("SET statement_timeout = '5s'");
+    Sql zombie = schema_.connect();
+    zombie.run(schema_.sql("BEGIN; SELECT @s@.inbox_failed('billing', 'e1', 'cause')"));
+    EXPECT_EQ(process(message("e1")), in_progress);
+    EXPECT_EQ(process_and_fail(message("e1")), in_progress);
+    zombie.run(
+        schema_.sql("ROLLBACK; BEGIN; "
+                    "SELECT @s@.inbox_mark('billing', 'e1', 't', 'E', 'body')"));
+    options_.count_attempts = CountAttempts::before_handler;
+    EXPECT_EQ(process(message("e1")), in_progress);
+    zombie.run("ROLLBACK");
+    EXPECT_EQ(attempts(), "1 no stock");
+}
+
+TEST_F(InboxOnPostgres, F73_OnlyItsOwnFailuresParkAMessageThatIsCountedBefore) {
+    options_.max_attempts = 2;
+    options_.count_attempts = CountAttempts::before_handler;
+    for (int n = 0; n < 4; ++n) {
+        const auto outcome = process(sql_, message("e1"), [&](auto& c, const Message&) {
+            in(c, "DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$");
+        });
+        EXPECT_EQ(outcome.settlement, retry_later);
+    }
+    EXPECT_EQ(process(message("e1")), processed);
+}
+
 TEST_F(InboxOnPostgres, F70_OfManyThreadsOneHandles) {
     constexpr int kThreads = 32;
     std::atomic<int> handled{};
@@ -394,6 +424,20 @@ TEST_F(InboxOnPostgres, AHandlerThatEndsTheTransactionIsStopped) {
               "transaction_ended");
 }
 
+// The mark is committed, and the effects after it never happen: a repeat must not be a duplicate.
+TEST_F(InboxOnPostgres, AHandlerThatCommitsAndThenFailsIsStopped) {
+    const auto handler = [&](auto& c, const Message&) {
+        PQclear(PQexec(c, "COMMIT"));
+        throw std::runtime_error("no stock");
+    };
+    EXPECT_EQ(code_of([&] { process(sql_, message("e1"), handler); }), "transaction_ended");
+    PGconn* connection = sql_.raw();
+    const std::vector<Message> both{message("e2"), message("e3")};
+    EXPECT_EQ(code_of([&] { Inbox(options_).process_batch(connection, both, handler); }),
+              "transaction_ended");
+    EXPECT_EQ(process(message("e4")), processed);
+}
+
 TEST_F(InboxOnPostgres, InsideAnOpenTransactionProcessIsInvalidAndLeavesItAlone) {
     run("BEGIN; INSERT INTO @s@.effect VALUES ('mine')");
     EXPECT_EQ(code_of([&] { process(message("e1")); }), "transaction_open");
@@ -449,6 +493,27 @@ TEST_F(InboxLostAnswer, F67_OfACommitThatHappenedMeansADuplicateNextTime) {
         process(next, message("e1"), [&](auto& c, const Message& m) { pay(c, m); }).settlement,
         duplicate);
     EXPECT_EQ(effects(), 1);
+}
+
+// With synchronous_commit off the server answers COMMIT before anything is on disk.
+TEST_F(InboxLostAnswer, F68_WhatIsSettledIsOnDiskWhateverTheSessionSays) {
+    server().configure("wal_writer_delay = 10s");
+    server().restart(test::StopMode::fast);
+    Sql mine = schema_.connect();
+    mine.run("SET synchronous_commit = off");
+    options_.max_attempts = 1;
+    EXPECT_EQ(
+        process(mine, message("e1"), [&](auto& c, const Message& m) { pay(c, m); }).settlement,
+        processed);
+    EXPECT_EQ(process(mine, message("e2"), [](auto&, const Message&) { throw 42; }).settlement,
+              Settlement::parked);
+    EXPECT_EQ(mine.value("SHOW synchronous_commit"), "off") << "after it as before";
+    server().kill9();
+    server().configure("wal_writer_delay = 200ms");
+    server().start();
+    sql_ = schema_.connect();
+    EXPECT_EQ(effects(), 1);
+    EXPECT_EQ(parked(), "e2 max_attempts dead 1");
 }
 
 TEST_F(InboxLostAnswer, OfACommitThatDidNotHappenMeansItIsProcessedNextTime) {
@@ -515,6 +580,15 @@ TEST_F(InboxBatchOnPostgres, SurvivesAStatementThatFailsInsideASavepoint) {
     });
     EXPECT_EQ(settlements, (std::vector{retry_later, processed}));
     EXPECT_EQ(effects(), 1);
+}
+
+TEST_F(InboxBatchOnPostgres, AStatementThatFailedUnnoticedStopsOnlyItsMessage) {
+    const auto settlements = batch({message("a"), message("b")}, [&](auto& c, const Message& m) {
+        if (m.id == "b") return pay(c, m);
+        PQclear(PQexec(c, "SELECT 1 / 0"));
+    });
+    EXPECT_EQ(settlements, (std::vector{retry_later, processed}));
+    EXPECT_EQ(value("SELECT string_agg(id, ',') FROM @s@.effect"), "b");
 }
 
 TEST_F(InboxBatchOnPostgres, RunsOneByOneAfterADeadlockWithoutCounting) {

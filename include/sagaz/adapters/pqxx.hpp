@@ -131,7 +131,11 @@ public:
     ::pqxx::work& native() { return work_.value(); }
 
     Rows execute(const Statement& statement) override {
-        return PqxxTransaction{native()}.execute(statement);
+        try {
+            return PqxxTransaction{native()}.execute(statement);
+        } catch (const ::pqxx::usage_error&) {
+            throw transaction_closed();
+        }
     }
 
     void begin() override {
@@ -163,10 +167,18 @@ public:
         try {
             native().exec(std::string{sql});
         } catch (const ::pqxx::usage_error&) {
-            throw Error(ErrorKind::conflict, "transaction_rolled_back",
-                        "libpqxx ended the transaction when a statement failed",
-                        "run the whole transaction again");
+            throw transaction_closed();
         }
+    }
+
+    bool is_open() noexcept override {
+        try {
+            if (work_) expect_open();
+        } catch (const Error& error) {
+            return error.code() != "transaction_ended";
+        } catch (...) {  // NOLINT(bugprone-empty-catch): the connection is gone, and it with it
+        }
+        return true;
     }
 
     std::optional<Error> error_of(const std::exception& thrown) const override {
@@ -218,6 +230,12 @@ private:
         throw Error(ErrorKind::invalid, "transaction_failed",
                     "a statement of the transaction failed and nobody said so",
                     "let the handler throw when a statement of its own fails");
+    }
+
+    static Error transaction_closed() {
+        return {ErrorKind::conflict, "transaction_rolled_back",
+                "libpqxx ended the transaction when a statement failed",
+                "run the whole transaction again"};
     }
 
     static Error transaction_ended() {
