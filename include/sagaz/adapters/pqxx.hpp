@@ -92,10 +92,13 @@ private:
     }
 #else
     // exec_params of libpqxx 6 takes any number of parameters of one kind, or a number known when
-    // compiling of several kinds; its older form takes both, and is deprecated there.
+    // compiling of several kinds; its older form takes both, and is deprecated there. None of them
+    // looks whether the transaction is still open: once libpqxx has ended it they would run outside
+    // of any. `prepared` looks, throws `usage_error`, and says nothing to the server.
     static ::pqxx::result run(::pqxx::transaction_base& transaction, const Statement& statement) {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+        static_cast<void>(transaction.prepared({}));
         auto invocation = transaction.parameterized(statement.sql);
 #pragma GCC diagnostic pop
         for (const auto& parameter : statement.parameters) {
