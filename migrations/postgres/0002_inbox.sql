@@ -10,8 +10,11 @@
 -- parked: it stands in @schema@.parked; commit, and acknowledge. All three are settled once the
 -- transaction has committed.
 
--- To find a parked message by its id; parked_key finds it by its key.
-CREATE INDEX parked_event ON @schema@.parked (direction, destination, consumer_name, event_id);
+-- To find a parked message by its id (parked_key finds it by its key), and to park it once for each
+-- reason and body, in any isolation level.
+CREATE UNIQUE INDEX parked_event
+ON @schema@.parked (destination, consumer_name, event_id, reason, sha256(coalesce(payload, '')))
+WHERE direction = 'inbox';
 
 -- A UUID is itself. Anything else becomes a UUIDv8 (RFC 9562, 5.8) of its SHA-256, the same
 -- everywhere and for ever; the text as it came is kept in original_id.
@@ -49,9 +52,8 @@ BEGIN
 END
 $function$;
 
--- Parks a message once for each reason and body; the lock is for two that do it at once, one of 256
--- a consumer, so that a batch cannot fill the server's lock table. The payload is kept: after the
--- acknowledgement there is no other copy.
+-- Parks a message, once for each reason and body: of two that do it at once the second waits. The
+-- payload is kept: after the acknowledgement there is no other copy.
 CREATE FUNCTION @schema@.inbox_park(
     consumer_name text, event_id text, reason text, detail text, attempts integer,
     source_topic text, event_type text, payload bytea, key text, headers jsonb, content_type text)
@@ -63,19 +65,13 @@ DECLARE
     id uuid := @schema@.inbox_event_id($2);
 BEGIN
     PERFORM @schema@.inbox_wait_for_disk();
-    PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(
-        'inbox_park @schema@ ' || $1,
-        pg_catalog.get_byte(pg_catalog.uuid_send(id), 15)));
     INSERT INTO @schema@.parked (direction, destination, consumer_name, event_id, state, reason,
                                  detail, attempts, original_id, topic, key, event_type,
                                  content_type, headers, payload)
-    SELECT 'inbox', 'default', $1, id, CASE WHEN $3 = 'key_parked' THEN 'waiting' ELSE 'dead' END, $3,
-           $4, $5, nullif($2, id::text), $6, $9, coalesce($7, ''),
-           coalesce($11, 'application/json'), $10, $8
-    WHERE NOT EXISTS (SELECT FROM @schema@.parked p
-                      WHERE p.direction = 'inbox' AND p.destination = 'default'
-                        AND p.consumer_name = $1 AND p.event_id = id AND p.reason = $3
-                        AND p.payload IS NOT DISTINCT FROM $8);
+    VALUES ('inbox', 'default', $1, id, CASE WHEN $3 = 'key_parked' THEN 'waiting' ELSE 'dead' END,
+            $3, $4, $5, nullif($2, id::text), $6, $9, coalesce($7, ''),
+            coalesce($11, 'application/json'), $10, $8)
+    ON CONFLICT DO NOTHING;
 END
 $function$;
 
