@@ -2,7 +2,8 @@
 // begun IMMEDIATE, so nothing can come between two of them: a look may come before the insert.
 //
 // The connection has a function sagaz_sha256(bytes), deterministic, which its adapter registers:
-// SQLite has no hash of its own.
+// SQLite has no hash of its own. The tables are those of the main file: what is attached commits
+// apart from it.
 #include "inbox/script.hpp"
 
 #include <string>
@@ -17,21 +18,21 @@ constexpr const char* kId = R"((CASE
     ELSE (SELECT substr(h, 1, 8) || '-' || substr(h, 9, 4) || '-8' || substr(h, 14, 3) || '-' ||
                  substr('89ab', 1 + ((instr('0123456789abcdef', substr(h, 17, 1)) - 1) & 3), 1) ||
                  substr(h, 18, 3) || '-' || substr(h, 21, 12)
-          FROM (SELECT lower(hex(sagaz_sha256(CAST(?2 AS BLOB)))) AS h)) END))";
+          FROM (SELECT lower(hex(sagaz_sha256(?2))) AS h)) END))";
 
-constexpr const char* kMarked = R"(EXISTS (SELECT 1 FROM @schema@_consumer_inbox i
+constexpr const char* kMarked = R"(EXISTS (SELECT 1 FROM main.@schema@_consumer_inbox i
     WHERE i.consumer_name = ?1 AND i.event_id = @id@))";
 
-constexpr const char* kMarkedOtherwise = R"(EXISTS (SELECT 1 FROM @schema@_consumer_inbox i
+constexpr const char* kMarkedOtherwise = R"(EXISTS (SELECT 1 FROM main.@schema@_consumer_inbox i
     WHERE i.consumer_name = ?1 AND i.event_id = @id@ AND i.payload_hash <> sagaz_sha256(?5)))";
 
 // An id_conflict is in nobody's way.
-constexpr const char* kEventParked = R"(EXISTS (SELECT 1 FROM @schema@_parked p
+constexpr const char* kEventParked = R"(EXISTS (SELECT 1 FROM main.@schema@_parked p
     WHERE p.direction = 'inbox' AND p.destination = 'default' AND p.consumer_name = ?1
       AND p.event_id = @id@ AND p.reason <> 'id_conflict'))";
 
 constexpr const char* kKeyParked = R"((?9 = 'park_key' AND ?6 IS NOT NULL AND EXISTS (
-    SELECT 1 FROM @schema@_parked p
+    SELECT 1 FROM main.@schema@_parked p
     WHERE p.direction = 'inbox' AND p.destination = 'default' AND p.consumer_name = ?1
       AND p.slot IS NULL AND p.topic = ?3 AND p.key = ?6 AND p.reason <> 'id_conflict')))";
 
@@ -40,12 +41,13 @@ constexpr const char* kThisAttempt = R"(a.consumer_name = ?1 AND a.event_id = @i
 // Once for each reason and body. The values are expressions.
 std::string park(const std::string& reason, const std::string& detail, const std::string& attempts,
                  const std::string& from_where) {
-    return "INSERT INTO @schema@_parked (direction, destination, consumer_name, event_id, state, "
+    return "INSERT INTO main.@schema@_parked (direction, destination, consumer_name, event_id, "
+           "state, "
            "reason, detail, attempts, original_id, topic, key, event_type, content_type, headers, "
            "payload) SELECT 'inbox', 'default', ?1, @id@, CASE WHEN " +
            reason + " = 'key_parked' THEN 'waiting' ELSE 'dead' END, " + reason + ", " + detail +
            ", " + attempts + ", nullif(?2, @id@), ?3, ?6, ?4, ?8, ?7, ?5 " + from_where +
-           " AND NOT EXISTS (SELECT 1 FROM @schema@_parked p WHERE p.direction = 'inbox' AND "
+           " AND NOT EXISTS (SELECT 1 FROM main.@schema@_parked p WHERE p.direction = 'inbox' AND "
            "p.destination = 'default' AND p.consumer_name = ?1 AND p.event_id = @id@ AND "
            "p.reason = " +
            reason + " AND p.payload IS ?5)";
@@ -59,42 +61,42 @@ Script make_sqlite() {
     const std::string this_attempt = kThisAttempt;
     Script script;
     script.id = kId;
-    script.mark = {
-        park("'id_conflict'", "'the same id came with another body'", "0",
-             "WHERE " + marked_otherwise),
-        park("'key_parked'", "'an earlier message of its key is parked'", "0",
-             "WHERE " + key_parked + " AND NOT " + marked + " AND NOT " + event_parked),
-        "DELETE FROM @schema@_inbox_attempt AS a WHERE " + this_attempt + " AND NOT " +
-            event_parked + " AND NOT " + key_parked,
-        "INSERT INTO @schema@_consumer_inbox (event_id, consumer_name, original_id, source_topic, "
-        "event_type, payload_hash, payload) SELECT @id@, ?1, nullif(?2, @id@), ?3, ?4, "
-        "sagaz_sha256(?5), CASE WHEN ?10 = 'true' THEN ?5 END WHERE NOT " +
-            event_parked + " AND NOT " + key_parked + " ON CONFLICT DO NOTHING",
-        // Of the insert just before: a SELECT changes nothing.
-        "SELECT CASE WHEN changes() = 1 THEN 'processed' WHEN " + marked_otherwise +
-            " THEN 'parked' WHEN " + marked + " THEN 'duplicate' ELSE 'parked' END"};
+    script.mark = {park("'id_conflict'", "'the same id came with another body'", "0",
+                        "WHERE " + marked_otherwise),
+                   park("'key_parked'", "'an earlier message of its key is parked'", "0",
+                        "WHERE " + key_parked + " AND NOT " + marked + " AND NOT " + event_parked),
+                   "DELETE FROM main.@schema@_inbox_attempt AS a WHERE " + this_attempt +
+                       " AND NOT " + event_parked + " AND NOT " + key_parked,
+                   "INSERT INTO main.@schema@_consumer_inbox (event_id, consumer_name, "
+                   "original_id, source_topic, "
+                   "event_type, payload_hash, payload) SELECT @id@, ?1, nullif(?2, @id@), ?3, ?4, "
+                   "sagaz_sha256(?5), CASE WHEN ?10 = 'true' THEN ?5 END WHERE NOT " +
+                       event_parked + " AND NOT " + key_parked + " ON CONFLICT DO NOTHING",
+                   // Of the insert just before: a SELECT changes nothing.
+                   "SELECT CASE WHEN changes() = 1 THEN 'processed' WHEN " + marked_otherwise +
+                       " THEN 'parked' WHEN " + marked + " THEN 'duplicate' ELSE 'parked' END"};
     script.count = {
-        "INSERT INTO @schema@_inbox_attempt (consumer_name, event_id, attempts, last_cause) "
+        "INSERT INTO main.@schema@_inbox_attempt (consumer_name, event_id, attempts, last_cause) "
         "SELECT ?1, @id@, CAST(?11 AS INTEGER), ?9 WHERE NOT " +
             marked + " AND NOT " + event_parked +
             " ON CONFLICT (consumer_name, event_id) DO UPDATE SET attempts = attempts + "
             "excluded.attempts, last_cause = excluded.last_cause, last_at = excluded.last_at",
         park("'max_attempts'", "?9", "a.attempts",
-             "FROM @schema@_inbox_attempt a WHERE " + this_attempt +
+             "FROM main.@schema@_inbox_attempt a WHERE " + this_attempt +
                  " AND a.attempts >= CAST(?10 AS INTEGER)"),
-        "DELETE FROM @schema@_inbox_attempt AS a WHERE " + this_attempt +
+        "DELETE FROM main.@schema@_inbox_attempt AS a WHERE " + this_attempt +
             " AND a.attempts >= CAST(?10 AS INTEGER)",
         "SELECT CASE WHEN " + marked + " THEN 'duplicate' WHEN " + event_parked +
             " THEN 'parked' ELSE 'retry_later' END, coalesce((SELECT a.attempts FROM "
-            "@schema@_inbox_attempt a WHERE " +
+            "main.@schema@_inbox_attempt a WHERE " +
             this_attempt + "), 0)"};
     script.park = {park("?9", "?10", "0", "WHERE true"), "SELECT 1"};
     script.reason = {
-        "SELECT p.reason FROM @schema@_parked p WHERE p.direction = 'inbox' AND "
+        "SELECT p.reason FROM main.@schema@_parked p WHERE p.direction = 'inbox' AND "
         "p.destination = 'default' AND p.consumer_name = ?1 AND p.event_id = @id@ "
         "ORDER BY p.position DESC LIMIT 1"};
     script.duration = {
-        "UPDATE @schema@_consumer_inbox SET processing_duration_ms = CAST(?3 AS REAL) "
+        "UPDATE main.@schema@_consumer_inbox SET processing_duration_ms = CAST(?3 AS REAL) "
         "WHERE consumer_name = ?1 AND event_id = @id@"};
     return script;
 }

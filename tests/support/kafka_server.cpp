@@ -128,6 +128,12 @@ void KafkaServer::read_state() {
 std::string KafkaServer::create_topic(int partitions,
                                       const std::map<std::string, std::string>& config) {
     const std::string topic = "t" + std::to_string(::getpid()) + "." + std::to_string(++topics_);
+    create(topic, partitions, config);
+    return topic;
+}
+
+void KafkaServer::create(const std::string& topic, int partitions,
+                         const std::map<std::string, std::string>& config) {
     const Admin admin{bootstrap_};
     char text[512] = "";
     rd_kafka_NewTopic_t* made =
@@ -142,7 +148,6 @@ std::string KafkaServer::create_topic(int partitions,
     must(rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event.get()),
                                              &count)[0],
          "create topic");
-    return topic;
 }
 
 void KafkaServer::delete_topic(const std::string& topic) {

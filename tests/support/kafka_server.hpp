@@ -27,6 +27,9 @@ public:
     std::string create_topic(int partitions = 4,
                              const std::map<std::string, std::string>& config = {});
     void delete_topic(const std::string& topic);
+    /// One of that name; throws while the server still deletes an earlier one.
+    void create(const std::string& topic, int partitions,
+                const std::map<std::string, std::string>& config = {});
     /// Nobody may write to `topic` from now on; without `describe`, nor see that it exists.
     void deny_writing(const std::string& topic, bool describe);
 

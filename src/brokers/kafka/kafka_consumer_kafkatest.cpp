@@ -12,8 +12,11 @@
 
 #include <atomic>
 #include <cstdio>
+#include <exception>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -198,6 +201,37 @@ TEST_F(KafkaConsumerServerTest, F74_ARebalanceStormUnderLoadSkipsNothing) {
     EXPECT_TRUE(all_of_the_log_is_committed());
     for (auto& member : members) member->stop();
     expect_nothing_skipped();
+}
+
+// Its offsets begin anew below the group's, with other messages.
+TEST_F(KafkaConsumerServerTest, ATopicThatIsMadeAgainIsReadFromItsFirstMessage) {
+    std::set<std::string> ids;
+    std::mutex mutex;
+    Running running{options(), [&](const Message& message) -> Reply {
+                        const std::lock_guard lock{mutex};
+                        ids.insert(message.id);
+                        return Settlement::processed;
+                    }};
+    const auto handled = [&] {
+        const std::lock_guard lock{mutex};
+        return ids.size();
+    };
+    produce(400);
+    ASSERT_TRUE(eventually([&] { return handled() == 400; }));
+    ASSERT_TRUE(all_of_the_log_is_committed());
+    server_of_all->delete_topic(topic_);
+    ASSERT_TRUE(eventually([&] {
+        try {
+            server_of_all->create(topic_, kPartitions);
+            return true;
+        } catch (const std::exception&) {
+            return false;
+        }
+    }));
+    produce(40);
+    EXPECT_TRUE(eventually([&] { return handled() == 440; })) << handled();
+    EXPECT_TRUE(all_of_the_log_is_committed());
+    running.stop();
 }
 
 TEST_F(KafkaConsumerServerTest, AServerThatIsKilledUnderLoadIsWaitedForAndSkipsNothing) {

@@ -191,6 +191,27 @@ TEST_F(KafkaConsumerTest, ACommitThatFailsIsMadeAgain) {
     running.stop();
 }
 
+// The client gives a partition up for good whose committed offset it was refused.
+TEST_F(KafkaConsumerTest, ACommittedOffsetThatCannotBeReadIsReadAgain) {
+    produce(20);
+    for (const auto error :
+         {RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
+          RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+          RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS}) {
+        mock_.fail_next(tests::kApiOffsetFetch, {error});
+        const std::size_t before = ledger_.places().size();
+        ConsumerOptions fresh = options();
+        fresh.group = "billing-" + std::to_string(error);
+        Running running{fresh, [&](const Message& message) -> Reply {
+                            ledger_.add(message);
+                            return Settlement::processed;
+                        }};
+        EXPECT_TRUE(ledger_.wait_for(before + 20)) << rd_kafka_err2name(error);
+        running.stop();
+        mock_.clear_failures(tests::kApiOffsetFetch);
+    }
+}
+
 TEST_F(KafkaConsumerTest, F73_AHandlerThatThrowsMeetsTheSameMessageAgain) {
     produce(10);
     int failures = 0;

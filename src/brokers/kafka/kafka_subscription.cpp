@@ -160,6 +160,7 @@ void Subscription::assign(rd_kafka_topic_partition_list_t* list) {
         rd_kafka_queue_t* queue =
             rd_kafka_queue_get_partition(client_.get(), partition.topic.c_str(), partition.number);
         if (queue == nullptr) continue;  // Then its messages come by the group's.
+        queues_.erase(partition);        // Its ear would take the new one with it.
         rd_kafka_queue_forward(queue, nullptr);
         queues_.insert_or_assign(partition, listen(queue));
     }

@@ -21,7 +21,10 @@ namespace {
 void sha256(sqlite3_context* context, int /*count*/, sqlite3_value** values) {
     std::array<unsigned char, EVP_MAX_MD_SIZE> hash{};
     unsigned size = 0;
-    const auto* bytes = sqlite3_value_blob(values[0]);
+    // An id is text, in whatever encoding the file has; a body is bytes.
+    const void* bytes = sqlite3_value_type(values[0]) == SQLITE_TEXT
+                            ? sqlite3_value_text(values[0])
+                            : sqlite3_value_blob(values[0]);
     const auto length = static_cast<std::size_t>(sqlite3_value_bytes(values[0]));
     if (EVP_Digest(bytes == nullptr ? "" : bytes, length, hash.data(), &size, EVP_sha256(),
                    nullptr) != 1) {
@@ -73,6 +76,11 @@ void SqliteUnitOfWork::rollback() noexcept {
     is_open_ = false;
     if (sqlite3_get_autocommit(connection_) != 0) return;
     sqlite3_exec(connection_, "ROLLBACK", nullptr, nullptr, nullptr);
+}
+
+// SQLite ends a transaction by itself, too, when the disk is full; then nothing was committed.
+bool SqliteUnitOfWork::is_open() noexcept {
+    return !is_open_ || sqlite3_get_autocommit(connection_) == 0;
 }
 
 void SqliteUnitOfWork::command(std::string_view sql) {
