@@ -81,9 +81,10 @@ function(sagaz_insides name)
   target_link_libraries(${name}_insides PUBLIC ${libraries})
 endfunction()
 
-# sagaz_test(name SOURCES ... [LINK libs...] [LABELS ...] [TIMEOUT s]
+# sagaz_test(name SOURCES ... [WAITS] [LINK libs...] [LABELS ...] [TIMEOUT s]
 # [ENVIRONMENT NAME=VALUE]): one gtest binary whose
 # tests ctest knows one by one. Labels: unit, conformance, simulation, postgres, kafka, chaos.
+# WAITS: they hardly compute, so more of them run at once.
 if(SAGAZ_TESTS)
   enable_testing()
   find_package(GTest REQUIRED)
@@ -91,8 +92,14 @@ if(SAGAZ_TESTS)
   # The tests that need no server: what "./do test" runs under sanitizers.
   add_custom_target(quick_tests)
 endif()
+
+# Of the four places that "./do test" gives ctest a test takes two, so two run at once; one that
+# mostly waits takes one.
+set(SAGAZ_PLACES 2)
+set(SAGAZ_PLACES_WAITING 1)
+
 function(sagaz_test name)
-  cmake_parse_arguments(arg "SERIAL" "TIMEOUT;ENVIRONMENT" "SOURCES;LINK;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "WAITS" "TIMEOUT;ENVIRONMENT" "SOURCES;LINK;LABELS" ${ARGN})
   if(NOT SAGAZ_TESTS)
     return()
   endif()
@@ -110,12 +117,13 @@ function(sagaz_test name)
       set(arg_TIMEOUT 300)
     endif()
   endif()
-  set(properties TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
+  set(places ${SAGAZ_PLACES})
+  if(arg_WAITS)
+    set(places ${SAGAZ_PLACES_WAITING})
+  endif()
+  set(properties TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" PROCESSORS ${places})
   if(arg_ENVIRONMENT)
     list(APPEND properties ENVIRONMENT ${arg_ENVIRONMENT})
-  endif()
-  if(arg_SERIAL)
-    list(APPEND properties RUN_SERIAL ON)
   endif()
   if("postgres" IN_LIST arg_LABELS OR "kafka" IN_LIST arg_LABELS)
     # A server is started once a process: so all tests of the binary are one entry of ctest.

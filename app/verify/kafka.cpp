@@ -58,6 +58,7 @@ Client open(const KafkaSource& source) {
                         "Correct or remove this option of the broker.");
         }
     };
+    set("fetch.wait.max.ms", "50");  // The end of a partition is told by an answer without rows.
     for (const auto& [name, value] : source.client) set(name, value);
     // After the given options, since the account rests on these.
     set("bootstrap.servers", source.bootstrap_servers);

@@ -7,6 +7,7 @@
 #include <sagaz/transaction.hpp>
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -149,6 +150,7 @@ public:
 private:
     using Plain = Outcome<std::monostate>;
     using Handle = std::function<void(std::size_t)>;  ///< Runs the handler for the n-th message.
+    struct Sql;                                       ///< The statements for the schema.
 
     template <class Unit, class Handler>
     using ValueOf = HandlerValue<
@@ -202,6 +204,7 @@ private:
                          std::string_view cause) const;
 
     InboxOptions options_;
+    std::shared_ptr<const Sql> sql_;
     Telemetry* telemetry_;
 };
 

@@ -19,6 +19,7 @@ enum class Plant {
     keep_key_open = 7,       ///< Go on with a key after one of its events was refused.
 };
 
-inline constexpr Plant kPlant = static_cast<Plant>(SAGAZ_PLANT);
+/// Not inline: the files of one executable differ in it.
+constexpr Plant kPlant = static_cast<Plant>(SAGAZ_PLANT);
 
 }  // namespace sagaz::inline v0::core

@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::size_t kConsumerNameMax = 255;
 
-void check(const InboxOptions& options) {
+InboxOptions checked(InboxOptions options) {
     core::check_schema_name(options.schema);
     if (options.consumer_name.empty() || options.consumer_name.size() > kConsumerNameMax ||
         !core::is_text(options.consumer_name)) {
@@ -31,18 +31,23 @@ void check(const InboxOptions& options) {
                     "max_attempts is at least 1, no duration is negative, and retry_max is at "
                     "least retry_initial");
     }
+    return options;
 }
 
 }  // namespace
 
+struct Inbox::Sql : inbox::Scripts {
+    using Scripts::Scripts;
+};
+
 Inbox::Inbox(InboxOptions options, Telemetry* telemetry)
-    : options_(std::move(options)), telemetry_(telemetry) {
-    check(options_);
-}
+    : options_(checked(std::move(options))),
+      sql_(std::make_shared<Sql>(options_.schema)),
+      telemetry_(telemetry) {}
 
 Inbox::Plain Inbox::process_in(UnitOfWork& unit, const Message& message,
                                const Handle& handle) const {
-    return inbox::Run(unit, options_, telemetry_).run({&message, 1}, handle)[0];
+    return inbox::Run(unit, options_, *sql_, telemetry_).run({&message, 1}, handle)[0];
 }
 
 std::vector<Inbox::Plain> Inbox::process_batch_in(UnitOfWork& unit,
@@ -54,11 +59,11 @@ std::vector<Inbox::Plain> Inbox::process_batch_in(UnitOfWork& unit,
             fmt::format("{} messages in one batch, at most {} fit", messages.size(), kBatchMax),
             "process them in several batches");
     }
-    return inbox::Run(unit, options_, telemetry_).run(messages, handle);
+    return inbox::Run(unit, options_, *sql_, telemetry_).run(messages, handle);
 }
 
 Settlement Inbox::mark_in(Transaction& transaction, const Message& message) const {
-    const inbox::Delivery delivery(message, options_);
+    const inbox::Delivery delivery(message, options_, *sql_);
     if (delivery.has_id()) return delivery.mark(transaction, false);
     delivery.park(transaction, "id_missing", "the message carries no id");
     return Settlement::parked;
@@ -66,7 +71,7 @@ Settlement Inbox::mark_in(Transaction& transaction, const Message& message) cons
 
 Settlement Inbox::failed_in(Transaction& transaction, const Message& message,
                             std::string_view cause) const {
-    const inbox::Delivery delivery(message, options_);
+    const inbox::Delivery delivery(message, options_, *sql_);
     const auto settlement =
         delivery.count(transaction, core::as_cause(cause), options_.max_attempts, 1, false)
             .settlement;

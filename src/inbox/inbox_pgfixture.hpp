@@ -1,5 +1,7 @@
 #pragma once
 
+#include "tests/support/inbox_fixture.hpp"
+#include "tests/support/inbox_message.hpp"
 #include "tests/support/postgres_server.hpp"
 
 #include <sagaz/inbox.hpp>
@@ -10,33 +12,18 @@
 #include <stdexcept>
 #include <string>
 
-/// A schema of its own with a table for effects, and an inbox on it.
+/// What the inbox did to a schema of its own, through libpq.
 namespace sagaz {
 
 using enum Settlement;
+using test::message;
 using test::PostgresServer;
-using test::Schema;
 using test::Sql;
 
-inline Message message(const std::string& id, const std::string& key = "",
-                       const std::string& payload = "body") {
-    Message made{
-        .id = id, .event = {.event_type = "Paid", .payload = payload}, .source_topic = "payments"};
-    if (!key.empty()) made.event.key = key;
-    return made;
-}
-
-class InboxOnPostgres : public ::testing::Test {
+class InboxOnPostgres : public test::InboxInASchema {
 protected:
-    explicit InboxOnPostgres(PostgresServer& server = PostgresServer::shared()) : schema_(server) {
-        run("CREATE TABLE @s@.effect (id text)");
-        options_.consumer_name = "billing";
-        options_.schema = schema_.name();
-        options_.lock_timeout = Milliseconds{60'000};  // a slow machine is no competitor
-    }
+    using InboxInASchema::InboxInASchema;
 
-    void run(const std::string& sql) { sql_.run(schema_.sql(sql)); }
-    std::string value(const std::string& sql) { return sql_.value(schema_.sql(sql)); }
     std::int64_t effects() { return sql_.number(schema_.sql("SELECT count(*) FROM @s@.effect")); }
     std::string parked() {
         return value(
@@ -81,10 +68,6 @@ protected:
             return watcher.number("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0;
         });
     }
-
-    Schema schema_;
-    Sql sql_{schema_.connect()};
-    InboxOptions options_;
 };
 
 }  // namespace sagaz

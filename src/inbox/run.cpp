@@ -78,7 +78,7 @@ std::vector<Run::Plain> Run::run(std::span<const Message> messages, const Handle
     plain_.resize(messages.size());
     seconds_.resize(messages.size());
     deliveries_.reserve(messages.size());
-    for (const auto& message : messages) deliveries_.emplace_back(message, options_);
+    for (const auto& message : messages) deliveries_.emplace_back(message, options_, scripts_);
 
     const bool is_alone =
         messages.size() == 1 || options_.count_attempts == CountAttempts::before_handler;

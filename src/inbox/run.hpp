@@ -20,8 +20,11 @@ public:
     using Plain = Outcome<std::monostate>;
     using Handle = std::function<void(std::size_t)>;
 
-    Run(UnitOfWork& unit, const InboxOptions& options, Telemetry* telemetry)
-        : unit_(unit), options_(options), reporter_(telemetry, options.consumer_name) {}
+    Run(UnitOfWork& unit, const InboxOptions& options, const Scripts& scripts, Telemetry* telemetry)
+        : unit_(unit),
+          options_(options),
+          scripts_(scripts),
+          reporter_(telemetry, options.consumer_name) {}
 
     std::vector<Plain> run(std::span<const Message> messages, const Handle& handle);
 
@@ -60,6 +63,7 @@ private:
 
     UnitOfWork& unit_;
     const InboxOptions& options_;
+    const Scripts& scripts_;
     Reporter reporter_;
     const Handle* handle_{};
     std::span<const Message> messages_;

@@ -1,6 +1,7 @@
 #include "inbox/script.hpp"
 
 #include "core/inbox_step.hpp"
+#include "core/schema_name.hpp"
 #include "core/text.hpp"
 
 #include <sagaz/error.hpp>
@@ -15,40 +16,15 @@
 namespace sagaz::inline v0::inbox {
 namespace {
 
-// PostgreSQL: the functions of migrations/postgres/0002_inbox.sql, so that every language and this
-// library do the same.
-Script make_postgres() {
-    Script script;
-    script.id = "@schema@.inbox_event_id($2::text)";
-    script.mark = {
-        "SELECT @schema@.inbox_mark($1::text, $2::text, $3::text, $4::text, $5::bytea, $6::text, "
-        "$7::jsonb, $8::text, $9::text, $10::boolean, $11::text)"};
-    script.count = {
-        "SELECT c.outcome, c.attempts FROM @schema@.inbox_count($1::text, $2::text, $9::text, "
-        "$10::integer, $11::integer, $3::text, $4::text, $5::bytea, $6::text, $7::jsonb, "
-        "$8::text, $12::text) c"};
-    script.park = {
-        "SELECT @schema@.inbox_park($1::text, $2::text, $9::text, $10::text, 0, $3::text, "
-        "$4::text, $5::bytea, $6::text, $7::jsonb, $8::text)"};
-    script.reason = {
-        "SELECT p.reason FROM @schema@.parked p WHERE p.direction = 'inbox' AND "
-        "p.destination = 'default' AND p.consumer_name = $1::text AND p.event_id = @id@ "
-        "ORDER BY p.position DESC LIMIT 1"};
-    script.duration = {
-        "UPDATE @schema@.consumer_inbox SET processing_duration_ms = $3::double precision "
-        "WHERE consumer_name = $1::text AND event_id = @id@"};
-    return script;
+std::vector<std::string> with_schema(std::vector<std::string> texts, std::string_view schema) {
+    for (auto& text : texts) text = core::with_schema(text, schema);
+    return texts;
 }
 
-std::string replaced(std::string_view text, std::string_view what, std::string_view with) {
-    std::string result;
-    for (;;) {
-        const auto at = text.find(what);
-        result += text.substr(0, at);
-        if (at == std::string_view::npos) return result;
-        result += with;
-        text.remove_prefix(at + what.size());
-    }
+Script with_schema(const Script& script, std::string_view schema) {
+    return {with_schema(script.mark, schema), with_schema(script.count, schema),
+            with_schema(script.park, schema), with_schema(script.reason, schema),
+            with_schema(script.duration, schema)};
 }
 
 Parameter text(std::string_view value) { return {value, false, false}; }
@@ -59,6 +35,15 @@ Parameter maybe(const std::optional<std::string>& value) { return value ? text(*
     throw Error(ErrorKind::fatal, "unexpected_answer",
                 "the driver did not return what the inbox asked for",
                 "its Transaction must return each value as text");
+}
+
+std::vector<std::optional<std::string>> ask(Transaction& transaction,
+                                            const std::vector<std::string>& texts,
+                                            const std::vector<Parameter>& values) {
+    Rows rows;
+    for (const auto& sql : texts) rows = transaction.execute({sql, values});
+    if (rows.size() != 1 || rows[0].empty()) throw_unexpected();
+    return std::move(rows[0]);
 }
 
 Settlement settlement_in(const std::optional<std::string>& word) {
@@ -97,14 +82,38 @@ std::optional<std::string> headers_of(const Message& message) {
 
 }  // namespace
 
-const Script& script_of(Dialect dialect) {
-    static const Script postgres = make_postgres();
-    return dialect == Dialect::sqlite ? script_of_sqlite() : postgres;
+// The functions of migrations/postgres/0002_inbox.sql, so that every language and this library do
+// the same.
+Script postgres_script() {
+    Script script;
+    script.mark = {
+        "SELECT @schema@.inbox_mark($1::text, $2::text, $3::text, $4::text, $5::bytea, $6::text, "
+        "$7::jsonb, $8::text, $9::text, $10::boolean, $11::text)"};
+    script.count = {
+        "SELECT c.outcome, c.attempts FROM @schema@.inbox_count($1::text, $2::text, $9::text, "
+        "$10::integer, $11::integer, $3::text, $4::text, $5::bytea, $6::text, $7::jsonb, "
+        "$8::text, $12::text) c"};
+    script.park = {
+        "SELECT @schema@.inbox_park($1::text, $2::text, $9::text, $10::text, 0, $3::text, "
+        "$4::text, $5::bytea, $6::text, $7::jsonb, $8::text)"};
+    script.reason = {
+        "SELECT p.reason FROM @schema@.parked p WHERE p.direction = 'inbox' AND "
+        "p.destination = 'default' AND p.consumer_name = $1::text AND "
+        "p.event_id = @schema@.inbox_event_id($2::text) ORDER BY p.position DESC LIMIT 1"};
+    script.duration = {
+        "UPDATE @schema@.consumer_inbox SET processing_duration_ms = $3::double precision "
+        "WHERE consumer_name = $1::text AND event_id = @schema@.inbox_event_id($2::text)"};
+    return script;
 }
 
-Delivery::Delivery(const Message& message, const InboxOptions& options)
+Scripts::Scripts(std::string_view schema)
+    : postgres_(with_schema(postgres_script(), schema)),
+      sqlite_(with_schema(sqlite_script(), schema)) {}
+
+Delivery::Delivery(const Message& message, const InboxOptions& options, const Scripts& scripts)
     : message_(&message),
       options_(&options),
+      scripts_(&scripts),
       id_(core::as_text(id_of(message, options))),
       has_id_(!id_.empty()),
       source_topic_(core::cut(core::as_text(message.source_topic), kTopicMax)),
@@ -128,7 +137,7 @@ Settlement Delivery::mark(Transaction& transaction, bool waits) const {
     all.push_back(text(options_->on_failure == OnFailure::park_key ? "park_key" : "park_event"));
     all.push_back(text(options_->keep_payload ? "true" : "false"));
     all.push_back(maybe(patience));
-    return settlement_in(ask(transaction, script_of(transaction.dialect()).mark, all)[0]);
+    return settlement_in(ask(transaction, scripts_->of(transaction.dialect()).mark, all)[0]);
 }
 
 Delivery::Counted Delivery::count(Transaction& transaction, std::string_view cause,
@@ -141,7 +150,7 @@ Delivery::Counted Delivery::count(Transaction& transaction, std::string_view cau
     all.push_back(text(most));
     all.push_back(text(now));
     all.push_back(maybe(patience));
-    const auto row = ask(transaction, script_of(transaction.dialect()).count, all);
+    const auto row = ask(transaction, scripts_->of(transaction.dialect()).count, all);
     if (row.size() < 2 || !row[1]) throw_unexpected();
     Counted result{settlement_in(row[0]), 0};
     const auto& digits = *row[1];
@@ -156,20 +165,19 @@ void Delivery::park(Transaction& transaction, std::string_view reason,
     auto all = values();
     all.push_back(text(reason));
     all.push_back(text(detail));
-    ask(transaction, script_of(transaction.dialect()).park, all);
+    ask(transaction, scripts_->of(transaction.dialect()).park, all);
 }
 
 std::string Delivery::reason(Transaction& transaction) const {
-    const auto row = ask(transaction, script_of(transaction.dialect()).reason,
+    const auto row = ask(transaction, scripts_->of(transaction.dialect()).reason,
                          {text(options_->consumer_name), text(id_)});
     return row[0].value_or("");
 }
 
 void Delivery::keep_duration(Transaction& transaction, double seconds) const {
     const std::string milliseconds = fmt::format("{:.3f}", seconds * 1000);
-    for (const auto& sql : script_of(transaction.dialect()).duration) {
-        transaction.execute({finished(sql, transaction.dialect()),
-                             {text(options_->consumer_name), text(id_), text(milliseconds)}});
+    for (const auto& sql : scripts_->of(transaction.dialect()).duration) {
+        transaction.execute({sql, {text(options_->consumer_name), text(id_), text(milliseconds)}});
     }
 }
 
@@ -182,21 +190,6 @@ std::vector<Parameter> Delivery::values() const {
             maybe(key_),
             maybe(headers_),
             text(content_type_)};
-}
-
-std::string Delivery::finished(const std::string& text, Dialect dialect) const {
-    return replaced(replaced(text, "@id@", script_of(dialect).id), "@schema@", options_->schema);
-}
-
-std::vector<std::optional<std::string>> Delivery::ask(Transaction& transaction,
-                                                      const std::vector<std::string>& texts,
-                                                      const std::vector<Parameter>& values) const {
-    Rows rows;
-    for (const auto& sql : texts) {
-        rows = transaction.execute({finished(sql, transaction.dialect()), values});
-    }
-    if (rows.size() != 1 || rows[0].empty()) throw_unexpected();
-    return std::move(rows[0]);
 }
 
 }  // namespace sagaz::inline v0::inbox

@@ -11,12 +11,11 @@
 /// What the inbox says to a database: the one place where dialects differ.
 namespace sagaz::inline v0::inbox {
 
-/// The statements of one dialect. Each list is run in order, with "@schema@" and "@id@" replaced;
-/// the first row of the last one is the answer. In all but `duration` and `reason` the first eight
-/// values are the same: $1 consumer, $2 id, $3 source topic, $4 event type, $5 payload (bytes),
-/// $6 key, $7 headers (JSON), $8 content type.
+/// The statements of one dialect. Each list is run in order; the first row of the last one is the
+/// answer. In all but `duration` and `reason` the first eight values are the same: $1 consumer,
+/// $2 id, $3 source topic, $4 event type, $5 payload (bytes), $6 key, $7 headers (JSON), $8 content
+/// type.
 struct Script {
-    std::string id{};                 ///< The expression for the event_id of the id in $2.
     std::vector<std::string> mark{};  ///< $9 on_failure, $10 keep payload, $11 lock time-out
     /// $9 cause, $10 attempts at most, $11 attempts now, $12 lock time-out
     std::vector<std::string> count{};
@@ -25,16 +24,29 @@ struct Script {
     std::vector<std::string> duration{};  ///< $1 consumer, $2 id, $3 milliseconds
 };
 
-/// PostgreSQL's says what the functions of its migration do; SQLite has no functions, so there the
-/// same steps are statements (script_sqlite.cpp).
-const Script& script_of(Dialect dialect);
-const Script& script_of_sqlite();
+/// With "@schema@" in it. PostgreSQL's says what the functions of its migration do; SQLite has no
+/// functions, so there the same steps are statements (script_sqlite.cpp).
+Script postgres_script();
+Script sqlite_script();
+
+/// The statements as they are sent, made once an inbox and not once a message.
+class Scripts {
+public:
+    explicit Scripts(std::string_view schema);
+    const Script& of(Dialect dialect) const noexcept {
+        return dialect == Dialect::sqlite ? sqlite_ : postgres_;
+    }
+
+private:
+    Script postgres_;
+    Script sqlite_;
+};
 
 /// A message as the tables take it: every text is one, whatever bytes came, and what must fit an
-/// index does. Views into the message and the options, which outlive it.
+/// index does. Views into the message, the options and the scripts, which outlive it.
 class Delivery {
 public:
-    Delivery(const Message& message, const InboxOptions& options);
+    Delivery(const Message& message, const InboxOptions& options, const Scripts& scripts);
 
     /// False when nothing identifies the message; it is then named after its place in the broker.
     bool has_id() const noexcept { return has_id_; }
@@ -58,13 +70,10 @@ public:
 private:
     std::vector<Parameter> values() const;
     std::optional<std::string> lock_timeout(bool waits) const;
-    std::vector<std::optional<std::string>> ask(Transaction& transaction,
-                                                const std::vector<std::string>& texts,
-                                                const std::vector<Parameter>& values) const;
-    std::string finished(const std::string& text, Dialect dialect) const;
 
     const Message* message_;
     const InboxOptions* options_;
+    const Scripts* scripts_;
     std::string id_;
     bool has_id_{};
     std::string source_topic_;

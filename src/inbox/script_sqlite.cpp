@@ -1,9 +1,10 @@
 // The steps of the PostgreSQL functions as statements. SQLite has one writer and the transaction is
 // begun IMMEDIATE, so nothing can come between two of them: a look may come before the insert.
 //
-// The connection has a function sagaz_sha256(bytes), deterministic, which its adapter registers:
-// SQLite has no hash of its own. The tables are those of the main file: what is attached commits
-// apart from it.
+// The connection has two functions, which its adapter registers, since SQLite has no hash of its
+// own: sagaz_sha256(bytes), and sagaz_event_id(id), which gives what inbox_event_id gives in
+// PostgreSQL. Both are deterministic, so a statement calls each once.
+// The tables are those of the main file: what is attached commits apart from it.
 #include "inbox/script.hpp"
 
 #include <string>
@@ -11,32 +12,24 @@
 namespace sagaz::inline v0::inbox {
 namespace {
 
-// A UUID in lower case, or a UUIDv8 of the id's SHA-256.
-constexpr const char* kId = R"((CASE
-    WHEN ?2 LIKE '________-____-____-____-____________' AND length(replace(?2, '-', '')) = 32
-         AND lower(?2) NOT GLOB '*[^0-9a-f-]*' THEN lower(?2)
-    ELSE (SELECT substr(h, 1, 8) || '-' || substr(h, 9, 4) || '-8' || substr(h, 14, 3) || '-' ||
-                 substr('89ab', 1 + ((instr('0123456789abcdef', substr(h, 17, 1)) - 1) & 3), 1) ||
-                 substr(h, 18, 3) || '-' || substr(h, 21, 12)
-          FROM (SELECT lower(hex(sagaz_sha256(?2))) AS h)) END))";
-
 constexpr const char* kMarked = R"(EXISTS (SELECT 1 FROM main.@schema@_consumer_inbox i
-    WHERE i.consumer_name = ?1 AND i.event_id = @id@))";
+    WHERE i.consumer_name = ?1 AND i.event_id = sagaz_event_id(?2)))";
 
 constexpr const char* kMarkedOtherwise = R"(EXISTS (SELECT 1 FROM main.@schema@_consumer_inbox i
-    WHERE i.consumer_name = ?1 AND i.event_id = @id@ AND i.payload_hash <> sagaz_sha256(?5)))";
+    WHERE i.consumer_name = ?1 AND i.event_id = sagaz_event_id(?2)
+      AND i.payload_hash <> sagaz_sha256(?5)))";
 
 // An id_conflict is in nobody's way.
 constexpr const char* kEventParked = R"(EXISTS (SELECT 1 FROM main.@schema@_parked p
     WHERE p.direction = 'inbox' AND p.destination = 'default' AND p.consumer_name = ?1
-      AND p.event_id = @id@ AND p.reason <> 'id_conflict'))";
+      AND p.event_id = sagaz_event_id(?2) AND p.reason <> 'id_conflict'))";
 
 constexpr const char* kKeyParked = R"((?9 = 'park_key' AND ?6 IS NOT NULL AND EXISTS (
     SELECT 1 FROM main.@schema@_parked p
     WHERE p.direction = 'inbox' AND p.destination = 'default' AND p.consumer_name = ?1
       AND p.slot IS NULL AND p.topic = ?3 AND p.key = ?6 AND p.reason <> 'id_conflict')))";
 
-constexpr const char* kThisAttempt = R"(a.consumer_name = ?1 AND a.event_id = @id@)";
+constexpr const char* kThisAttempt = "a.consumer_name = ?1 AND a.event_id = sagaz_event_id(?2)";
 
 // Once for each reason and body. The values are expressions.
 std::string park(const std::string& reason, const std::string& detail, const std::string& attempts,
@@ -44,40 +37,44 @@ std::string park(const std::string& reason, const std::string& detail, const std
     return "INSERT INTO main.@schema@_parked (direction, destination, consumer_name, event_id, "
            "state, "
            "reason, detail, attempts, original_id, topic, key, event_type, content_type, headers, "
-           "payload) SELECT 'inbox', 'default', ?1, @id@, CASE WHEN " +
+           "payload) SELECT 'inbox', 'default', ?1, sagaz_event_id(?2), CASE WHEN " +
            reason + " = 'key_parked' THEN 'waiting' ELSE 'dead' END, " + reason + ", " + detail +
-           ", " + attempts + ", nullif(?2, @id@), ?3, ?6, ?4, ?8, ?7, ?5 " + from_where +
+           ", " + attempts + ", nullif(?2, sagaz_event_id(?2)), ?3, ?6, ?4, ?8, ?7, ?5 " +
+           from_where +
            " AND NOT EXISTS (SELECT 1 FROM main.@schema@_parked p WHERE p.direction = 'inbox' AND "
-           "p.destination = 'default' AND p.consumer_name = ?1 AND p.event_id = @id@ AND "
-           "p.reason = " +
+           "p.destination = 'default' AND p.consumer_name = ?1 AND "
+           "p.event_id = sagaz_event_id(?2) AND p.reason = " +
            reason + " AND p.payload IS ?5)";
 }
 
-Script make_sqlite() {
+}  // namespace
+
+Script sqlite_script() {
     const std::string marked = kMarked;
     const std::string marked_otherwise = kMarkedOtherwise;
     const std::string event_parked = kEventParked;
     const std::string key_parked = kKeyParked;
     const std::string this_attempt = kThisAttempt;
     Script script;
-    script.id = kId;
-    script.mark = {park("'id_conflict'", "'the same id came with another body'", "0",
-                        "WHERE " + marked_otherwise),
-                   park("'key_parked'", "'an earlier message of its key is parked'", "0",
-                        "WHERE " + key_parked + " AND NOT " + marked + " AND NOT " + event_parked),
-                   "DELETE FROM main.@schema@_inbox_attempt AS a WHERE " + this_attempt +
-                       " AND NOT " + event_parked + " AND NOT " + key_parked,
-                   "INSERT INTO main.@schema@_consumer_inbox (event_id, consumer_name, "
-                   "original_id, source_topic, "
-                   "event_type, payload_hash, payload) SELECT @id@, ?1, nullif(?2, @id@), ?3, ?4, "
-                   "sagaz_sha256(?5), CASE WHEN ?10 = 'true' THEN ?5 END WHERE NOT " +
-                       event_parked + " AND NOT " + key_parked + " ON CONFLICT DO NOTHING",
-                   // Of the insert just before: a SELECT changes nothing.
-                   "SELECT CASE WHEN changes() = 1 THEN 'processed' WHEN " + marked_otherwise +
-                       " THEN 'parked' WHEN " + marked + " THEN 'duplicate' ELSE 'parked' END"};
+    script.mark = {
+        park("'id_conflict'", "'the same id came with another body'", "0",
+             "WHERE " + marked_otherwise),
+        park("'key_parked'", "'an earlier message of its key is parked'", "0",
+             "WHERE " + key_parked + " AND NOT " + marked + " AND NOT " + event_parked),
+        "DELETE FROM main.@schema@_inbox_attempt AS a WHERE " + this_attempt + " AND NOT " +
+            event_parked + " AND NOT " + key_parked,
+        "INSERT INTO main.@schema@_consumer_inbox (event_id, consumer_name, original_id, "
+        "source_topic, "
+        "event_type, payload_hash, payload) SELECT sagaz_event_id(?2), ?1, "
+        "nullif(?2, sagaz_event_id(?2)), ?3, ?4, sagaz_sha256(?5), CASE WHEN ?10 = 'true' THEN ?5 "
+        "END WHERE NOT " +
+            event_parked + " AND NOT " + key_parked + " ON CONFLICT DO NOTHING",
+        // Of the insert just before: a SELECT changes nothing.
+        "SELECT CASE WHEN changes() = 1 THEN 'processed' WHEN " + marked_otherwise +
+            " THEN 'parked' WHEN " + marked + " THEN 'duplicate' ELSE 'parked' END"};
     script.count = {
         "INSERT INTO main.@schema@_inbox_attempt (consumer_name, event_id, attempts, last_cause) "
-        "SELECT ?1, @id@, CAST(?11 AS INTEGER), ?9 WHERE NOT " +
+        "SELECT ?1, sagaz_event_id(?2), CAST(?11 AS INTEGER), ?9 WHERE NOT " +
             marked + " AND NOT " + event_parked +
             " ON CONFLICT (consumer_name, event_id) DO UPDATE SET attempts = attempts + "
             "excluded.attempts, last_cause = excluded.last_cause, last_at = excluded.last_at",
@@ -93,19 +90,12 @@ Script make_sqlite() {
     script.park = {park("?9", "?10", "0", "WHERE true"), "SELECT 1"};
     script.reason = {
         "SELECT p.reason FROM main.@schema@_parked p WHERE p.direction = 'inbox' AND "
-        "p.destination = 'default' AND p.consumer_name = ?1 AND p.event_id = @id@ "
-        "ORDER BY p.position DESC LIMIT 1"};
+        "p.destination = 'default' AND p.consumer_name = ?1 AND "
+        "p.event_id = sagaz_event_id(?2) ORDER BY p.position DESC LIMIT 1"};
     script.duration = {
         "UPDATE main.@schema@_consumer_inbox SET processing_duration_ms = CAST(?3 AS REAL) "
-        "WHERE consumer_name = ?1 AND event_id = @id@"};
+        "WHERE consumer_name = ?1 AND event_id = sagaz_event_id(?2)"};
     return script;
-}
-
-}  // namespace
-
-const Script& script_of_sqlite() {
-    static const Script sqlite = make_sqlite();
-    return sqlite;
 }
 
 }  // namespace sagaz::inline v0::inbox

@@ -1,6 +1,7 @@
 // The inbox on a connection of libpqxx. What differs between libpqxx 6 and 7 is said at the test.
 #include "tests/support/error_code.hpp"
-#include "tests/support/postgres_server.hpp"
+#include "tests/support/inbox_fixture.hpp"
+#include "tests/support/inbox_message.hpp"
 
 #include <sagaz/adapters/pqxx.hpp>
 #include <sagaz/error.hpp>
@@ -20,13 +21,8 @@ namespace {
 using namespace std::string_literals;
 using enum Settlement;
 using test::code_of;
-using test::Schema;
+using test::message;
 using test::Sql;
-
-Message message(const std::string& id) {
-    return {
-        .id = id, .event = {.event_type = "Paid", .payload = "body"}, .source_topic = "payments"};
-}
 
 // libpqxx 7 tells the SQLSTATE of a rollback, 6 does not.
 template <class Thrown>
@@ -38,17 +34,8 @@ Thrown made() {
     }
 }
 
-class PqxxInbox : public ::testing::Test {
+class PqxxInbox : public test::InboxInASchema {
 protected:
-    PqxxInbox() {
-        run("CREATE TABLE @s@.effect (id text)");
-        options_.consumer_name = "billing";
-        options_.schema = schema_.name();
-        options_.lock_timeout = Milliseconds{60'000};  // a slow machine is no competitor
-    }
-
-    void run(const std::string& sql) { sql_.run(schema_.sql(sql)); }
-    std::string value(const std::string& sql) { return sql_.value(schema_.sql(sql)); }
     std::string effects() {
         return value("SELECT coalesce(string_agg(id, ',' ORDER BY id), '') FROM @s@.effect");
     }
@@ -70,10 +57,7 @@ protected:
         sql_.run("SELECT pg_terminate_backend(" + std::to_string(pid) + ", 10000)");
     }
 
-    Schema schema_;
-    Sql sql_{schema_.connect()};
     pqxx::connection connection_{schema_.url()};
-    InboxOptions options_;
 };
 
 TEST_F(PqxxInbox, F67_ARepeatAfterTheCommitIsADuplicate) {

@@ -157,7 +157,8 @@ for name in "${!members[@]}"; do member_leave "$name"; done
 note "seed" "$SEED"
 note "faults" "$KILLS killed, $FREEZES frozen, $LEAVES left, $CRASHES times all killed at once"
 note "handled in" "$((took / 1000)) s"
-kcat -C -q -b "$kafka_servers" -t "$TOPIC" -o beginning -e -f '%p %o %s\n' >"$work/topic" ||
+kcat -C -q -b "$kafka_servers" -t "$TOPIC" -o beginning -e -X fetch.wait.max.ms=50 \
+    -f '%p %o %s\n' >"$work/topic" ||
     die "kcat did not read"
 python3 "$chaos_here/consumers_check.py" all "$work/ledger" "$work/topic" "$produced" \
     >"$work/verdict" || die "$(cat "$work/verdict")"

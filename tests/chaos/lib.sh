@@ -354,7 +354,7 @@ judge() {
     sql "SELECT json_build_array(event_id, key, order_number, topic, payload_md5, event_type,
                                  headers) FROM truth" >"$work/truth.jsonl"
     for topic in $topics; do
-        kcat -b "$kafka_servers" -C -q -t "$topic" -o beginning -e -J
+        kcat -b "$kafka_servers" -C -q -t "$topic" -o beginning -e -J -X fetch.wait.max.ms=50
     done >"$work/kcat.jsonl" 2>"$work/kcat.err" || die "kcat failed: $(tail -1 "$work/kcat.err")"
     python3 "$chaos_here/plain_check.py" "$work/truth.jsonl" "$work/kcat.jsonl" \
         "$work/history.jsonl" "$SEED" >"$work/plain.txt" || die "the plain check failed"

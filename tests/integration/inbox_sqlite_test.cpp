@@ -1,5 +1,7 @@
 // The inbox on a file of the SQLite store.
+#include "stores/sqlite/database.hpp"
 #include "tests/support/error_code.hpp"
+#include "tests/support/inbox_message.hpp"
 #include "tests/support/sqlite_file.hpp"
 
 #include <sagaz/error.hpp>
@@ -16,6 +18,7 @@ namespace sagaz {
 namespace {
 
 using enum Settlement;
+using test::message;
 
 class InboxInSqlite : public ::testing::Test {
 protected:
@@ -26,14 +29,6 @@ protected:
     }
 
     std::string value(const std::string& sql) { return connection_.run(sql).at(0); }
-    static Message message(const std::string& id, const std::string& key = "",
-                           const std::string& payload = "body") {
-        Message made{.id = id,
-                     .event = {.event_type = "Paid", .payload = payload},
-                     .source_topic = "payments"};
-        if (!key.empty()) made.event.key = key;
-        return made;
-    }
     // The handler of an id that holds "bad" throws after its effect.
     std::vector<Settlement> batch(const std::vector<Message>& messages) {
         sqlite::SqliteUnitOfWork unit(connection_.raw());
@@ -142,10 +137,44 @@ TEST_F(InboxInSqlite, TurnsAnyTextIntoTheSameIdInAFileOfTheOtherEncoding) {
               "3bf8b157-c423-8eef-a5ae-4a66eca81c6b");
 }
 
+TEST_F(InboxInSqlite, MarksInATransactionOfTheCallersConnection) {
+    sqlite3* connection = connection_.raw();
+    const Inbox inbox(options_);
+    connection_.run("BEGIN IMMEDIATE");
+    EXPECT_EQ(inbox.mark(connection, message("e1")), processed);
+    EXPECT_EQ(inbox.mark(connection, message("e1")), duplicate);
+    EXPECT_EQ(inbox.failed(connection, message("e2"), "why"), retry_later);
+    connection_.run("COMMIT");
+    EXPECT_EQ(process(message("e1")), duplicate);
+}
+
+// SQLite refuses to register a function again while a statement of the connection runs.
+TEST_F(InboxInSqlite, ProcessesWhatTheSameConnectionIsReading) {
+    connection_.run("CREATE TABLE letter (id TEXT); INSERT INTO letter VALUES ('a'), ('b'), ('c')");
+    sqlite3* connection = connection_.raw();
+    const Inbox inbox(options_);
+    sqlite::Query letters(connection, "SELECT id FROM letter");
+    while (letters.step()) {
+        const auto m = message(std::string(letters.text_at(0)));
+        EXPECT_EQ(inbox.process(connection, m, [](sqlite3*, const Message&) {}).settlement,
+                  processed);
+    }
+    EXPECT_EQ(value("SELECT count(*) FROM sagaz_consumer_inbox"), "3");
+}
+
+TEST_F(InboxInSqlite, LeavesNoStatementBehind) {
+    options_.max_attempts = 1;
+    EXPECT_EQ(batch({message("a"), message("bad", "k"), message("c", "k"), message("a")}),
+              (std::vector{processed, Settlement::parked, retry_later, duplicate}));
+    EXPECT_EQ(sqlite3_next_stmt(connection_.raw(), nullptr), nullptr);
+}
+
 TEST_F(InboxInSqlite, TurnsAnyTextIntoTheSameIdAsPostgresDoes) {
     EXPECT_EQ(process(message("order-42")), processed);
-    EXPECT_EQ(value("SELECT event_id FROM sagaz_consumer_inbox"),
-              "3bf8b157-c423-8eef-a5ae-4a66eca81c6b");
+    EXPECT_EQ(process(message("0190a6f2-7c3b-7d11-8a51-3f1c9be2d0ag")), processed);
+    EXPECT_EQ(value("SELECT group_concat(event_id) FROM "
+                    "(SELECT event_id FROM sagaz_consumer_inbox ORDER BY original_id DESC)"),
+              "3bf8b157-c423-8eef-a5ae-4a66eca81c6b,06b172d2-df30-8f9d-af32-be8a5c702a9f");
     EXPECT_EQ(process(message("0190A6F2-7C3B-7D11-8A51-3F1C9BE2D0AA")), processed);
     EXPECT_EQ(process(message("0190a6f2-7c3b-7d11-8a51-3f1c9be2d0aa")), duplicate);
 }

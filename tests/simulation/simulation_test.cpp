@@ -13,10 +13,11 @@ namespace {
 
 /// Set SAGAZ_SEED to run one seed, SAGAZ_SEEDS to run more than these.
 #ifdef __SANITIZE_THREAD__
-constexpr std::uint64_t kSeeds = 200;  // One thread, thirty times slower: nothing for TSan to find.
+constexpr std::uint64_t kSeeds = 50;  // One thread, thirty times slower: nothing for TSan to find.
 #else
 constexpr std::uint64_t kSeeds = 1'000;
 #endif
+constexpr std::uint64_t kSeedsOfALongPlan = kSeeds / 50;
 constexpr std::size_t kLinesShown = 60;
 
 std::optional<std::uint64_t> number_from(const char* name) {
@@ -102,7 +103,7 @@ TEST(Simulation, GivesTheSameTraceForTheSameSeed) {
 // ---- what the simulator found, by the plan that shows it
 
 TEST(Simulation, PassesEqualPositionsTogether) {
-    for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+    for (std::uint64_t seed = 1; seed <= 5 * kSeedsOfALongPlan; ++seed) {
         Plan plan = plan_of(seed);
         plan.settings.slot_count = 1;
         plan.business.copied = 40;
@@ -115,7 +116,7 @@ TEST(Simulation, PassesEqualPositionsTogether) {
 }
 
 TEST(Simulation, DoesNotSpinWithABatchOfOne) {
-    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    for (std::uint64_t seed = 1; seed <= kSeedsOfALongPlan; ++seed) {
         Plan plan = plan_of(seed);
         plan.options.batch_max = 1;
         plan.business.async_commits = 1'000;
@@ -126,7 +127,7 @@ TEST(Simulation, DoesNotSpinWithABatchOfOne) {
 }
 
 TEST(Simulation, RefusedEventsDoNotHoldUpOthers) {
-    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    for (std::uint64_t seed = 1; seed <= kSeedsOfALongPlan; ++seed) {
         Plan plan = plan_of(seed);
         plan.settings.on_refused = OnRefused::park_event;
         plan.broker.refused_events = 980;
@@ -138,7 +139,7 @@ TEST(Simulation, RefusedEventsDoNotHoldUpOthers) {
 }
 
 TEST(Simulation, ParksManyEventsThroughASmallMemory) {
-    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    for (std::uint64_t seed = 1; seed <= kSeedsOfALongPlan; ++seed) {
         Plan plan = plan_of(seed);
         plan.settings.on_refused = OnRefused::park_key;
         plan.broker.refused_keys = 900;

@@ -56,6 +56,12 @@ for x in s: x.bind(("127.0.0.1", 0))
 print(*(x.getsockname()[1] for x in s))'
 }
 
+# What StorageTool random-uuid gives, without a second of a JVM.
+cluster_id() {
+    python3 -c 'import base64, uuid
+print(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[:22].replace("-", "_"))'
+}
+
 configure() {
     dir=$1 client=$2 controller=$3
     cat >"$dir/server.properties" <<CONF
@@ -128,8 +134,7 @@ start() {
         rm -rf "$dir/data"
         # shellcheck disable=SC2046
         configure "$dir" $(free_ports)
-        java_run 128m kafka.tools.StorageTool format --standalone \
-            --cluster-id "$(java_run 64m kafka.tools.StorageTool random-uuid 2>/dev/null)" \
+        java_run 128m kafka.tools.StorageTool format --standalone --cluster-id "$(cluster_id)" \
             --config "$dir/server.properties" >"$dir/format.log" 2>&1 ||
             { cat "$dir/format.log" >&2; die "cannot format the storage"; }
         launch "$dir"
@@ -152,21 +157,19 @@ restart() {
     echo "$(cat "$dir/bootstrap") $(cat "$dir/pid")"
 }
 
-# By its pid only, and only while that pid is still our Kafka.
+# By its pid only, and only while that pid is still our Kafka. Killed: nobody needs its data again.
 stop() {
     dir=$1
     [ -e "$dir/pid" ] || return 0
     pid=$(cat "$dir/pid")
     if [ -e "/proc/$pid" ] &&
         tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q "$dir/server.properties"; then
-        kill -CONT "$pid" 2>/dev/null || true
-        kill "$pid" 2>/dev/null || true
+        kill -9 "$pid" 2>/dev/null || true
         tries=100
         while [ $tries -gt 0 ] && kill -0 "$pid" 2>/dev/null; do
             sleep 0.1
             tries=$((tries - 1))
         done
-        kill -9 "$pid" 2>/dev/null || true
     fi
     rm -f "$dir/pid"
 }

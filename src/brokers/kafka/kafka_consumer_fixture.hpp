@@ -1,6 +1,12 @@
 #pragma once
 
+#include "tests/support/kafka_reader.hpp"
+
 #include <sagaz/consumer.hpp>
+#include <sagaz/kafka.hpp>
+#include <sagaz/testing/broker_conformance.hpp>
+
+#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <chrono>
@@ -36,7 +42,7 @@ bool eventually(Fact fact) {
     const auto end = std::chrono::steady_clock::now() + kPatience;
     while (!fact()) {
         if (std::chrono::steady_clock::now() > end) return false;
-        std::this_thread::yield();
+        std::this_thread::sleep_for(std::chrono::milliseconds{5});
     }
     return true;
 }
@@ -111,6 +117,88 @@ private:
     Consumer consumer_;
     std::exception_ptr thrown_;
     std::jthread thread_;
+};
+
+/// One topic and one group on it, on whatever cluster.
+class GroupOnATopic : public ::testing::Test {
+protected:
+    GroupOnATopic(std::string bootstrap, std::string topic, int partitions,
+                  std::chrono::milliseconds session_timeout)
+        : bootstrap_(std::move(bootstrap)),
+          topic_(std::move(topic)),
+          partitions_(partitions),
+          session_timeout_(session_timeout) {}
+
+    ConsumerOptions options() const {
+        using namespace std::chrono_literals;
+        ConsumerOptions made;
+        made.bootstrap_servers = bootstrap_;
+        made.group = "group-of-" + topic_;
+        made.topics = {topic_};
+        made.session_timeout = session_timeout_;
+        made.commit_interval = 20ms;
+        made.retry_initial = 10ms;
+        made.retry_max = 50ms;
+        made.client["fetch.wait.max.ms"] = "50";
+        return made;
+    }
+
+    /// To all partitions, by their keys.
+    void produce(std::size_t count) {
+        Options to;
+        to.bootstrap_servers = bootstrap_;
+        to.client["linger.ms"] = "0";
+        const auto broker = kafka::open(to);
+        std::vector<testing::Sample> samples;
+        for (std::size_t n = 0; n < count; ++n) {
+            const std::string number = std::to_string(produced_++);
+            samples.push_back({topic_, "k" + number, {{"ce_id", "id-" + number}}, number});
+        }
+        for (const Receipt& receipt : testing::Courier{*broker}.deliver(samples, kPatience)) {
+            ASSERT_EQ(receipt.state, Receipt::State::accepted);
+        }
+    }
+
+    std::vector<Place> log() const {
+        std::vector<Place> places;
+        for (const Message& one : tests::read_topic(bootstrap_, topic_)) {
+            places.emplace_back(one.partition, one.position);
+        }
+        return places;
+    }
+
+    std::vector<std::int64_t> committed() const {
+        return tests::committed_offsets(bootstrap_, options().group, topic_, partitions_);
+    }
+
+    /// What is committed when all of the log is settled.
+    std::vector<std::int64_t> ends() const {
+        std::vector<std::int64_t> ends(static_cast<std::size_t>(partitions_));
+        for (const auto& [partition, position] : log()) {
+            ends.at(static_cast<std::size_t>(partition)) = position + 1;
+        }
+        return ends;
+    }
+
+    /// Everything that is in the log now, while members run.
+    bool all_of_the_log_is_committed() const {
+        const auto wanted = ends();
+        return eventually([&] { return committed() == wanted; });
+    }
+
+    MessageHandler into_the_ledger() {
+        return [this](const Message& message) -> Reply {
+            ledger_.add(message);
+            return Settlement::processed;
+        };
+    }
+
+    std::string bootstrap_;
+    std::string topic_;
+    int partitions_;
+    std::chrono::milliseconds session_timeout_;
+    Ledger ledger_;
+    std::size_t produced_{};
 };
 
 }  // namespace sagaz::kafka

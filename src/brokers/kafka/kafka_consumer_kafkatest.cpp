@@ -2,11 +2,9 @@
 // its own. Whole processes are killed and frozen in tests/chaos/consumers.sh. Without Java or Maven
 // nothing of this can be shown, and the banner says so; kafka_consumer_test.cpp has the mock.
 #include "brokers/kafka/kafka_consumer_fixture.hpp"
-#include "tests/support/kafka_reader.hpp"
 #include "tests/support/kafka_server.hpp"
 
 #include <sagaz/kafka.hpp>
-#include <sagaz/testing/broker_conformance.hpp>
 
 #include <gtest/gtest.h>
 
@@ -25,70 +23,17 @@ namespace sagaz::kafka {
 namespace {
 
 using namespace std::chrono_literals;
-using testing::Courier;
-using testing::Sample;
 
 constexpr int kPartitions = 4;
 
 // Set by main; borrowed by the tests.
 tests::KafkaServer* server_of_all = nullptr;
 
-class KafkaConsumerServerTest : public ::testing::Test {
+class KafkaConsumerServerTest : public GroupOnATopic {
 protected:
-    ConsumerOptions options() const {
-        ConsumerOptions made;
-        made.bootstrap_servers = server_of_all->bootstrap();
-        made.group = "group-of-" + topic_;
-        made.topics = {topic_};
-        made.session_timeout = 1'000ms;
-        made.commit_interval = 20ms;
-        made.retry_initial = 10ms;
-        made.retry_max = 50ms;
-        made.client["fetch.wait.max.ms"] = "50";
-        return made;
-    }
-
-    void produce(std::size_t count) {
-        Options to;
-        to.bootstrap_servers = server_of_all->bootstrap();
-        const auto broker = kafka::open(to);
-        std::vector<Sample> samples;
-        for (std::size_t n = 0; n < count; ++n) {
-            const std::string number = std::to_string(produced_++);
-            samples.push_back({topic_, "k" + number, {{"ce_id", "id-" + number}}, number});
-        }
-        for (const Receipt& receipt : Courier{*broker}.deliver(samples, kPatience)) {
-            ASSERT_EQ(receipt.state, Receipt::State::accepted);
-        }
-    }
-
-    std::vector<Place> log() const {
-        std::vector<Place> places;
-        for (const Message& one : tests::read_topic(server_of_all->bootstrap(), topic_)) {
-            places.emplace_back(one.partition, one.position);
-        }
-        return places;
-    }
-
-    std::vector<std::int64_t> committed() const {
-        return tests::committed_offsets(server_of_all->bootstrap(), options().group, topic_,
-                                        kPartitions);
-    }
-
-    std::vector<std::int64_t> ends() const {
-        std::vector<std::int64_t> ends(kPartitions);
-        for (const auto& [partition, position] : log()) {
-            ends.at(static_cast<std::size_t>(partition)) = position + 1;
-        }
-        return ends;
-    }
-
-    MessageHandler into_the_ledger() {
-        return [this](const Message& message) -> Reply {
-            ledger_.add(message);
-            return Settlement::processed;
-        };
-    }
+    KafkaConsumerServerTest()
+        : GroupOnATopic(server_of_all->bootstrap(), server_of_all->create_topic(kPartitions),
+                        kPartitions, 1'000ms) {}
 
     bool all_of_the_log_is_handled() {
         const auto all = log();
@@ -96,20 +41,10 @@ protected:
             [&](const std::vector<Place>& places) { return once_each(places) == all; });
     }
 
-    // Everything that is in the log now, and its commits, while members run.
-    bool all_of_the_log_is_committed() {
-        const auto wanted = ends();
-        return eventually([&] { return committed() == wanted; });
-    }
-
     void expect_nothing_skipped() {
         EXPECT_EQ(once_each(ledger_.places()), log());
         EXPECT_EQ(ledger_.skipped(), std::vector<Place>{});
     }
-
-    std::string topic_ = server_of_all->create_topic(kPartitions);
-    Ledger ledger_;
-    std::size_t produced_{};
 };
 
 TEST_F(KafkaConsumerServerTest, F75_ANewGroupHandlesWhatWasThereBeforeIt) {

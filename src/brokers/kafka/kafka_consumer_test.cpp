@@ -2,12 +2,10 @@
 // What needs a server's own rules (fences, several processes) is in kafka_consumer_kafkatest.cpp.
 #include "brokers/kafka/kafka_consumer_fixture.hpp"
 #include "tests/support/kafka_mock.hpp"
-#include "tests/support/kafka_reader.hpp"
 
 #include <sagaz/consumer.hpp>
 #include <sagaz/error.hpp>
 #include <sagaz/kafka.hpp>
-#include <sagaz/testing/broker_conformance.hpp>
 
 #include <gtest/gtest.h>
 
@@ -27,74 +25,22 @@ namespace sagaz::kafka {
 namespace {
 
 using namespace std::chrono_literals;
-using testing::Courier;
-using testing::Sample;
-class KafkaConsumerTest : public ::testing::Test {
-protected:
-    KafkaConsumerTest() { mock_.create_topic("orders", 2); }
 
-    ConsumerOptions options() const {
-        ConsumerOptions made;
-        made.bootstrap_servers = mock_.bootstrap();
-        made.group = "billing";
-        made.topics = {"orders"};
-        // The mock lets a group settle for three seconds before it answers, and lets a member that
-        // left live until its session ends.
-        made.session_timeout = 4'000ms;
-        made.commit_interval = 20ms;
-        made.retry_initial = 10ms;
-        made.retry_max = 50ms;
-        made.client["fetch.wait.max.ms"] = "50";
-        return made;
-    }
-
-    // To both partitions, by their keys.
-    void produce(std::size_t count) {
-        Options to;
-        to.bootstrap_servers = mock_.bootstrap();
-        to.client["linger.ms"] = "0";
-        const auto broker = kafka::open(to);
-        std::vector<Sample> samples;
-        for (std::size_t n = 0; n < count; ++n) {
-            const std::string number = std::to_string(produced_++);
-            samples.push_back({"orders", "k" + number, {{"ce_id", "id-" + number}}, number});
-        }
-        for (const Receipt& receipt : Courier{*broker}.deliver(samples, kPatience)) {
-            ASSERT_EQ(receipt.state, Receipt::State::accepted);
-        }
-    }
-
-    std::vector<Place> log() const {
-        std::vector<Place> places;
-        for (const Message& one : tests::read_topic(mock_.bootstrap(), "orders")) {
-            places.emplace_back(one.partition, one.position);
-        }
-        return places;
-    }
-
-    std::vector<std::int64_t> committed() const {
-        return tests::committed_offsets(mock_.bootstrap(), "billing", "orders", 2);
-    }
-
-    std::vector<std::int64_t> ends() const {
-        std::vector<std::int64_t> ends(2);
-        for (const auto& [partition, position] : log()) {
-            ends.at(static_cast<std::size_t>(partition)) = position + 1;
-        }
-        return ends;
-    }
-
+struct OneMock {
+    OneMock() { mock_.create_topic("orders", 2); }
     tests::KafkaMock mock_{1};
-    Ledger ledger_;
-    std::size_t produced_{};
+};
+
+// The mock lets a group settle for three seconds before it answers, and lets a member that left
+// live until its session ends.
+class KafkaConsumerTest : public OneMock, public GroupOnATopic {
+protected:
+    KafkaConsumerTest() : GroupOnATopic(mock_.bootstrap(), "orders", 2, 4'000ms) {}
 };
 
 TEST_F(KafkaConsumerTest, F75_ANewGroupHandlesWhatWasThereBeforeItInOrder) {
     produce(40);
-    Running running{options(), [&](const Message& message) -> Reply {
-                        ledger_.add(message);
-                        return Settlement::processed;
-                    }};
+    Running running{options(), into_the_ledger()};
     ASSERT_TRUE(ledger_.wait_for(40));
     running.stop();
     const auto places = ledger_.places();
@@ -160,16 +106,12 @@ TEST_F(KafkaConsumerTest, F67_AMessageWhoseOffsetWasNotCommittedComesAgainToTheN
     produce(20);
     mock_.fail_next(tests::kApiOffsetCommit, std::vector<rd_kafka_resp_err_t>(
                                                  50, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED));
-    const auto handler = [&](const Message& message) -> Reply {
-        ledger_.add(message);
-        return Settlement::processed;
-    };
-    Running first{options(), handler};
+    Running first{options(), into_the_ledger()};
     ASSERT_TRUE(ledger_.wait_for(20));
     first.stop();
     mock_.clear_failures(tests::kApiOffsetCommit);
     ASSERT_EQ(committed(), (std::vector<std::int64_t>{0, 0})) << "as if it had been killed";
-    Running second{options(), handler};
+    Running second{options(), into_the_ledger()};
     ASSERT_TRUE(ledger_.wait_for(40));
     second.stop();
     EXPECT_EQ(once_each(ledger_.places()), log());
@@ -180,14 +122,9 @@ TEST_F(KafkaConsumerTest, ACommitThatFailsIsMadeAgain) {
     produce(20);
     mock_.fail_next(tests::kApiOffsetCommit, {RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
                                               RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED});
-    Running running{options(), [&](const Message& message) -> Reply {
-                        ledger_.add(message);
-                        return Settlement::processed;
-                    }};
+    Running running{options(), into_the_ledger()};
     ASSERT_TRUE(ledger_.wait_for(20));
-    const auto wanted = ends();
-    EXPECT_TRUE(eventually([&] { return committed() == wanted; }))
-        << "while it runs, without another message";
+    EXPECT_TRUE(all_of_the_log_is_committed()) << "while it runs, without another message";
     running.stop();
 }
 
@@ -274,10 +211,7 @@ TEST_F(KafkaConsumerTest, WaitsForServersThatAreAwayAndStopsWithoutThem) {
     mock_.down(1);
     ConsumerOptions waiting = options();
     waiting.stop_timeout = 500ms;
-    Running running{waiting, [&](const Message& message) -> Reply {
-                        ledger_.add(message);
-                        return Settlement::processed;
-                    }};
+    Running running{waiting, into_the_ledger()};
     EXPECT_TRUE(eventually([&] { return !running.consumer().status().trouble.empty(); }));
     mock_.up(1);
     ASSERT_TRUE(ledger_.wait_for(10));
@@ -308,8 +242,7 @@ TEST_F(KafkaConsumerTest, F74_MembersThatComeAndGoUnderLoadSkipNothing) {
         Running third{options(), handler};
         ASSERT_TRUE(ledger_.wait_for(
             [&](const std::vector<Place>& places) { return once_each(places).size() == 600; }));
-        const auto wanted = ends();
-        EXPECT_TRUE(eventually([&] { return committed() == wanted; }));
+        EXPECT_TRUE(all_of_the_log_is_committed());
         second->stop();
         third.stop();
     }

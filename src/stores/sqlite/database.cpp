@@ -33,15 +33,18 @@ std::optional<FileIdentity> identity_of(const std::string& path) {
                         static_cast<std::int64_t>(status.st_ino)};
 }
 
-// ------------------------------------------------------------------------------------------ Query
-
-Query::Query(sqlite3* connection, std::string_view sql) : connection_(connection) {
+StatementHandle prepare(sqlite3* connection, std::string_view sql) {
     sqlite3_stmt* statement = nullptr;
     check(sqlite3_prepare_v2(connection, sql.data(), static_cast<int>(sql.size()), &statement,
                              nullptr),
           connection);
-    statement_.reset(statement);
+    return StatementHandle(statement);
 }
+
+// ------------------------------------------------------------------------------------------ Query
+
+Query::Query(sqlite3* connection, std::string_view sql)
+    : connection_(connection), statement_(prepare(connection, sql)) {}
 
 Query& Query::text(std::string_view value) {
     // A null pointer would bind NULL; the copy lets the caller's value go.

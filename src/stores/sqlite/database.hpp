@@ -18,6 +18,9 @@ struct FinalizeStatement {
 };
 using StatementHandle = std::unique_ptr<sqlite3_stmt, FinalizeStatement>;
 
+/// One statement of a connection. Throws the error table's error.
+StatementHandle prepare(sqlite3* connection, std::string_view sql);
+
 /// Which file a path leads to. A copy has another inode.
 struct FileIdentity {
     std::int64_t device{};

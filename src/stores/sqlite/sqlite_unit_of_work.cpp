@@ -3,46 +3,26 @@
 // SQLite answers COMMIT in the caller's process, so no answer is lost: when it fails, the
 // transaction is still open (another connection reads, the disk is full) or was rolled back, and
 // nothing was committed either way.
-#include "stores/sqlite/database.hpp"
+#include "stores/sqlite/caller_statements.hpp"
 #include "stores/sqlite/error_table.hpp"
 
 #include <sagaz/error.hpp>
 #include <sagaz/sqlite.hpp>
 
-#include <openssl/evp.h>
-
-#include <array>
 #include <string>
 
 namespace sagaz::inline v0::sqlite {
-namespace {
-
-// SQLite has no SHA-256, and the mark keeps the hash of a message's body.
-void sha256(sqlite3_context* context, int /*count*/, sqlite3_value** values) {
-    std::array<unsigned char, EVP_MAX_MD_SIZE> hash{};
-    unsigned size = 0;
-    // An id is text, in whatever encoding the file has; a body is bytes.
-    const void* bytes = sqlite3_value_type(values[0]) == SQLITE_TEXT
-                            ? sqlite3_value_text(values[0])
-                            : sqlite3_value_blob(values[0]);
-    const auto length = static_cast<std::size_t>(sqlite3_value_bytes(values[0]));
-    if (EVP_Digest(bytes == nullptr ? "" : bytes, length, hash.data(), &size, EVP_sha256(),
-                   nullptr) != 1) {
-        sqlite3_result_error(context, "SHA-256 is not available", -1);
-        return;
-    }
-    sqlite3_result_blob(context, hash.data(), static_cast<int>(size), SQLITE_TRANSIENT);
-}
-
-}  // namespace
 
 SqliteUnitOfWork::SqliteUnitOfWork(sqlite3* connection, Synchronous accepted)
-    : connection_(connection), accepted_(accepted) {}
+    : connection_(connection), accepted_(accepted), kept_(std::make_unique<KeptStatements>()) {}
 
 SqliteUnitOfWork::~SqliteUnitOfWork() { rollback(); }
 
 Rows SqliteUnitOfWork::execute(const Statement& statement) {
-    return SqliteTransaction(connection_, accepted_).execute(statement);
+    check_in_transaction(connection_);
+    if (!is_open_)
+        check_synchronous(connection_, accepted_);  // A transaction that the caller began.
+    return kept_->execute(connection_, statement);
 }
 
 void SqliteUnitOfWork::begin() {
@@ -51,10 +31,7 @@ void SqliteUnitOfWork::begin() {
                     "the connection is in a transaction already",
                     "end it first, or use mark and failed in your own unit of work");
     }
-    const int registered = sqlite3_create_function_v2(connection_, "sagaz_sha256", 1,
-                                                      SQLITE_UTF8 | SQLITE_DETERMINISTIC, nullptr,
-                                                      sha256, nullptr, nullptr, nullptr);
-    if (registered != SQLITE_OK) throw sqlite::error_of(registered, connection_);
+    check_synchronous(connection_, accepted_);
     command("BEGIN IMMEDIATE");
     is_open_ = true;
 }
