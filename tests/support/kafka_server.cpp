@@ -162,6 +162,22 @@ void KafkaServer::delete_topic(const std::string& topic) {
          "delete topic");
 }
 
+void KafkaServer::delete_records(const std::string& topic, int partition, std::int64_t offset) {
+    const Admin admin{bootstrap_};
+    rd_kafka_topic_partition_list_t* before = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(before, topic.c_str(), partition)->offset = offset;
+    rd_kafka_DeleteRecords_t* gone = rd_kafka_DeleteRecords_new(before);
+    rd_kafka_topic_partition_list_destroy(before);
+    rd_kafka_DeleteRecords(admin.client(), &gone, 1, nullptr, admin.queue());
+    rd_kafka_DeleteRecords_destroy(gone);
+    const Event event = admin.result("delete records");
+    const auto* list =
+        rd_kafka_DeleteRecords_result_offsets(rd_kafka_event_DeleteRecords_result(event.get()));
+    if (list->cnt != 1 || list->elems[0].err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        throw std::runtime_error("delete records");
+    }
+}
+
 void KafkaServer::deny_writing(const std::string& topic, bool describe) {
     const Admin admin{bootstrap_};
     char text[512] = "";

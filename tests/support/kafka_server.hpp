@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <map>
 #include <string>
 
@@ -30,6 +31,8 @@ public:
     /// One of that name; throws while the server still deletes an earlier one.
     void create(const std::string& topic, int partitions,
                 const std::map<std::string, std::string>& config = {});
+    /// As retention does: what is before `offset` is gone.
+    void delete_records(const std::string& topic, int partition, std::int64_t offset);
     /// Nobody may write to `topic` from now on; without `describe`, nor see that it exists.
     void deny_writing(const std::string& topic, bool describe);
 

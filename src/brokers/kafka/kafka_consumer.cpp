@@ -168,6 +168,12 @@ public:
         complain("consumer_trouble", error, text);
     }
 
+    void on_reset(std::string_view text) override {
+        if (shell_.telemetry_ == nullptr) return;
+        const std::array fields{Field{"group", shell_.options_.group}, Field{"text", text}};
+        shell_.telemetry_->log(LogLevel::error, "consumer_offset_gone", fields);
+    }
+
 private:
     void carry_out(const core::consume::Serve&) { subscription_.serve(); }
     void carry_out(const core::consume::Fetch& fetch) {
