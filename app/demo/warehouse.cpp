@@ -21,27 +21,6 @@ CREATE TABLE shipment (arrival INTEGER PRIMARY KEY AUTOINCREMENT, "order" INTEGE
                        customer TEXT NOT NULL, total INTEGER NOT NULL) STRICT;
 )";
 
-Message message_of(const verify::Arrival& arrival) {
-    Message message;
-    message.event.topic = arrival.topic;
-    if (arrival.key) {
-        message.event.key.emplace(*arrival.key);
-    }
-    message.event.payload = arrival.payload;
-    for (const auto& [name, value] : arrival.headers) {
-        message.event.headers.push_back({std::string{name}, std::string{value}});
-        if (name == "ce_type") {
-            message.event.event_type = value;
-        } else if (name == "ce_id") {
-            message.id = value;
-        }
-    }
-    message.source_topic = arrival.topic;
-    message.partition = arrival.partition;
-    message.position = arrival.offset;
-    return message;
-}
-
 void ship(sqlite3* warehouse, const Message& message) {
     const auto order = nlohmann::json::parse(message.event.payload);
     sqlite::Query{warehouse,
@@ -106,8 +85,7 @@ Deliveries deliver_twice(const Stage& stage, const Progress& progress) {
     for (const int pass : {1, 2}) {
         verify::read_messages(
             stage.events(),
-            [&](const verify::Arrival& arrival) {
-                auto message = message_of(arrival);
+            [&](Message message) {
                 if (pass == 1) {
                     ++deliveries.messages;
                     ids.insert(message.id);

@@ -42,11 +42,8 @@ void read_kafka(const KafkaSource& source, Account& account, const std::function
 /// An unfinished last line is not a message yet. Throws `invalid` (`file_open`, `file_line`).
 void read_file(const std::string& path, Account& account, const std::function<void()>& progress);
 
-/// The same, one message after the other to `take`.
-void read_messages(const std::string& path, const std::function<void(const Arrival&)>& take,
+/// The same, one message after the other to `take`; its position is its line, from 0.
+void read_messages(const std::string& path, const std::function<void(Message)>& take,
                    const std::function<void()>& progress);
-
-/// The bytes of padded base64; throws `invalid` (`file_line`).
-std::string decode_base64(std::string_view text);
 
 }  // namespace sagaz::verify
