@@ -19,13 +19,20 @@ struct StoreTarget;
 
 std::unique_ptr<Store> open_store(const StoreTarget& target);
 
+/// What a command does with the database: names what to grant when the login may not.
+enum class Purpose {
+    look,
+    look_at_payloads,
+    append,
+};
+
 /// One connection for commands that read the log or append to it. Belongs to one thread; every
 /// call ends within `deadline` and throws `sagaz::Error`.
 class StoreSession final : public Transaction {
 public:
     static constexpr Milliseconds kDeadline{15'000};
 
-    explicit StoreSession(const StoreTarget& target, Milliseconds deadline = kDeadline);
+    StoreSession(const StoreTarget& target, Purpose purpose, Milliseconds deadline = kDeadline);
     ~StoreSession() override;
 
     Rows execute(const Statement& statement) override;

@@ -21,18 +21,24 @@ namespace {
 
 constexpr int kTimeoutMs = 20'000;
 
-// Runs kafka.sh; its output goes to standard error, so a test's own output stays its own.
-bool run(std::vector<std::string> arguments) {
+// Runs kafka.sh; its output goes to standard error, so a test's own output stays its own. The
+// variable is the child's alone: another thread may be reading this process's environment.
+bool run(std::vector<std::string> arguments, const std::string& properties = {}) {
     arguments.insert(arguments.begin(), SAGAZ_KAFKA_SH);
     std::vector<char*> argv;
     argv.reserve(arguments.size() + 1);
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
+    std::string variable = "SAGAZ_KAFKA_PROPERTIES=" + properties;
+    std::vector<char*> environment{variable.data()};
+    for (char** entry = environ; *entry != nullptr; ++entry) environment.push_back(*entry);
+    environment.push_back(nullptr);
     posix_spawn_file_actions_t actions;
     ::posix_spawn_file_actions_init(&actions);
     ::posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
     pid_t child = 0;
-    const int error = ::posix_spawn(&child, argv[0], &actions, nullptr, argv.data(), environ);
+    const int error =
+        ::posix_spawn(&child, argv[0], &actions, nullptr, argv.data(), environment.data());
     ::posix_spawn_file_actions_destroy(&actions);
     int status = -1;
     if (error != 0) return false;
@@ -105,10 +111,7 @@ KafkaServer::KafkaServer(const std::string& properties) {
     std::string name = (std::filesystem::temp_directory_path() / "sagaz-kafka-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
     folder_ = name;
-    ::setenv("SAGAZ_KAFKA_PROPERTIES", properties.c_str(), 1);
-    const bool started = run({"start", folder_});
-    ::unsetenv("SAGAZ_KAFKA_PROPERTIES");
-    if (!started) {
+    if (!run({"start", folder_}, properties)) {
         std::filesystem::remove_all(folder_);
         throw std::runtime_error("Kafka did not start");
     }
@@ -128,6 +131,12 @@ void KafkaServer::read_state() {
 std::string KafkaServer::create_topic(int partitions,
                                       const std::map<std::string, std::string>& config) {
     const std::string topic = "t" + std::to_string(::getpid()) + "." + std::to_string(++topics_);
+    create_topic_named(topic, partitions, config);
+    return topic;
+}
+
+void KafkaServer::create_topic_named(const std::string& topic, int partitions,
+                                     const std::map<std::string, std::string>& config) {
     const Admin admin{bootstrap_};
     char text[512] = "";
     rd_kafka_NewTopic_t* made =
@@ -142,7 +151,6 @@ std::string KafkaServer::create_topic(int partitions,
     must(rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event.get()),
                                              &count)[0],
          "create topic");
-    return topic;
 }
 
 void KafkaServer::delete_topic(const std::string& topic) {

@@ -26,6 +26,8 @@ public:
     /// A new topic with a name of its own, which is returned.
     std::string create_topic(int partitions = 4,
                              const std::map<std::string, std::string>& config = {});
+    void create_topic_named(const std::string& topic, int partitions = 4,
+                            const std::map<std::string, std::string>& config = {});
     void delete_topic(const std::string& topic);
     /// Nobody may write to `topic` from now on; without `describe`, nor see that it exists.
     void deny_writing(const std::string& topic, bool describe);
