@@ -87,7 +87,14 @@ private:
         if (no_color_) {
             console_.no_color();
         }
-        return run_();
+        try {
+            return run_();
+        } catch (const Error& error) {
+            const auto origin = config_ ? origin_of_cause(*config_, error.code()) : std::string{};
+            if (origin.empty()) throw;
+            throw Error{error.kind(), std::string{error.code()}, error.what(),
+                        std::string{error.hint()} + " (the URL is from " + origin + ")"};
+        }
     }
 
     void add_common() {

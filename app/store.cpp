@@ -87,6 +87,17 @@ std::string name_in(const std::vector<core::Migration>& all, int version) {
     return found == all.end() ? std::string{} : found->name;
 }
 
+std::vector<std::string> grants_for(Purpose purpose, const std::string& schema) {
+    switch (purpose) {
+        case Purpose::look: return {schema + "_reader"};
+        case Purpose::look_at_payloads:
+            return {schema + "_reader", "SELECT ON " + schema + ".outbox"};
+        case Purpose::append: return {schema + "_producer"};
+        case Purpose::consume: return {schema + "_consumer"};
+    }
+    return {};
+}
+
 }  // namespace
 
 std::unique_ptr<Store> open_store(const StoreTarget& target) {
@@ -113,7 +124,7 @@ struct StoreSession::State {
     }
 };
 
-StoreSession::StoreSession(const StoreTarget& target, Milliseconds deadline)
+StoreSession::StoreSession(const StoreTarget& target, Purpose purpose, Milliseconds deadline)
     : state_(new State{target.schema}) {
     core::check_schema_name(target.schema);
     if (const auto path = sqlite_path(target.url)) {
@@ -124,6 +135,7 @@ StoreSession::StoreSession(const StoreTarget& target, Milliseconds deadline)
     state_->postgres = std::make_unique<postgres::Connection>(
         target.url, postgres::Connection::Deadlines{.connect = std::min(deadline, kConnectMax),
                                                     .statement = deadline});
+    state_->postgres->needs(grants_for(purpose, target.schema));
 }
 
 StoreSession::~StoreSession() { rollback(); }

@@ -19,6 +19,14 @@ struct StoreTarget;
 
 std::unique_ptr<Store> open_store(const StoreTarget& target);
 
+/// What a session is for: names what to grant when the login may not.
+enum class Purpose {
+    look,
+    look_at_payloads,
+    append,
+    consume,
+};
+
 /// One connection for commands that read the log, append to it or handle messages by an inbox.
 /// Belongs to one thread; every call ends within `deadline` and throws `sagaz::Error`. Connects
 /// again by itself, but never within a transaction.
@@ -26,7 +34,7 @@ class StoreSession final : public UnitOfWork {
 public:
     static constexpr Milliseconds kDeadline{15'000};
 
-    explicit StoreSession(const StoreTarget& target, Milliseconds deadline = kDeadline);
+    StoreSession(const StoreTarget& target, Purpose purpose, Milliseconds deadline = kDeadline);
     ~StoreSession() override;
 
     StoreSession& native() noexcept { return *this; }

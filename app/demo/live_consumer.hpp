@@ -1,7 +1,7 @@
 #pragma once
 
-#include "app/demo/arrivals.hpp"
 #include "app/demo/stage.hpp"
+#include "app/verify/sources.hpp"
 
 #include <chrono>
 #include <functional>
@@ -31,7 +31,7 @@ private:
     std::string path_;
     Tried tried_;
     Warehouse warehouse_;
-    std::optional<Arrivals> arrivals_;
+    std::optional<verify::FileReader> arrivals_;
     std::int64_t old_end_{};
     std::optional<Message> head_;
     Clock::time_point head_due_;

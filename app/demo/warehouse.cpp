@@ -1,7 +1,7 @@
-#include "app/demo/arrivals.hpp"
 #include "app/demo/books.hpp"
 #include "app/demo/stage.hpp"
 #include "app/url.hpp"
+#include "app/verify/sources.hpp"
 
 #include <sagaz/error.hpp>
 
@@ -103,7 +103,7 @@ Deliveries deliver_twice(const Stage& stage, const Progress& progress) {
     std::unordered_set<std::string> ids;
     std::vector<Message> batch;
     for (const int pass : {1, 2}) {
-        Arrivals arrivals{stage.events()};
+        verify::FileReader arrivals{stage.events()};
         while (auto message = arrivals.next()) {
             if (pass == 1) {
                 ++deliveries.messages;

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,8 +50,9 @@ class FileReader {
 public:
     explicit FileReader(const std::string& path);
 
-    /// Gives the next message to `take`; false when there is no further whole line yet.
-    bool next(const std::function<void(const Arrival&)>& take);
+    /// The next message, whose position is its line, from 0; none when there is no further whole
+    /// line yet.
+    std::optional<Message> next();
 
     std::int64_t position() const { return position_; }  ///< Bytes of the lines that were read.
     std::int64_t lines() const { return lines_; }
@@ -61,8 +63,5 @@ private:
     std::int64_t position_{};
     std::int64_t lines_{};
 };
-
-/// The bytes of padded base64; throws `invalid` (`file_line`).
-std::string decode_base64(std::string_view text);
 
 }  // namespace sagaz::verify

@@ -128,11 +128,11 @@ void KafkaServer::read_state() {
 std::string KafkaServer::create_topic(int partitions,
                                       const std::map<std::string, std::string>& config) {
     const std::string topic = "t" + std::to_string(::getpid()) + "." + std::to_string(++topics_);
-    create(topic, partitions, config);
+    create_topic_named(topic, partitions, config);
     return topic;
 }
 
-void KafkaServer::create(const std::string& topic, int partitions,
+void KafkaServer::create_topic_named(const std::string& topic, int partitions,
                          const std::map<std::string, std::string>& config) {
     const Admin admin{bootstrap_};
     char text[512] = "";

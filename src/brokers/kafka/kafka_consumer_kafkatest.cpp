@@ -206,7 +206,7 @@ TEST_F(KafkaConsumerServerTest, ATopicThatIsMadeAgainIsReadFromItsFirstMessage) 
     server_of_all->delete_topic(topic_);
     ASSERT_TRUE(eventually([&] {
         try {
-            server_of_all->create(topic_, kPartitions);
+            server_of_all->create_topic_named(topic_, kPartitions);
             return true;
         } catch (const std::exception&) {
             return false;
