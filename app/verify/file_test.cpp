@@ -46,8 +46,8 @@ protected:
     }
     std::vector<Message> read_all() const {
         std::vector<Message> messages;
-        read_messages(
-            path(), [&](Message message) { messages.push_back(std::move(message)); }, [] {});
+        FileReader reader{path()};
+        while (auto message = reader.next()) messages.push_back(std::move(*message));
         return messages;
     }
 
@@ -69,6 +69,19 @@ TEST_F(VerifyFile, ReadsTextAndBase64) {
     EXPECT_EQ(text.repeats, 1U);
     write(line(R"("payload_base64":"AP8=")"));
     EXPECT_FALSE(read(std::string("\0\xFF", 2)).is_damaged());
+}
+
+TEST_F(VerifyFile, GoesOnWhereAFileThatIsWrittenToHadEnded) {
+    const std::string whole = line(R"("payload":"x")");
+    write(whole + whole.substr(0, 10));
+    FileReader reader{path()};
+    EXPECT_TRUE(reader.next());
+    EXPECT_FALSE(reader.next());
+    EXPECT_FALSE(reader.next());
+    write(whole + whole);
+    EXPECT_TRUE(reader.next());
+    EXPECT_FALSE(reader.next());
+    EXPECT_EQ(reader.position(), static_cast<std::int64_t>(2 * whole.size()));
 }
 
 TEST_F(VerifyFile, TakesAnUnfinishedLineForNoMessage) {

@@ -108,7 +108,9 @@ std::string grant_hint(const PGconn* connection, std::span<const std::string> gr
                "look";
     }
     std::string hint = "run as an administrator: ";
-    for (const auto& grant : grants) hint += "GRANT " + grant + " TO " + login + "; ";
+    for (const auto& grant : grants) {
+        hint.append("GRANT ").append(grant).append(" TO ").append(login).append("; ");
+    }
     return hint + "(sagaz migrate makes the roles)";
 }
 
