@@ -31,7 +31,7 @@ public:
         : options_{options},
           console_{console},
           outbox_{options.store.schema},
-          session_{options.store} {}
+          session_{options.store, Purpose::append} {}
 
     void add(Event event) {
         bytes_ += event.payload.size() + event.topic.size() + event.event_type.size();

@@ -23,12 +23,20 @@ kafka::Options kafka_options(const std::string& servers, const BrokerTarget& tar
     return options;
 }
 
+// The client's latest word on a connection: "connection refused" says more than "no answer".
+void keep_words(rd_kafka_t* /*client*/, int error, const char* text, void* words) {
+    if (error != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) *static_cast<std::string*>(words) = text;
+}
+
 // A client of its own that asks for metadata: the sending one says it is down only by and by.
 std::string ask_kafka(const kafka::Options& options, std::chrono::milliseconds deadline) {
     static_cast<void>(kafka::open(options));  // checks the options against the allow-list
     char problem[512];
     rd_kafka_conf_t* conf = rd_kafka_conf_new();
     rd_kafka_conf_set_log_cb(conf, [](const rd_kafka_t*, int, const char*, const char*) {});
+    std::string words;
+    rd_kafka_conf_set_opaque(conf, &words);
+    rd_kafka_conf_set_error_cb(conf, keep_words);
     auto all = options.client;
     all["bootstrap.servers"] = options.bootstrap_servers;
     for (const auto& [name, value] : all) {
@@ -48,7 +56,9 @@ std::string ask_kafka(const kafka::Options& options, std::chrono::milliseconds d
     const auto answer =
         rd_kafka_metadata(client.get(), 0, nullptr, &metadata, static_cast<int>(deadline.count()));
     if (answer != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return rd_kafka_err2str(answer);
+        rd_kafka_poll(client.get(), 0);
+        return "no server of " + options.bootstrap_servers +
+               " answers: " + (words.empty() ? rd_kafka_err2str(answer) : words);
     }
     rd_kafka_metadata_destroy(metadata);
     return {};

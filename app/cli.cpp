@@ -59,6 +59,7 @@ public:
         add_config();
         add_checks();
         add_demo();
+        add_dev();
         add_probes();
     }
 
@@ -86,7 +87,14 @@ private:
         if (no_color_) {
             console_.no_color();
         }
-        return run_();
+        try {
+            return run_();
+        } catch (const Error& error) {
+            const auto origin = config_ ? origin_of_cause(*config_, error.code()) : std::string{};
+            if (origin.empty()) throw;
+            throw Error{error.kind(), std::string{error.code()}, error.what(),
+                        std::string{error.hint()} + " (the URL is from " + origin + ")"};
+        }
     }
 
     void add_common() {
@@ -390,6 +398,38 @@ private:
         });
     }
 
+    void add_dev() {
+        auto* const command =
+            verb(app_, "dev", "shop, relay and consumer kept running, to play with");
+        command->add_option("--folder", dev_.folder, "where its files go; none: a new one");
+        command->add_option("--rate", dev_.rate, "orders a second, 2; 0: none of its own")
+            ->check(CLI::Range(0, 1'000));
+        command->add_option("--orders", dev_.orders, "stop after so many orders")
+            ->check(CLI::Range(1, 1'000'000));
+        command->footer(
+            "Without --store it plays on SQLite files in the folder. With it, on that database, in "
+            "schemas of\n"
+            "its own (sagaz_dev, sagaz_dev_shop, sagaz_dev_warehouse); a log that is there already "
+            "is not touched.\n");
+        command->callback([this] {
+            run_ = [this] {
+                dev_.json = json_;
+                dev_.admin = config().text("admin.listen");
+                if (!flags_["broker.url"].empty()) {
+                    refuse("usage", "dev with --broker",
+                           "leave it out: dev sends to a file of its own; a relay for "
+                           "that broker is sagaz relay");
+                }
+                // What the environment names may be a database that people work with.
+                if (!flags_["store.url"].empty() || !flags_["store.url_file"].empty()) {
+                    dev_.store = store();
+                    if (flags_["store.schema"].empty()) dev_.store->schema = "sagaz_dev";
+                }
+                return run_dev(dev_, console_);
+            };
+        });
+    }
+
     void list_verbs(const CLI::App& app, const std::string& path) {
         VerbInfo info{path, {}};
         for (const auto* const command : app.get_subcommands({})) {
@@ -484,6 +524,7 @@ private:
     DoctorOptions doctor_;
     CompletionOptions completion_;
     DemoOptions demo_;
+    DevOptions dev_;
 };
 
 }  // namespace

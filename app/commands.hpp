@@ -153,6 +153,15 @@ struct DemoOptions {
     bool json{};
 };
 
+struct DevOptions {
+    std::optional<StoreTarget> store{};   ///< None: SQLite files in the folder.
+    std::string folder{};                 ///< Empty: a new temporary one.
+    std::string admin{"127.0.0.1:9464"};  ///< On loopback; another port when that one is taken.
+    std::int64_t rate{2};                 ///< Orders a second.
+    std::int64_t orders{};                ///< Stop after so many; 0: when interrupted.
+    bool json{};
+};
+
 /// A verb as a shell should complete it.
 struct VerbInfo {
     std::string path{};                ///< "events ls"; empty: the program itself.
@@ -183,6 +192,7 @@ int run_check(const CheckOptions& options, Console& console);
 int say_unknown(const Error& error, bool json, Console& console);
 int run_doctor(const DoctorOptions& options, Console& console);
 int run_demo(const DemoOptions& options, Console& console);  // in app/demo
+int run_dev(const DevOptions& options, Console& console);    // in app/demo
 int run_completion(const CompletionOptions& options, Console& console);
 int run_config_show(const ConfigShowOptions& options, Console& console);
 int run_config_validate(const ConfigShowOptions& options, Console& console);

@@ -97,6 +97,10 @@ StoreTarget store_target(const Config& config);
 /// The same for the broker, with the secret files turned into client options.
 BrokerTarget broker_target(const Config& config);
 
+/// Where the store's URL comes from, when `code` is trouble that it may be the cause of; else
+/// empty.
+std::string origin_of_cause(const Config& config, std::string_view code);
+
 /// What `config show` prints for a value: secrets hidden.
 std::string shown(const KeyInfo& key, const Value& value);
 

@@ -9,7 +9,7 @@
 #include <yaml-cpp/mark.h>
 #include <yaml-cpp/parser.h>
 
-#include <set>
+#include <map>
 #include <sstream>
 
 namespace sagaz::inline v0::app {
@@ -104,9 +104,11 @@ private:
         keys_[depth_ - 1] = key;
         key_mark_ = mark;
         has_key_ = true;
-        if (!seen_.insert(path()).second) {
+        const auto [first, is_new] = seen_.emplace(path(), mark.line + 1);
+        if (!is_new) {
             refuse_at(mark, "config_duplicate_key", path() + " stands here again",
-                      "keep one of the two");
+                      "keep one of the two; the first " + path() + " is in line " +
+                          std::to_string(first->second));
         }
     }
 
@@ -120,7 +122,7 @@ private:
 
     const std::string& name_;
     std::vector<FileEntry> entries_;
-    std::set<std::string> seen_;
+    std::map<std::string, int> seen_;  // a path, and the line it stands in
     std::string keys_[3];
     YAML::Mark key_mark_;
     int depth_{};

@@ -5,6 +5,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <fstream>
 #include <iterator>
 
@@ -115,6 +117,16 @@ StoreTarget store_target(const Config& config) {
                "the file of --config");
     }
     return target;
+}
+
+std::string origin_of_cause(const Config& config, std::string_view code) {
+    constexpr std::array kCodes{"connection_failed", "database_missing", "login_refused",
+                                "tls_failed", "wrong_password"};
+    if (std::find(kCodes.begin(), kCodes.end(), code) == kCodes.end()) {
+        return {};
+    }
+    const auto& url = config.values.find("store.url")->second;
+    return url.text.empty() ? config.text("store.url_file") : url.where;
 }
 
 BrokerTarget broker_target(const Config& config) {

@@ -46,7 +46,7 @@ public:
     /// The first column of every row.
     std::vector<std::string> column(const char* sql) {
         if (!session_) {
-            session_.emplace(options_.store, kDeadline);
+            session_.emplace(options_.store, Purpose::look, kDeadline);
         }
         std::vector<std::string> values;
         for (const auto& row : session_->run(sql)) {
@@ -103,6 +103,9 @@ Result check_store(Patient& patient) {
 Result check_schema(Patient& patient) {
     const auto& store = patient.options().store;
     const auto status = schema_status(store);
+    if (status.is_too_new()) {
+        throw core::schema_too_new(store.schema, status.version, status.newest);
+    }
     const auto seen = "version " + std::to_string(status.version) + " of " +
                       std::to_string(status.newest) + " in schema \"" + store.schema + '"';
     return status.is_behind() ? finding(seen, "run sagaz migrate") : ok(seen);
@@ -125,8 +128,9 @@ Result check_rights(Patient& patient) {
         return ok(login + " may do what a relay does");
     }
     return finding(login + " lacks " + joined(missing),
-                   "GRANT " + patient.options().store.schema + "_relay TO " + login +
-                       ", or run doctor with the relay's login");
+                   "GRANT " + patient.options().store.schema + "_relay TO " +
+                       patient.value("select quote_ident(current_user)") +
+                       "; or run doctor with the relay's login");
 }
 
 Result check_durability(Patient& patient) {
@@ -194,7 +198,7 @@ Result check_relay(Patient& patient) {
 Result check_delivery(Patient& patient) {
     const auto wrong = diagnosis(patient.look(), newest_version(patient.options().store));
     return wrong.empty() ? ok(grouped(patient.look().backlog.pending) + " events pending")
-                         : finding(wrong, "see sagaz status");
+                         : finding(wrong, "change what it names; see sagaz status");
 }
 
 Result check_broker(Patient& patient) {

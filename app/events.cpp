@@ -124,7 +124,8 @@ void write(const Rows& events, const EventsListOptions& options, bool with_head,
 
 class Log {
 public:
-    explicit Log(const StoreTarget& store) : session_{store} {}
+    Log(const StoreTarget& store, bool payload)
+        : session_{store, payload ? Purpose::look_at_payloads : Purpose::look} {}
 
     // The newest events, or those after a position: by position, oldest first.
     Rows list(const EventsListOptions& options) {
@@ -219,7 +220,7 @@ private:
 }  // namespace
 
 int run_events_list(const EventsListOptions& options, Console& console) {
-    Log log{options.store};
+    Log log{options.store, options.payload};
     auto seen = options.follow ? log.snapshot() : std::string{};
     write(log.list(options), options, true, console);
     while (options.follow) {  // until SIGINT ends the process
@@ -235,7 +236,7 @@ int run_events_list(const EventsListOptions& options, Console& console) {
 }
 
 int run_events_show(const EventsShowOptions& options, Console& console) {
-    Log log{options.store};
+    Log log{options.store, options.payload};
     const auto found = log.find(options);
     if (found.empty()) {
         throw Error{ErrorKind::invalid, "event_not_found",

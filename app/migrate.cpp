@@ -44,6 +44,9 @@ int look(const MigrateOptions& options, Console& console) {
     if (options.status || options.json) {
         print_status(status, options, console);
     }
+    if (status.is_too_new()) {
+        throw core::schema_too_new(options.store.schema, status.version, status.newest);
+    }
     if (!options.check) {
         return kOk;
     }

@@ -86,8 +86,10 @@ Json to_json(const StoreLook& look, double rate, const std::string& wrong) {
     }
     object["parked"] = Json::array();
     for (const auto& count : look.parked) {
-        object["parked"].push_back(
-            {{"state", count.state}, {"reason", count.reason}, {"events", count.events}});
+        object["parked"].push_back({{"state", count.state},
+                                    {"reason", count.reason},
+                                    {"events", count.events},
+                                    {"detail", count.detail}});
     }
     return object;
 }
@@ -112,7 +114,8 @@ void write_text(const StoreLook& look, double rate, const std::string& wrong, st
         << look.slots.size() << " owned\n";
     for (const auto& count : look.parked) {
         out << "parked       " << grouped(count.events) << ' ' << count.state << ": "
-            << plain(count.reason) << '\n';
+            << plain(count.reason) << (count.detail.empty() ? "" : ": ") << plain(count.detail)
+            << '\n';
     }
     if (look.relays.empty()) {
         return;

@@ -11,6 +11,7 @@
 #include <sagaz/sqlite.hpp>
 
 #include <algorithm>
+#include <utility>
 
 namespace sagaz::inline v0::app {
 namespace {
@@ -86,6 +87,17 @@ std::string name_in(const std::vector<core::Migration>& all, int version) {
     return found == all.end() ? std::string{} : found->name;
 }
 
+std::vector<std::string> grants_for(Purpose purpose, const std::string& schema) {
+    switch (purpose) {
+        case Purpose::look: return {schema + "_reader"};
+        case Purpose::look_at_payloads:
+            return {schema + "_reader", "SELECT ON " + schema + ".outbox"};
+        case Purpose::append: return {schema + "_producer"};
+        case Purpose::consume: return {schema + "_consumer"};
+    }
+    return {};
+}
+
 }  // namespace
 
 std::unique_ptr<Store> open_store(const StoreTarget& target) {
@@ -99,29 +111,42 @@ struct StoreSession::State {
     std::string schema;
     std::unique_ptr<postgres::Connection> postgres{};
     std::unique_ptr<sqlite::Database> sqlite{};
+    std::unique_ptr<sqlite::SqliteUnitOfWork> sqlite_unit{};
+    bool in_transaction{};
+
+    // A new connection knows nothing of the transaction that the lost one had open.
+    postgres::Connection& server() const {
+        if (in_transaction && !postgres->is_connected()) {
+            throw Error{ErrorKind::unavailable, "connection_lost",
+                        "the connection was lost within a transaction", "try again"};
+        }
+        return *postgres;
+    }
 };
 
-StoreSession::StoreSession(const StoreTarget& target, Milliseconds deadline)
+StoreSession::StoreSession(const StoreTarget& target, Purpose purpose, Milliseconds deadline)
     : state_(new State{target.schema}) {
     core::check_schema_name(target.schema);
     if (const auto path = sqlite_path(target.url)) {
         state_->sqlite = std::make_unique<sqlite::Database>(*path, sqlite::Access::look, deadline);
+        state_->sqlite_unit = std::make_unique<sqlite::SqliteUnitOfWork>(state_->sqlite->raw());
         return;
     }
     state_->postgres = std::make_unique<postgres::Connection>(
         target.url, postgres::Connection::Deadlines{.connect = std::min(deadline, kConnectMax),
                                                     .statement = deadline});
+    state_->postgres->needs(grants_for(purpose, target.schema));
 }
 
-StoreSession::~StoreSession() = default;
+StoreSession::~StoreSession() { rollback(); }
 
 Dialect StoreSession::dialect() const noexcept {
     return state_->sqlite ? Dialect::sqlite : Dialect::postgres;
 }
 
 Rows StoreSession::execute(const Statement& statement) {
-    if (state_->sqlite) return sqlite::SqliteTransaction(state_->sqlite->raw()).execute(statement);
-    return rows_of(state_->postgres->execute(statement.sql, parameters_of(statement)));
+    if (state_->sqlite) return state_->sqlite_unit->execute(statement);
+    return rows_of(state_->server().execute(statement.sql, parameters_of(statement)));
 }
 
 Rows StoreSession::run(std::string_view sql, const std::vector<std::string>& values) {
@@ -132,11 +157,47 @@ Rows StoreSession::run(std::string_view sql, const std::vector<std::string>& val
     }
     postgres::Parameters parameters;
     for (const auto& value : values) parameters.text(value);
-    return rows_of(state_->postgres->execute(core::with_schema(sql, state_->schema), parameters));
+    return rows_of(state_->server().execute(core::with_schema(sql, state_->schema), parameters));
 }
 
-void StoreSession::begin() { run(is_sqlite() ? "BEGIN IMMEDIATE" : "BEGIN"); }
-void StoreSession::commit() { run("COMMIT"); }
+void StoreSession::begin() {
+    if (state_->sqlite) return state_->sqlite_unit->begin();
+    state_->postgres->execute("BEGIN");
+    state_->in_transaction = true;
+}
+
+void StoreSession::commit() {
+    if (state_->sqlite) return state_->sqlite_unit->commit();
+    auto& server = state_->server();
+    try {
+        const auto result = server.execute("COMMIT");
+        state_->in_transaction = false;
+        if (std::string_view{PQcmdStatus(result.get())} == "COMMIT") return;
+    } catch (const Error& error) {
+        if (server.is_connected()) throw;
+        throw Error{ErrorKind::in_doubt, "commit_in_doubt",
+                    std::string{"the answer to COMMIT was lost: "} + error.what(),
+                    "look whether it is there before you do it again"};
+    }
+    throw Error{ErrorKind::invalid, "transaction_failed",
+                "the server answered COMMIT by a rollback",
+                "a statement of the transaction failed before; see what it said"};
+}
+
+void StoreSession::rollback() noexcept {
+    if (state_->sqlite) return state_->sqlite_unit->rollback();
+    if (!std::exchange(state_->in_transaction, false) || !state_->postgres->is_connected()) return;
+    try {
+        state_->postgres->execute("ROLLBACK");
+    } catch (const std::exception&) {
+        state_->postgres->drop();  // the server rolls back what its client leaves behind
+    }
+}
+
+void StoreSession::command(std::string_view sql) {
+    if (state_->sqlite) return state_->sqlite_unit->command(sql);
+    state_->server().execute(std::string{sql});
+}
 
 // ------------------------------------------------------------------------------------- the schema
 

@@ -19,23 +19,35 @@ struct StoreTarget;
 
 std::unique_ptr<Store> open_store(const StoreTarget& target);
 
-/// One connection for commands that read the log or append to it. Belongs to one thread; every
-/// call ends within `deadline` and throws `sagaz::Error`.
-class StoreSession final : public Transaction {
+/// What a session is for: names what to grant when the login may not.
+enum class Purpose {
+    look,
+    look_at_payloads,
+    append,
+    consume,
+};
+
+/// One connection for commands that read the log, append to it or handle messages by an inbox.
+/// Belongs to one thread; every call ends within `deadline` and throws `sagaz::Error`. Connects
+/// again by itself, but never within a transaction.
+class StoreSession final : public UnitOfWork {
 public:
     static constexpr Milliseconds kDeadline{15'000};
 
-    explicit StoreSession(const StoreTarget& target, Milliseconds deadline = kDeadline);
+    StoreSession(const StoreTarget& target, Purpose purpose, Milliseconds deadline = kDeadline);
     ~StoreSession() override;
 
+    StoreSession& native() noexcept { return *this; }
     Rows execute(const Statement& statement) override;
     Dialect dialect() const noexcept override;
     bool is_sqlite() const { return dialect() == Dialect::sqlite; }
 
     /// `sql` names tables as "@schema@.outbox" and values as $1, $2, ..., first in this order.
     Rows run(std::string_view sql, const std::vector<std::string>& values = {});
-    void begin();
-    void commit();
+    void begin() override;
+    void commit() override;
+    void rollback() noexcept override;
+    void command(std::string_view sql) override;
 
 private:
     struct State;

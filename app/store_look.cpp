@@ -50,6 +50,22 @@ where julianday(r.beat_at) > julianday('now') - 1.0 / 24
 order by r.started_at, r.id
 limit 100)";
 
+// The first is the cause with the most events: what waits behind another comes last.
+std::string parked_sentence(const std::vector<ParkedCount>& parked) {
+    std::int64_t events = 0;
+    for (const auto& count : parked) {
+        events += count.events;
+    }
+    if (events == 0) {
+        return {};
+    }
+    const auto& cause = parked.front();
+    return std::to_string(events) + (events == 1 ? " event is" : " events are") +
+           " parked, first of all for " + cause.reason +
+           (cause.detail.empty() ? "" : ": " + cause.detail) +
+           " (later events of its key are parked behind it)";
+}
+
 }  // namespace
 
 struct StoreWindow::State {
@@ -57,7 +73,7 @@ struct StoreWindow::State {
 };
 
 StoreWindow::StoreWindow(const StoreTarget& target, int deadline_ms)
-    : state_{new State{StoreSession{target, Milliseconds{deadline_ms}}}} {}
+    : state_{new State{StoreSession{target, Purpose::look, Milliseconds{deadline_ms}}}} {}
 
 StoreWindow::~StoreWindow() = default;
 
@@ -74,9 +90,10 @@ BacklogLook StoreWindow::backlog() {
 std::vector<ParkedCount> StoreWindow::parked() {
     std::vector<ParkedCount> counts;
     for (const auto& row : state_->session.run(
-             "select state, reason, count(*) from @schema@.parked where direction = 'outbox' "
-             "group by state, reason order by count(*) desc, state, reason limit 100")) {
-        counts.push_back({text(row, 0), text(row, 1), whole(row, 2)});
+             "select state, reason, count(*), max(detail) from @schema@.parked "
+             "where direction = 'outbox' group by state, reason "
+             "order by reason = 'behind_parked', count(*) desc, state, reason limit 100")) {
+        counts.push_back({text(row, 0), text(row, 1), whole(row, 2), text(row, 3)});
     }
     return counts;
 }
@@ -93,9 +110,12 @@ std::vector<RelayLook> StoreWindow::relays() {
 
 StoreLook StoreWindow::look() {
     StoreLook look;
-    look.version = static_cast<int>(whole(
-        state_->session.run("select coalesce(max(version), 0) from @schema@.schema_version").at(0),
-        0));
+    for (const auto& row :
+         state_->session.run("select version, compatible_from from @schema@.schema_version "
+                             "order by version desc limit 1")) {
+        look.version = static_cast<int>(whole(row, 0));
+        look.compatible_from = static_cast<int>(whole(row, 1));
+    }
     look.backlog = backlog();
     look.parked = parked();
     look.relays = relays();
@@ -132,6 +152,11 @@ std::string diagnosis(const StoreLook& look, int newest) {
         return "the schema is at version " + std::to_string(look.version) +
                " and this build knows " + std::to_string(newest) + ": run sagaz migrate";
     }
+    if (look.compatible_from > newest) {
+        return "the schema is at version " + std::to_string(look.version) +
+               " and this build knows " + std::to_string(newest) +
+               ", which no longer works with it: update sagaz";
+    }
     const auto is_alive = [](const RelayLook& relay) { return relay.is_alive(); };
     if (std::none_of(look.relays.begin(), look.relays.end(), is_alive)) {
         return "no relay is running, so nothing is published: start sagaz relay";
@@ -153,13 +178,8 @@ std::string diagnosis(const StoreLook& look, int newest) {
         return std::to_string(unowned) + " of " + std::to_string(look.slots.size()) +
                " slots have no live owner: a relay takes them within its lease, else see its log";
     }
-    std::int64_t parked = 0;
-    for (const auto& count : look.parked) {
-        parked += count.events;
-    }
-    if (parked > 0) {
-        return std::to_string(parked) + " events are parked, most of them for \"" +
-               look.parked[0].reason + "\": later events of their keys may be waiting";
+    if (const auto parked = parked_sentence(look.parked); !parked.empty()) {
+        return parked;
     }
     if (look.backlog.oldest_age_seconds > 60) {
         return "the relay is behind: the oldest event has waited " +

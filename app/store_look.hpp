@@ -20,6 +20,7 @@ struct ParkedCount {
     std::string state{};
     std::string reason{};
     std::int64_t events{};
+    std::string detail{};  ///< Of one of them: what was seen, and what to change.
 };
 
 struct RelayLook {
@@ -44,6 +45,7 @@ struct SlotLook {
 
 struct StoreLook {
     int version{};
+    int compatible_from{};  ///< The oldest version whose programs may work with the schema.
     BacklogLook backlog{};
     std::vector<ParkedCount> parked{};
     std::vector<RelayLook> relays{};

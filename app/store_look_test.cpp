@@ -21,9 +21,11 @@ TEST(Diagnosis, NamesTheWorstFirst) {
     auto look = fine();
     look.backlog.oldest_age_seconds = 125;
     EXPECT_EQ(diagnosis(look, 1), "the relay is behind: the oldest event has waited 2m 5s");
-    look.parked = {{"waiting", "payload_too_large", 3}};
-    EXPECT_TRUE(diagnosis(look, 1).starts_with(
-        "3 events are parked, most of them for \"payload_too_large\""));
+    look.parked = {{"waiting", "payload_too_large", 3, "7 bytes; send less"},
+                   {"waiting", "behind_parked", 9, "an earlier event of this key is parked"}};
+    EXPECT_EQ(diagnosis(look, 1),
+              "12 events are parked, first of all for payload_too_large: 7 bytes; send less (later "
+              "events of its key are parked behind it)");
     look.slots[1].owner = "gone";
     EXPECT_TRUE(diagnosis(look, 1).starts_with("1 of 2 slots have no live owner"));
     look.relays[0].down_reason = "no broker answers";
@@ -33,6 +35,13 @@ TEST(Diagnosis, NamesTheWorstFirst) {
     EXPECT_TRUE(diagnosis(look, 1).starts_with("no relay is running"));
     EXPECT_TRUE(
         diagnosis(look, 2).starts_with("the schema is at version 1 and this build knows 2"));
+    look.version = look.compatible_from = 2;
+    EXPECT_EQ(diagnosis(look, 1),
+              "the schema is at version 2 and this build knows 1, which no longer works with it: "
+              "update sagaz");
+    look.compatible_from = 1;
+    EXPECT_TRUE(diagnosis(look, 1).starts_with("no relay is running"))
+        << "a newer schema that lets this build work is no trouble";
 }
 
 TEST(Rate, ComesFromTwoBeatsByTheDatabasesClock) {

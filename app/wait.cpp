@@ -19,28 +19,43 @@ using std::chrono::milliseconds;
 constexpr milliseconds kBetween{250};
 constexpr milliseconds kOneLook{3'000};
 
-// Empty when it is there; otherwise why not. What waiting cannot heal goes on as an error.
-std::string why_not(const std::string& target, const WaitOptions& options, milliseconds left) {
+struct Absence {
+    std::string reason{};  ///< Empty: it is there.
+    std::string what_to_do{};
+};
+
+Absence schema_absence(const StoreTarget& store) {
+    const auto status = schema_status(store);
+    if (status.is_too_new()) {
+        throw core::schema_too_new(store.schema, status.version, status.newest);
+    }
+    if (!status.is_behind()) {
+        return {};
+    }
+    return {"schema \"" + store.schema + "\" is at version " + std::to_string(status.version) +
+                " of " + std::to_string(status.newest),
+            "run: sagaz migrate"};
+}
+
+// What waiting cannot heal goes on as an error.
+Absence look_for(const std::string& target, const WaitOptions& options, milliseconds left) {
     const auto look = std::clamp(left, milliseconds{100}, kOneLook);
     try {
         if (target == "broker") {
-            return why_unreachable(options.broker, look);
+            return {why_unreachable(options.broker, look),
+                    "start it, or correct --broker and broker.options"};
         }
-        if (target == "store") {
-            StoreSession{options.store, look}.run("select 1");
-            return {};
+        if (target == "schema") {
+            return schema_absence(options.store);
         }
-        const auto status = schema_status(options.store);
-        return status.is_behind()
-                   ? "schema \"" + options.store.schema + "\" is at version " +
-                         std::to_string(status.version) + " of " + std::to_string(status.newest)
-                   : std::string{};
+        StoreSession{options.store, Purpose::look, look}.run("select 1");
+        return {};
     } catch (const Error& error) {
         // A database that is still being made refuses names and passwords for a while.
         if (info_of(error.code()).exit == kUsage) {
             throw;
         }
-        return std::string{error.code()} + ": " + error.what();
+        return {std::string{error.code()} + ": " + error.what(), std::string{error.hint()}};
     }
 }
 
@@ -53,7 +68,8 @@ int run_wait(const WaitOptions& options, Console& console) {
     for (const auto& target : options.targets) {
         for (;;) {
             const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
-            const auto reason = hide_secrets(why_not(target, options, left));
+            const auto absence = look_for(target, options, left);
+            const auto reason = hide_secrets(absence.reason);
             if (reason.empty()) {
                 console.say(target + " is there");
                 ready.push_back(target);
@@ -71,7 +87,7 @@ int run_wait(const WaitOptions& options, Console& console) {
                 throw Error{ErrorKind::unavailable, "wait_timeout",
                             target + " is not there after " + duration_text(options.timeout) +
                                 ": " + reason,
-                            "start it, or correct its URL; --timeout waits longer"};
+                            absence.what_to_do + "; --timeout waits longer"};
             }
             console.progress(
                 std::string{"waiting for "}.append(target).append(": ").append(reason));

@@ -1,14 +1,16 @@
 #include "app/commands.hpp"
 #include "app/console.hpp"
+#include "app/demo/paste.hpp"
 #include "app/demo/relay_process.hpp"
 #include "app/demo/stage.hpp"
 #include "app/errors.hpp"
+#include "app/store.hpp"
 #include "app/store_look.hpp"
 #include "app/table.hpp"
+#include "app/url.hpp"
 
 #include <nlohmann/json.hpp>
 
-#include <cstdlib>
 #include <ostream>
 #include <thread>
 
@@ -17,7 +19,9 @@ namespace {
 
 using demo::Account;
 using demo::Deliveries;
+using demo::RelayPlan;
 using demo::RelayProcess;
+using demo::Shop;
 using demo::Stage;
 using std::chrono::milliseconds;
 
@@ -26,13 +30,8 @@ constexpr milliseconds kDrainMax{60'000};
 constexpr milliseconds kStopMax{25'000};
 constexpr milliseconds kLook{100};
 
-std::filesystem::path new_folder() {
-    std::string name = std::filesystem::temp_directory_path() / "sagaz-demo-XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) {
-        refuse("demo_folder", "cannot make a folder as " + name,
-               "give --folder a place where files can be written");
-    }
-    return name;
+RelayPlan plan_for(const Stage& stage) {
+    return {.store = stage.shop, .broker = "file:" + stage.events(), .log = stage.relay_log()};
 }
 
 std::int64_t size_of(const std::string& path) {
@@ -41,8 +40,10 @@ std::int64_t size_of(const std::string& path) {
     return absent ? 0 : static_cast<std::int64_t>(size);
 }
 
+std::string shop_file(const Stage& stage) { return sqlite_path(stage.shop.url).value(); }
+
 void drain(const Stage& stage, RelayProcess& relay, Console& console) {
-    StoreWindow window{{.url = "sqlite:" + stage.shop()}};
+    StoreWindow window{stage.shop};
     const auto end = std::chrono::steady_clock::now() + kDrainMax;
     for (;;) {
         const auto pending = window.backlog().pending;
@@ -73,14 +74,24 @@ void kill_in_the_middle(const Stage& stage, std::unique_ptr<RelayProcess>& relay
         std::this_thread::sleep_for(milliseconds{1});
     }
     relay->kill_hard();
-    relay = std::make_unique<RelayProcess>(stage);
+    relay = std::make_unique<RelayProcess>(plan_for(stage));
+}
+
+void build(const Stage& stage) {
+    if (std::filesystem::exists(shop_file(stage)) || std::filesystem::exists(stage.events())) {
+        refuse("demo_folder", "there is a demo in " + stage.folder.string() + " already",
+               "give --folder a new one, or look at that one by --check");
+    }
+    migrate_schema(stage.shop, false);
 }
 
 void play(const Stage& stage, std::int64_t attempts, Console& console) {
-    demo::build_shop(stage);
-    auto relay = std::make_unique<RelayProcess>(stage);
+    build(stage);
+    Shop shop{stage.shop};
+    shop.build();
+    auto relay = std::make_unique<RelayProcess>(plan_for(stage));
     bool killed = false;
-    demo::take_orders(stage, attempts, [&](std::int64_t taken) {
+    shop.take_many(attempts, [&](std::int64_t taken) {
         console.progress("taking orders: " + grouped(taken));
         if (!killed && taken >= attempts / 2) {
             kill_in_the_middle(stage, relay);
@@ -91,10 +102,12 @@ void play(const Stage& stage, std::int64_t attempts, Console& console) {
     relay->stop(kStopMax);
 }
 
+bool holds(const Account& account) { return account.holds() && account.orders > 0; }
+
 void write_json(const Stage& stage, const Account& account, const Deliveries& deliveries,
                 std::ostream& out) {
     out << nlohmann::ordered_json{{"schema", 1},
-                                  {"holds", account.holds()},
+                                  {"holds", holds(account)},
                                   {"folder", stage.folder.string()},
                                   {"committed", account.orders},
                                   {"rolled_back", account.attempts - account.orders},
@@ -123,33 +136,30 @@ void write_text(const Stage& stage, const Account& account, const Deliveries& de
         << " times: each message was handed to the consumer twice, on purpose\n"
         << "effects    " << grouped(account.shipments) << " shipments; "
         << grouped(deliveries.duplicates) << " duplicates had none\n"
-        << "account    lost " << account.lost << ", invented " << account.invented << ", reordered "
-        << account.reordered << ", doubled " << account.doubled
-        << (account.holds() ? "" : "  <- this must not be") << '\n'
-        << "look       " << stage.shop() << ", " << stage.events() << ", " << stage.warehouse()
-        << '\n';
+        << "account    " << account.damage() << '\n'
+        << "look       " << shop_file(stage) << ", " << stage.events() << ", "
+        << sqlite_path(stage.warehouse.url).value() << '\n';
 }
 
 void write_next(const Stage& stage, std::ostream& out) {
-    out << "\ntry next:\n"
-        << "  sed -i 100d " << stage.events() << " && sagaz demo --check " << stage.folder.string()
-        << "    # lose one: it is missed\n"
-        << "  sagaz status --store sqlite:" << stage.shop() << "    # what an operator sees\n";
+    const auto sagaz = demo::own_name();
+    out << "\ntry next:\n  sed -i 100d " << demo::shell_word(stage.events()) << " && " << sagaz
+        << " demo --check " << demo::shell_word(stage.folder.string())
+        << "    # lose one: it is missed\n  " << sagaz
+        << " dev    # the same pieces kept running, to play with\n";
 }
 
 }  // namespace
 
 int run_demo(const DemoOptions& options, Console& console) {
     const bool checks = !options.check.empty();
-    Stage stage{checks                   ? std::filesystem::path{options.check}
-                : options.folder.empty() ? new_folder()
-                                         : std::filesystem::path{options.folder}};
-    if (checks && !std::filesystem::exists(stage.shop())) {
+    const auto stage = demo::embedded_stage(checks ? std::filesystem::path{options.check}
+                                                   : demo::folder_for(options.folder, "demo"));
+    if (checks && !std::filesystem::exists(shop_file(stage))) {
         refuse("demo_folder", "there is no demo in " + stage.folder.string(),
                "give --check the folder that sagaz demo named");
     }
     if (!checks) {
-        std::filesystem::create_directories(stage.folder);
         play(stage, options.orders, console);
     }
     const auto deliveries =
@@ -159,11 +169,11 @@ int run_demo(const DemoOptions& options, Console& console) {
         write_json(stage, account, deliveries, console.out());
     } else {
         write_text(stage, account, deliveries, console.out());
-        if (!checks && account.holds()) {
+        if (!checks && holds(account)) {
             write_next(stage, console.out());
         }
     }
-    return account.holds() ? kOk : kCondition;
+    return holds(account) ? kOk : kCondition;
 }
 
 }  // namespace sagaz::inline v0::app

@@ -19,10 +19,22 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-// The child's environment: nothing of the caller's configuration may reach the demo's relay. A
-// short lease, since the second relay waits for the first one's.
-std::vector<std::string> environment() {
-    return {"PATH=/usr/bin:/bin", "SAGAZ_RELAY_LEASE=500ms", "SAGAZ_ADMIN_LISTEN=127.0.0.1:0"};
+// Nothing of the caller's configuration may reach the relay, except how libpq logs in. By the
+// environment, since a command line is everybody's to read and the URL may hold a password.
+std::vector<std::string> environment(const RelayPlan& plan) {
+    std::vector<std::string> variables{
+        "PATH=/usr/bin:/bin",
+        "SAGAZ_CONFIG=/dev/null",
+        "SAGAZ_STORE_URL=" + plan.store.url,
+        "SAGAZ_STORE_SCHEMA=" + plan.store.schema,
+        "SAGAZ_BROKER_URL=" + plan.broker,
+        "SAGAZ_ADMIN_LISTEN=" + plan.admin,
+        "SAGAZ_RELAY_LEASE=" + std::to_string(plan.lease.count()) + "ms"};
+    for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+        const std::string_view text{*entry};
+        if (text.starts_with("PG") || text.starts_with("HOME=")) variables.emplace_back(text);
+    }
+    return variables;
 }
 
 std::vector<char*> pointers(std::vector<std::string>& words) {
@@ -36,11 +48,9 @@ std::vector<char*> pointers(std::vector<std::string>& words) {
 
 }  // namespace
 
-RelayProcess::RelayProcess(const Stage& stage) : log_{stage.relay_log()} {
-    std::vector<std::string> words{"sagaz",    "relay",
-                                   "--store",  "sqlite:" + stage.shop(),
-                                   "--broker", "file:" + stage.events()};
-    auto variables = environment();
+RelayProcess::RelayProcess(const RelayPlan& plan) : log_{plan.log} {
+    std::vector<std::string> words{"sagaz", "relay"};
+    auto variables = environment(plan);
     const auto arguments = pointers(words);
     const auto values = pointers(variables);
     const pid_t parent = ::getpid();
@@ -53,6 +63,7 @@ RelayProcess::RelayProcess(const Stage& stage) : log_{stage.relay_log()} {
         if (::getppid() != parent) {
             ::_exit(127);
         }
+        ::setpgid(0, 0);
         sigset_t none;
         ::sigemptyset(&none);
         ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -73,7 +84,7 @@ RelayProcess::~RelayProcess() {
 }
 
 void RelayProcess::fail(const std::string& what) const {
-    throw Error{ErrorKind::unavailable, "demo_relay", "the demo's relay: " + what, "see " + log_};
+    throw Error{ErrorKind::unavailable, "demo_relay", "the relay: " + what, "see " + log_};
 }
 
 bool RelayProcess::has_ended() {
@@ -81,6 +92,11 @@ bool RelayProcess::has_ended() {
         pid_ = 0;
     }
     return pid_ == 0;
+}
+
+std::string RelayProcess::how_it_ended() const {
+    return WIFSIGNALED(status_) ? "was killed by signal " + std::to_string(WTERMSIG(status_))
+                                : "ended with exit code " + std::to_string(WEXITSTATUS(status_));
 }
 
 void RelayProcess::must_run() {

@@ -1,19 +1,29 @@
 #pragma once
 
-#include "app/demo/stage.hpp"
+#include "app/commands.hpp"
 
 #include <sys/types.h>
 
 #include <chrono>
+#include <string>
 
 namespace sagaz::inline v0::app::demo {
 
-/// A `sagaz relay` of its own, from the shop's log to the destination's file, so that it can be
-/// killed like one. Killed with this object; the kernel does it if this process dies first.
+struct RelayPlan {
+    StoreTarget store{};
+    std::string broker{};  ///< "file:PATH".
+    std::string log{};     ///< The file that its log is appended to.
+    std::string admin{"127.0.0.1:0"};
+    /// Short, since a relay that is started again waits for the lease of the one that was killed.
+    std::chrono::milliseconds lease{500};
+};
+
+/// A `sagaz relay` of its own, so that it can be killed like one. It hears no Ctrl-C of this
+/// terminal. Killed with this object; the kernel does it if the thread that started it ends first.
 class RelayProcess {
 public:
     /// Throws `unavailable` (`demo_relay`) when no process can be started.
-    explicit RelayProcess(const Stage& stage);
+    explicit RelayProcess(const RelayPlan& plan);
     ~RelayProcess();
     RelayProcess(const RelayProcess&) = delete;
     RelayProcess& operator=(const RelayProcess&) = delete;
@@ -27,10 +37,15 @@ public:
 
     /// Throws `unavailable` (`demo_relay`) when it ended by itself.
     void must_run();
+    bool has_ended();
+
+    /// "was killed by signal 9", "ended with exit code 1"; after the end.
+    std::string how_it_ended() const;
+
+    pid_t pid() const { return pid_; }
 
 private:
     [[noreturn]] void fail(const std::string& what) const;
-    bool has_ended();
 
     std::string log_;
     pid_t pid_{};

@@ -1,10 +1,9 @@
+#include "app/demo/books.hpp"
 #include "app/demo/stage.hpp"
-#include "app/errors.hpp"
+#include "app/url.hpp"
 #include "app/verify/sources.hpp"
-#include "stores/sqlite/migration.hpp"
 
-#include <sagaz/inbox.hpp>
-#include <sagaz/sqlite.hpp>
+#include <sagaz/error.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -16,106 +15,107 @@ namespace {
 constexpr std::size_t kBatch = 200;
 
 // No constraint keeps a shipment from being there twice: only the inbox does.
-constexpr auto kTables = R"(
-CREATE TABLE shipment (arrival INTEGER PRIMARY KEY AUTOINCREMENT, "order" INTEGER NOT NULL,
-                       customer TEXT NOT NULL, total INTEGER NOT NULL) STRICT;
-)";
-
-Message message_of(const verify::Arrival& arrival) {
-    Message message;
-    message.event.topic = arrival.topic;
-    if (arrival.key) {
-        message.event.key.emplace(*arrival.key);
-    }
-    message.event.payload = arrival.payload;
-    for (const auto& [name, value] : arrival.headers) {
-        message.event.headers.push_back({std::string{name}, std::string{value}});
-        if (name == "ce_type") {
-            message.event.event_type = value;
-        } else if (name == "ce_id") {
-            message.id = value;
-        }
-    }
-    message.source_topic = arrival.topic;
-    message.partition = arrival.partition;
-    message.position = arrival.offset;
-    return message;
+std::string shipment_table(bool is_sqlite) {
+    return std::string{"CREATE TABLE @warehouse@.shipment (arrival "} +
+           (is_sqlite ? "INTEGER PRIMARY KEY AUTOINCREMENT"
+                      : "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY") +
+           ", order_id bigint NOT NULL, customer text NOT NULL, total bigint NOT NULL)";
 }
 
-void ship(sqlite3* warehouse, const Message& message) {
-    const auto order = nlohmann::json::parse(message.event.payload);
-    sqlite::Query{warehouse,
-                  R"(INSERT INTO shipment ("order", customer, total) VALUES (?1, ?2, ?3))"}
-        .number(order.at("order").get<std::int64_t>())
-        .text(order.at("customer").get_ref<const std::string&>())
-        .number(order.at("total").get<std::int64_t>())
-        .run();
+// Impatient, so that a person sees within seconds what becomes of a message that fails.
+InboxOptions inbox_options(const StoreTarget& store) {
+    return {.consumer_name = "warehouse",
+            .schema = store.schema,
+            .max_attempts = 3,
+            .retry_initial = Milliseconds{250},
+            .retry_max = Milliseconds{1'000}};
 }
 
-class Consumer {
-public:
-    Consumer(const Stage& stage, Deliveries& deliveries)
-        : database_{stage.warehouse(), sqlite::Access::open, kBusy}, deliveries_{deliveries} {
-        database_.run_script(kTables);
-    }
+}  // namespace
 
-    void take(Message message) {
-        batch_.push_back(std::move(message));
-        if (batch_.size() == kBatch) {
-            finish();
-        }
-    }
+struct Warehouse::State {
+    Books books;
+    Inbox inbox;
 
-    void finish() {
-        sqlite3* connection = database_.raw();
-        const auto outcomes = inbox_.process_batch(
-            connection, batch_,
-            [](sqlite3* warehouse, const Message& message) { ship(warehouse, message); });
-        for (const auto& outcome : outcomes) {
-            ++deliveries_.handed_over;
-            if (outcome.settlement == Settlement::processed) {
-                ++deliveries_.processed;
-            } else if (outcome.settlement == Settlement::duplicate) {
-                ++deliveries_.duplicates;
-            } else {
-                throw Error{ErrorKind::fatal, "demo_consumer",
-                            "the consumer could not handle a message: " + outcome.reason,
-                            "please report this"};
-            }
-        }
-        batch_.clear();
+    void ship(const Message& message) {
+        if (message.event.event_type != "OrderPlaced") return;
+        const auto order = nlohmann::json::parse(message.event.payload);
+        books.run(
+            "INSERT INTO @warehouse@.shipment (order_id, customer, total) VALUES ($1, $2, $3)",
+            {std::to_string(order.at("order").get<std::int64_t>()),
+             order.at("customer").get<std::string>(),
+             std::to_string(order.at("total").get<std::int64_t>())});
     }
-
-private:
-    sqlite::Database database_;
-    Deliveries& deliveries_;
-    Inbox inbox_{InboxOptions{.consumer_name = "warehouse"}};
-    std::vector<Message> batch_;
 };
+
+Warehouse::Warehouse(const StoreTarget& store)
+    : state_{new State{Books{store, "warehouse"}, Inbox{inbox_options(store)}}} {}
+
+Warehouse::~Warehouse() = default;
+
+void Warehouse::build() {
+    state_->books.make_place();
+    if (!state_->books.has_table("shipment")) {
+        state_->books.run(shipment_table(state_->books.session().is_sqlite()));
+    }
+}
+
+Outcome<std::monostate> Warehouse::take(const Message& message) {
+    return state_->inbox.process(
+        state_->books.session(), message,
+        [this](StoreSession&, const Message& received) { state_->ship(received); });
+}
+
+std::vector<Outcome<std::monostate>> Warehouse::take(std::span<const Message> messages) {
+    return state_->inbox.process_batch(
+        state_->books.session(), messages,
+        [this](StoreSession&, const Message& received) { state_->ship(received); });
+}
+
+namespace {
+
+void hand_over(Warehouse& warehouse, std::vector<Message>& batch, Deliveries& deliveries) {
+    for (const auto& outcome : warehouse.take(batch)) {
+        ++deliveries.handed_over;
+        if (outcome.settlement == Settlement::processed) {
+            ++deliveries.processed;
+        } else if (outcome.settlement == Settlement::duplicate) {
+            ++deliveries.duplicates;
+        } else {
+            throw Error{ErrorKind::fatal, "demo_consumer",
+                        "the consumer could not handle a message: " + outcome.reason,
+                        "please report this"};
+        }
+    }
+    batch.clear();
+}
 
 }  // namespace
 
 Deliveries deliver_twice(const Stage& stage, const Progress& progress) {
     for (const auto* const ending : {"", "-wal", "-shm"}) {
-        std::filesystem::remove(stage.warehouse() + ending);
+        std::filesystem::remove(sqlite_path(stage.warehouse.url).value() + ending);
     }
-    sqlite::migrate(stage.warehouse(), "sagaz");
+    migrate_schema(stage.warehouse, false);
+    Warehouse warehouse{stage.warehouse};
+    warehouse.build();
     Deliveries deliveries;
     std::unordered_set<std::string> ids;
-    Consumer consumer{stage, deliveries};
+    std::vector<Message> batch;
     for (const int pass : {1, 2}) {
-        verify::read_messages(
-            stage.events(),
-            [&](const verify::Arrival& arrival) {
-                auto message = message_of(arrival);
-                if (pass == 1) {
-                    ++deliveries.messages;
-                    ids.insert(message.id);
-                }
-                consumer.take(std::move(message));
-            },
-            [&] { progress("delivered " + std::to_string(deliveries.handed_over)); });
-        consumer.finish();
+        verify::FileReader arrivals{stage.events()};
+        while (auto message = arrivals.next()) {
+            if (pass == 1) {
+                ++deliveries.messages;
+                ids.insert(message->id);
+            }
+            batch.push_back(std::move(*message));
+            if (batch.size() == kBatch) {
+                hand_over(warehouse, batch, deliveries);
+                progress("delivered " + std::to_string(deliveries.handed_over));
+            }
+        }
+        hand_over(warehouse, batch, deliveries);
     }
     deliveries.events = static_cast<std::int64_t>(ids.size());
     return deliveries;

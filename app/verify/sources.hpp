@@ -3,8 +3,11 @@
 #include "app/verify/account.hpp"
 
 #include <chrono>
+#include <cstdint>
+#include <fstream>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,11 +45,23 @@ void read_kafka(const KafkaSource& source, Account& account, const std::function
 /// An unfinished last line is not a message yet. Throws `invalid` (`file_open`, `file_line`).
 void read_file(const std::string& path, Account& account, const std::function<void()>& progress);
 
-/// The same, one message after the other to `take`.
-void read_messages(const std::string& path, const std::function<void(const Arrival&)>& take,
-                   const std::function<void()>& progress);
+/// Reads such a file line by line, also one that is still written to. Throws as `read_file`.
+class FileReader {
+public:
+    explicit FileReader(const std::string& path);
 
-/// The bytes of padded base64; throws `invalid` (`file_line`).
-std::string decode_base64(std::string_view text);
+    /// The next message, whose position is its line, from 0; none when there is no further whole
+    /// line yet.
+    std::optional<Message> next();
+
+    std::int64_t position() const { return position_; }  ///< Bytes of the lines that were read.
+    std::int64_t lines() const { return lines_; }
+
+private:
+    std::ifstream file_;
+    std::string line_;
+    std::int64_t position_{};
+    std::int64_t lines_{};
+};
 
 }  // namespace sagaz::verify

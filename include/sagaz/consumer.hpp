@@ -70,9 +70,13 @@ struct ConsumerStatus {
 ///   settled then comes again there. A consumer that was frozen or too slow comes back by itself,
 ///   having lost its partitions; until it notices, both may handle the same messages.
 /// - A new group starts at the earliest message.
-/// - A message whose headers hold no id gets `topic-partition-offset` as one: the same for each
-/// time
-///   it comes, but the producer's own repeat of it is then another message.
+/// - A message whose headers hold no id gets `topic-partition-offset-milliseconds` as one, of its
+///   place and its time: the same each time it comes, but the producer's own repeat of it is then
+///   another message.
+/// - What the servers deleted before it was handled is gone; `telemetry` is told of it as an error
+///   (`consumer_offset_gone`), and reading goes on at the earliest message that is there.
+/// - When a topic is made again under its name, its messages come from the first one on. Stop the
+///   group's consumers before you do it, or a commit that is on its way lands in the new topic.
 /// - A tombstone comes as an empty payload.
 class SAGAZ_EXPORT Consumer {
 public:

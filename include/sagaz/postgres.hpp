@@ -59,6 +59,7 @@ public:
     void commit() override;
     void rollback() noexcept override;
     void command(std::string_view sql) override;
+    bool is_open() noexcept override;
 
 private:
     pg_conn* connection_;

@@ -16,9 +16,11 @@ namespace sagaz::inline v0 {
 ///
 /// The file is in WAL mode (`sagaz migrate` sees to it; it stays so) and on a local disk. A process
 /// that is killed loses nothing that was committed; a power cut loses what was not yet on the disk,
-/// and the relay publishes nothing before it is. Do not open the file by other means in a process
-/// that has it open in SQLite (closing it would drop SQLite's locks), and do not carry a
-/// connection over a fork.
+/// and the relay publishes nothing before it is. What belongs together has to be in this one file:
+/// SQLite commits an attached file apart from it, so the log and the inbox are never looked for in
+/// one, and a crash between the two commits keeps the one without the other. Do not open the file
+/// by other means in a process that has it open in SQLite (closing it would drop SQLite's locks),
+/// and do not carry a connection over a fork.
 namespace sqlite {
 
 struct Options {
@@ -84,6 +86,7 @@ public:
     void commit() override;
     void rollback() noexcept override;
     void command(std::string_view sql) override;
+    bool is_open() noexcept override;
 
 private:
     sqlite3* connection_;

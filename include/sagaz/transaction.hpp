@@ -78,6 +78,10 @@ public:
     /// What an exception of this driver means; none for exceptions that are not its own. Knows
     /// `sagaz::Error`; an adapter adds its driver's types.
     virtual std::optional<Error> error_of(const std::exception& thrown) const;
+
+    /// False when somebody else ended the transaction that `begin` opened. Asked after a handler
+    /// has thrown; may ask the server. An adapter that cannot tell says true.
+    virtual bool is_open() noexcept;
 };
 
 /// How a driver's connection becomes a `UnitOfWork`. An adapter specialises it with a `type` that

@@ -10,8 +10,11 @@
 -- parked: it stands in @schema@.parked; commit, and acknowledge. All three are settled once the
 -- transaction has committed.
 
--- To find a parked message by its id; parked_key finds it by its key.
-CREATE INDEX parked_event ON @schema@.parked (direction, destination, consumer_name, event_id);
+-- To find a parked message by its id (parked_key finds it by its key), and to park it once for each
+-- reason and body, in any isolation level.
+CREATE UNIQUE INDEX parked_event
+ON @schema@.parked (destination, consumer_name, event_id, reason, sha256(coalesce(payload, '')))
+WHERE direction = 'inbox';
 
 -- A UUID is itself. Anything else becomes a UUIDv8 (RFC 9562, 5.8) of its SHA-256, the same
 -- everywhere and for ever; the text as it came is kept in original_id.
@@ -24,9 +27,33 @@ RETURN CASE
           FROM (SELECT substring(sha256(convert_to(id, 'UTF8')) FROM 1 FOR 16) AS hash) d)
     END;
 
--- Parks a message once for each reason and body; the lock is for two that do it at once, one of 256
--- a consumer, so that a batch cannot fill the server's lock table. The payload is kept: after the
--- acknowledgement there is no other copy.
+-- Refuses what identifies nothing.
+CREATE FUNCTION @schema@.inbox_check(consumer_name text, event_id text) RETURNS void
+LANGUAGE plpgsql STABLE
+AS $function$
+BEGIN
+    IF coalesce($1, '') = '' OR coalesce($2, '') = '' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'consumer_name or event_id is empty',
+            HINT = 'Name the consumer, and give the id that the message carries.';
+    END IF;
+END
+$function$;
+
+-- What is settled is acknowledged and never comes again, so its commit has to be on disk before:
+-- one with synchronous_commit off can be lost in a crash with the mark and the effects.
+CREATE FUNCTION @schema@.inbox_wait_for_disk() RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $function$
+BEGIN
+    IF pg_catalog.current_setting('synchronous_commit') = 'off' THEN
+        PERFORM pg_catalog.set_config('synchronous_commit', 'on', true);
+    END IF;
+END
+$function$;
+
+-- Parks a message, once for each reason and body: of two that do it at once the second waits. The
+-- payload is kept: after the acknowledgement there is no other copy.
 CREATE FUNCTION @schema@.inbox_park(
     consumer_name text, event_id text, reason text, detail text, attempts integer,
     source_topic text, event_type text, payload bytea, key text, headers jsonb, content_type text)
@@ -37,19 +64,14 @@ AS $function$
 DECLARE
     id uuid := @schema@.inbox_event_id($2);
 BEGIN
-    PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(
-        'inbox_park @schema@ ' || $1,
-        pg_catalog.get_byte(pg_catalog.uuid_send(id), 15)));
+    PERFORM @schema@.inbox_wait_for_disk();
     INSERT INTO @schema@.parked (direction, destination, consumer_name, event_id, state, reason,
                                  detail, attempts, original_id, topic, key, event_type,
                                  content_type, headers, payload)
-    SELECT 'inbox', 'default', $1, id, CASE WHEN $3 = 'key_parked' THEN 'waiting' ELSE 'dead' END, $3,
-           $4, $5, nullif($2, id::text), $6, $9, coalesce($7, ''),
-           coalesce($11, 'application/json'), $10, $8
-    WHERE NOT EXISTS (SELECT FROM @schema@.parked p
-                      WHERE p.direction = 'inbox' AND p.destination = 'default'
-                        AND p.consumer_name = $1 AND p.event_id = id AND p.reason = $3
-                        AND p.payload IS NOT DISTINCT FROM $8);
+    VALUES ('inbox', 'default', $1, id, CASE WHEN $3 = 'key_parked' THEN 'waiting' ELSE 'dead' END,
+            $3, $4, $5, nullif($2, id::text), $6, $9, coalesce($7, ''),
+            coalesce($11, 'application/json'), $10, $8)
+    ON CONFLICT DO NOTHING;
 END
 $function$;
 
@@ -95,34 +117,27 @@ DECLARE
     patience   text  := pg_catalog.current_setting('lock_timeout');
     found_hash bytea;
     obstacle   text;
-    is_new     boolean;
+    outcome    text;
 BEGIN
-    IF coalesce($1, '') = '' OR coalesce($2, '') = '' THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = 'consumer_name or event_id is empty',
-            HINT = 'Name the consumer, and give the id that the message carries.';
-    END IF;
-    IF $9 NOT IN ('park_key', 'park_event') THEN
+    PERFORM @schema@.inbox_check($1, $2);
+    IF coalesce($9, '') NOT IN ('park_key', 'park_event') THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'on_failure is neither park_key nor park_event',
             HINT = 'Leave it out for park_key.';
     END IF;
+    IF $11 IS NOT NULL THEN
+        PERFORM pg_catalog.set_config('lock_timeout', $11, true);
+    END IF;
 
     obstacle := @schema@.inbox_obstacle($1, id, $3, $6, $9);
     IF obstacle IS NULL THEN
-        IF $11 IS NOT NULL THEN
-            PERFORM pg_catalog.set_config('lock_timeout', $11, true);
-        END IF;
+        PERFORM @schema@.inbox_wait_for_disk();
         INSERT INTO @schema@.consumer_inbox (event_id, consumer_name, original_id, source_topic,
                                              event_type, payload_hash, payload)
         VALUES (id, $1, nullif($2, id::text), coalesce($3, ''), coalesce($4, ''), hash,
                 CASE WHEN $10 THEN coalesce($5, '') END)
         ON CONFLICT DO NOTHING;
-        is_new := FOUND;
-        IF $11 IS NOT NULL THEN
-            PERFORM pg_catalog.set_config('lock_timeout', patience, true);
-        END IF;
-        IF is_new THEN
+        IF FOUND THEN
             -- While we waited, the other may have failed for the last time and parked it. It counts
             -- under the lock of its row in inbox_attempt, so first wait for that, then look. (The
             -- first attempt of all has no row yet: at max_attempts 1 a message may be parked by one
@@ -133,28 +148,34 @@ BEGIN
                     MESSAGE = 'the message was parked meanwhile',
                     HINT = 'Run the whole transaction again.';
             END IF;
-            RETURN 'processed';
+            outcome := 'processed';
         END IF;
     END IF;
 
-    SELECT i.payload_hash INTO found_hash FROM @schema@.consumer_inbox i
-    WHERE i.consumer_name = $1 AND i.event_id = id;
-    IF found_hash = hash THEN
-        RETURN 'duplicate';
+    IF outcome IS NULL THEN
+        SELECT i.payload_hash INTO found_hash FROM @schema@.consumer_inbox i
+        WHERE i.consumer_name = $1 AND i.event_id = id;
+        IF found_hash = hash THEN
+            outcome := 'duplicate';
+        ELSIF found_hash IS NOT NULL THEN
+            PERFORM @schema@.inbox_park($1, $2, 'id_conflict', 'the same id came with another body',
+                                        0, $3, $4, $5, $6, $7, $8);
+            outcome := 'parked';
+        ELSIF obstacle IS NULL THEN
+            outcome := 'in_progress';  -- cleaned up at this very moment: look again
+        ELSE
+            IF obstacle = 'key' THEN
+                PERFORM @schema@.inbox_park($1, $2, 'key_parked',
+                                            'an earlier message of its key is parked', 0, $3, $4,
+                                            $5, $6, $7, $8);
+            END IF;
+            outcome := 'parked';
+        END IF;
     END IF;
-    IF found_hash IS NOT NULL THEN
-        PERFORM @schema@.inbox_park($1, $2, 'id_conflict', 'the same id came with another body', 0,
-                                    $3, $4, $5, $6, $7, $8);
-        RETURN 'parked';
+    IF $11 IS NOT NULL THEN
+        PERFORM pg_catalog.set_config('lock_timeout', patience, true);
     END IF;
-    IF obstacle = 'key' THEN
-        PERFORM @schema@.inbox_park($1, $2, 'key_parked', 'an earlier message of its key is parked',
-                                    0, $3, $4, $5, $6, $7, $8);
-    END IF;
-    IF obstacle IS NOT NULL THEN
-        RETURN 'parked';
-    END IF;
-    RETURN 'in_progress';  -- cleaned up at this very moment: look again
+    RETURN outcome;
 END
 $function$;
 
@@ -167,11 +188,12 @@ LANGUAGE sql VOLATILE
 RETURN @schema@.inbox_mark($1, $2, $3, $4, convert_to($5, 'UTF8'), $6, $7, $8, $9, $10, $11);
 
 -- Counts attempts, apart from the mark: in a transaction of its own, after the rollback. `counted`
--- is how many to add; at max_attempts the message is parked.
+-- is how many to add; at max_attempts the message is parked. lock_timeout: as in inbox_mark; another
+-- that handles the message right now holds the row of its attempts.
 CREATE FUNCTION @schema@.inbox_count(
     consumer_name text, event_id text, cause text, max_attempts integer, counted integer,
     source_topic text, event_type text, payload bytea, key text, headers jsonb, content_type text,
-    OUT outcome text, OUT attempts integer)
+    lock_timeout text DEFAULT NULL, OUT outcome text, OUT attempts integer)
 LANGUAGE plpgsql VOLATILE
 AS $function$
 #variable_conflict use_column
@@ -179,6 +201,15 @@ DECLARE
     id uuid := @schema@.inbox_event_id($2);
     n  integer;
 BEGIN
+    PERFORM @schema@.inbox_check($1, $2);
+    IF coalesce($4, 0) < 1 THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'max_attempts is not at least 1',
+            HINT = 'Leave it out for 10.';
+    END IF;
+    IF $12 IS NOT NULL THEN
+        PERFORM pg_catalog.set_config('lock_timeout', $12, true);
+    END IF;
     attempts := 0;
     outcome := CASE
         WHEN EXISTS (SELECT FROM @schema@.consumer_inbox i

@@ -72,11 +72,13 @@ GRANT USAGE ON SEQUENCE @schema@.parked_position TO @schema@_consumer;
 GRANT SELECT ON @schema@.setting, @schema@.schema_version TO @schema@_consumer;
 GRANT EXECUTE ON FUNCTION
     @schema@.inbox_event_id(text),
+    @schema@.inbox_check(text, text),
+    @schema@.inbox_wait_for_disk(),
     @schema@.inbox_obstacle(text, uuid, text, text, text),
     @schema@.inbox_park(text, text, text, text, integer, text, text, bytea, text, jsonb, text),
     @schema@.inbox_mark(text, text, text, text, bytea, text, jsonb, text, text, boolean, text),
     @schema@.inbox_mark(text, text, text, text, text, text, jsonb, text, text, boolean, text),
-    @schema@.inbox_count(text, text, text, integer, integer, text, text, bytea, text, jsonb, text),
+    @schema@.inbox_count(text, text, text, integer, integer, text, text, bytea, text, jsonb, text, text),
     @schema@.inbox_failed(text, text, text, integer, text, text, bytea, text, jsonb, text)
 TO @schema@_consumer;
 

@@ -59,9 +59,11 @@ std::optional<ConsumerCommand> ConsumerStep::work_on(Tracks::value_type& entry, 
     return consume::Handle{&track.fetched.front()};
 }
 
+bool ConsumerStep::Track::has_to_commit() const noexcept { return done && done != asked; }
+
 bool ConsumerStep::has_to_commit() const {
     return std::any_of(tracks_.begin(), tracks_.end(),
-                       [](const auto& entry) { return entry.second.done > entry.second.asked; });
+                       [](const auto& entry) { return entry.second.has_to_commit(); });
 }
 
 // One at a time, so that a later one is never overtaken by an earlier.
@@ -69,7 +71,7 @@ std::optional<ConsumerCommand> ConsumerStep::commit(Instant now) {
     if (now < commit_at_ || commits_open_ > 0 || !has_to_commit()) return std::nullopt;
     consume::Commit command;
     for (auto& [partition, track] : tracks_) {
-        if (!(track.done > track.asked)) continue;
+        if (!track.has_to_commit()) continue;
         command.progress.push_back({partition, *track.done});
         track.asked = track.done;
     }
@@ -101,7 +103,7 @@ std::vector<Progress> ConsumerStep::on_revoked(std::span<const Partition> partit
         const auto found = tracks_.find(partition);
         if (found == tracks_.end()) continue;
         const Track& track = found->second;
-        if (!lost && track.done > track.asked) last.push_back({partition, *track.done});
+        if (!lost && track.has_to_commit()) last.push_back({partition, *track.done});
         tracks_.erase(found);
     }
     if (!last.empty()) ++commits_open_;
@@ -111,13 +113,7 @@ std::vector<Progress> ConsumerStep::on_revoked(std::span<const Partition> partit
 void ConsumerStep::on_message(Message message) {
     const auto found = tracks_.find(Partition{message.source_topic, message.partition});
     if (found == tracks_.end()) return;
-    Track& track = found->second;
-    // The client hands out a partition in order. Should it hand out one again, that one is either
-    // finished or waits here already.
-    const auto last =
-        track.fetched.empty() ? track.done : std::optional{track.fetched.back().position + 1};
-    if (last && message.position < *last) return;
-    track.fetched.push_back(std::move(message));
+    found->second.fetched.push_back(std::move(message));
 }
 
 void ConsumerStep::on_nothing(const Partition& partition) {
@@ -158,7 +154,7 @@ void ConsumerStep::on_committed(std::span<const Progress> progress, bool succeed
         if (found == tracks_.end()) continue;
         Track& track = found->second;
         if (succeeded) {
-            track.stored = std::max(track.stored, std::optional{done});
+            track.stored = done;
         } else {
             track.asked = track.stored;  // Again at the next interval.
         }

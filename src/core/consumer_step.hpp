@@ -33,6 +33,10 @@
 ///   set the group back, to an offset before the new owner's; that repeats messages at the next
 ///   rebalance, and skips none. (The server refuses most of these by the member's generation.)
 ///
+/// The claim is of one log. When a topic is made again, or servers lose the end of a log, offsets
+/// begin anew below what is done, with other messages. So what comes is handled, whatever its
+/// offset, and the committed offset goes back with it: a repeat is the inbox's to tell.
+///
 /// So a crash at any point costs repeats only: before the handler's commit the message comes again
 /// and was not done; between it and the offset's commit it comes again and is a duplicate to the
 /// inbox; after both it does not come. Forgetting a partition (revoked, lost, stopped) is a crash.
@@ -102,7 +106,7 @@ public:
     /// when they are `lost`, since they belong to others already.
     [[nodiscard]] std::vector<Progress> on_revoked(std::span<const Partition> partitions,
                                                    bool lost);
-    /// Takes messages that were fetched, in the partition's order; ignores what is not assigned.
+    /// Takes messages that were fetched, as they came; ignores what is not assigned.
     void on_message(Message message);
     void on_nothing(const Partition& partition);
     void on_rung();
@@ -132,6 +136,8 @@ private:
         Instant due{};                         ///< The first may not be handled before.
         bool quiet{};                          ///< Nothing was there at the last fetch.
         Backoff backoff;
+
+        bool has_to_commit() const noexcept;
     };
     using Tracks = std::map<Partition, Track>;
 

@@ -9,6 +9,7 @@ Blame blame_of(InboxStage stage, ErrorKind kind, std::string_view code) noexcept
     if (kind == ErrorKind::conflict) return Blame::database;
     switch (stage) {
         case InboxStage::statement:
+            if (code == "transaction_failed") return Blame::message;
             return code == "lock_not_available" ? Blame::competitor : Blame::call;
         case InboxStage::handler:
             if (code == "statement_canceled" || kind == ErrorKind::invalid) return Blame::message;

@@ -27,9 +27,11 @@ enum class Blame {
 };
 
 /// A lock time-out is the competitor's only in our own statements: in a handler it is for rows we
-/// know nothing of. At the COMMIT `invalid` is the handler's (a deferred constraint, a statement
-/// that failed unnoticed), since nothing else of ours waits for it. A handler's statement that the
-/// server cancelled took too long, which is the message's doing: it must end in parking.
+/// know nothing of. A transaction that has failed before a statement of ours is a handler's, before
+/// it in the batch, that did not say so. At the COMMIT `invalid` is the handler's (a deferred
+/// constraint, a statement that failed unnoticed), since nothing else of ours waits for it. A
+/// handler's statement that the server cancelled took too long, which is the message's doing: it
+/// must end in parking.
 Blame blame_of(InboxStage stage, ErrorKind kind, std::string_view code) noexcept;
 
 /// The settlement behind a word of the SQL functions; none for any other word.

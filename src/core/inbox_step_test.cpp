@@ -27,6 +27,10 @@ TEST(InboxStep, TellsTheCallerWhatOurOwnStatementsMet) {
     EXPECT_EQ(blame_of(commit, ErrorKind::in_doubt, "commit_in_doubt"), Blame::call);
 }
 
+TEST(InboxStep, ATransactionThatHadFailedBeforeOurStatementIsAHandlersDoing) {
+    EXPECT_EQ(blame_of(statement, ErrorKind::invalid, "transaction_failed"), Blame::message);
+}
+
 TEST(InboxStep, F73_CountsWhatAMessageDoesAndNotWhatAnOutageDoes) {
     EXPECT_EQ(blame_of(handler, ErrorKind::invalid, "limit_exceeded"), Blame::message);
     EXPECT_EQ(blame_of(handler, ErrorKind::unavailable, "statement_canceled"), Blame::message);

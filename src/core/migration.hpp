@@ -5,6 +5,7 @@
 #include <sagaz/error.hpp>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 /// What every store's schema has in common: versions, and how far a database has come.
@@ -29,7 +30,18 @@ struct MigrationStatus {
     std::vector<Applied> applied{};
 
     bool is_behind() const { return version < newest; }
+    /// What was applied last does not let this build work beside it.
+    bool is_too_new() const { return !applied.empty() && applied.back().compatible_from > newest; }
 };
+
+inline Error schema_too_new(std::string_view schema, int version, int newest) {
+    return {ErrorKind::invalid, "schema_too_new",
+            "schema " + std::string(schema) + " has version " + std::to_string(version) +
+                ", this program knows " + std::to_string(newest),
+            "update sagaz, the executable or the library in your program, to one that knows "
+            "version " +
+                std::to_string(version)};
+}
 
 /// Throws `invalid` (`version_range`) unless 0 <= from <= to <= newest.
 inline void check_version_range(int from, int to, int newest) {

@@ -18,6 +18,8 @@ std::optional<Error> UnitOfWork::error_of(const std::exception& thrown) const {
     return *error;
 }
 
+bool UnitOfWork::is_open() noexcept { return true; }
+
 Dialect Transaction::dialect() const noexcept { return Dialect::postgres; }
 
 }  // namespace sagaz::inline v0

@@ -73,7 +73,8 @@ Settlement Inbox::failed_in(Transaction& transaction, const Message& message,
                             std::string_view cause) const {
     const inbox::Delivery delivery(message, options_, *sql_);
     const auto settlement =
-        delivery.count(transaction, core::as_cause(cause), options_.max_attempts, 1).settlement;
+        delivery.count(transaction, core::as_cause(cause), options_.max_attempts, 1, false)
+            .settlement;
     inbox::Reporter(telemetry_, options_.consumer_name).failed(message.event.event_type);
     return settlement;
 }

@@ -1,11 +1,6 @@
 // The inbox against a real server: what is committed, by whom, how often.
+#include "inbox/inbox_pgfixture.hpp"
 #include "tests/support/error_code.hpp"
-#include "tests/support/inbox_fixture.hpp"
-#include "tests/support/inbox_message.hpp"
-#include "tests/support/postgres_server.hpp"
-
-#include <sagaz/inbox.hpp>
-#include <sagaz/postgres.hpp>
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -19,61 +14,7 @@ namespace sagaz {
 namespace {
 
 using namespace std::string_literals;
-using enum Settlement;
 using test::code_of;
-using test::message;
-using test::PostgresServer;
-using test::Sql;
-
-class InboxOnPostgres : public test::InboxInASchema {
-protected:
-    using InboxInASchema::InboxInASchema;
-
-    std::int64_t effects() { return sql_.number(schema_.sql("SELECT count(*) FROM @s@.effect")); }
-    std::string parked() {
-        return value(
-            "SELECT coalesce(string_agg(concat_ws(' ', coalesce(original_id, "
-            "event_id::text), reason, state, attempts), ', ' ORDER BY position), '') "
-            "FROM @s@.parked");
-    }
-    std::string attempts() {
-        return value(
-            "SELECT coalesce(string_agg(attempts || ' ' || last_cause, ', '), '') "
-            "FROM @s@.inbox_attempt");
-    }
-
-    // A handler's statement, on the connection that the handler got.
-    void in(PGconn* connection, const std::string& sql) {
-        postgres::LibpqTransaction(connection).execute({schema_.sql(sql), {}});
-    }
-    void pay(PGconn* connection, const Message& m) {
-        in(connection, "INSERT INTO @s@.effect VALUES ('" + m.id + "')");
-    }
-
-    template <class Handler>
-    auto process(Sql& sql, const Message& m, Handler handler) {
-        PGconn* connection = sql.raw();
-        return Inbox(options_).process(connection, m, handler);
-    }
-    Settlement process(const Message& m) {
-        return process(sql_, m, [&](auto& c, const Message& n) { pay(c, n); }).settlement;
-    }
-    Settlement process_and_fail(const Message& m, const std::string& cause = "no stock") {
-        return process(sql_, m,
-                       [&](auto& c, const Message& n) {
-                           pay(c, n);
-                           throw std::runtime_error(cause);
-                       })
-            .settlement;
-    }
-    // Waits until a statement waits for another transaction.
-    void wait_for_waiter() {
-        Sql watcher = schema_.connect();
-        test::wait_for("a transaction to wait for another", [&] {
-            return watcher.number("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0;
-        });
-    }
-};
 
 // ------------------------------------------------------------------------------------ exactly once
 
@@ -151,6 +92,36 @@ TEST_F(InboxOnPostgres, F69_PastTheLockTimeoutItIsInProgressAndTheHandlersPatien
         return postgres::LibpqTransaction(c).execute({"SHOW lock_timeout", {}})[0][0];
     });
     EXPECT_EQ(patience.value, "0");
+}
+
+// A process that is frozen while it counts, or handles, holds the row of the message's attempts.
+TEST_F(InboxOnPostgres, F69_WaitsForAHeldAttemptNoLongerThanTheLockTimeout) {
+    EXPECT_EQ(process_and_fail(message("e1")), retry_later);
+    options_.lock_timeout = Milliseconds{50};
+    run("SET statement_timeout = '5s'");
+    Sql zombie = schema_.connect();
+    zombie.run(schema_.sql("BEGIN; SELECT @s@.inbox_failed('billing', 'e1', 'cause')"));
+    EXPECT_EQ(process(message("e1")), in_progress);
+    EXPECT_EQ(process_and_fail(message("e1")), in_progress);
+    zombie.run(
+        schema_.sql("ROLLBACK; BEGIN; "
+                    "SELECT @s@.inbox_mark('billing', 'e1', 't', 'E', 'body')"));
+    options_.count_attempts = CountAttempts::before_handler;
+    EXPECT_EQ(process(message("e1")), in_progress);
+    zombie.run("ROLLBACK");
+    EXPECT_EQ(attempts(), "1 no stock");
+}
+
+TEST_F(InboxOnPostgres, F73_OnlyItsOwnFailuresParkAMessageThatIsCountedBefore) {
+    options_.max_attempts = 2;
+    options_.count_attempts = CountAttempts::before_handler;
+    for (int n = 0; n < 4; ++n) {
+        const auto outcome = process(sql_, message("e1"), [&](auto& c, const Message&) {
+            in(c, "DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$");
+        });
+        EXPECT_EQ(outcome.settlement, retry_later);
+    }
+    EXPECT_EQ(process(message("e1")), processed);
 }
 
 TEST_F(InboxOnPostgres, F70_OfManyThreadsOneHandles) {
@@ -377,6 +348,20 @@ TEST_F(InboxOnPostgres, AHandlerThatEndsTheTransactionIsStopped) {
               "transaction_ended");
 }
 
+// The mark is committed, and the effects after it never happen: a repeat must not be a duplicate.
+TEST_F(InboxOnPostgres, AHandlerThatCommitsAndThenFailsIsStopped) {
+    const auto handler = [&](auto& c, const Message&) {
+        PQclear(PQexec(c, "COMMIT"));
+        throw std::runtime_error("no stock");
+    };
+    EXPECT_EQ(code_of([&] { process(sql_, message("e1"), handler); }), "transaction_ended");
+    PGconn* connection = sql_.raw();
+    const std::vector<Message> both{message("e2"), message("e3")};
+    EXPECT_EQ(code_of([&] { Inbox(options_).process_batch(connection, both, handler); }),
+              "transaction_ended");
+    EXPECT_EQ(process(message("e4")), processed);
+}
+
 TEST_F(InboxOnPostgres, InsideAnOpenTransactionProcessIsInvalidAndLeavesItAlone) {
     run("BEGIN; INSERT INTO @s@.effect VALUES ('mine')");
     EXPECT_EQ(code_of([&] { process(message("e1")); }), "transaction_open");
@@ -434,6 +419,27 @@ TEST_F(InboxLostAnswer, F67_OfACommitThatHappenedMeansADuplicateNextTime) {
     EXPECT_EQ(effects(), 1);
 }
 
+// With synchronous_commit off the server answers COMMIT before anything is on disk.
+TEST_F(InboxLostAnswer, F68_WhatIsSettledIsOnDiskWhateverTheSessionSays) {
+    server().configure("wal_writer_delay = 10s");
+    server().restart(test::StopMode::fast);
+    Sql mine = schema_.connect();
+    mine.run("SET synchronous_commit = off");
+    options_.max_attempts = 1;
+    EXPECT_EQ(
+        process(mine, message("e1"), [&](auto& c, const Message& m) { pay(c, m); }).settlement,
+        processed);
+    EXPECT_EQ(process(mine, message("e2"), [](auto&, const Message&) { throw 42; }).settlement,
+              Settlement::parked);
+    EXPECT_EQ(mine.value("SHOW synchronous_commit"), "off") << "after it as before";
+    server().kill9();
+    server().configure("wal_writer_delay = 200ms");
+    server().start();
+    sql_ = schema_.connect();
+    EXPECT_EQ(effects(), 1);
+    EXPECT_EQ(parked(), "e2 max_attempts dead 1");
+}
+
 TEST_F(InboxLostAnswer, OfACommitThatDidNotHappenMeansItIsProcessedNextTime) {
     run("CREATE FUNCTION @s@.die() RETURNS trigger LANGUAGE plpgsql AS "
         "'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END'; "
@@ -448,77 +454,6 @@ TEST_F(InboxLostAnswer, OfACommitThatDidNotHappenMeansItIsProcessedNextTime) {
     EXPECT_EQ(effects(), 0);
     EXPECT_EQ(process(message("e1")), processed);
     EXPECT_EQ(effects(), 1);
-}
-
-// ------------------------------------------------------------------------------------------
-// batches
-
-class InboxBatchOnPostgres : public InboxOnPostgres {
-protected:
-    template <class Handler>
-    std::vector<Settlement> batch(const std::vector<Message>& messages, Handler handler) {
-        PGconn* connection = sql_.raw();
-        std::vector<Settlement> settlements;
-        for (const auto& outcome : Inbox(options_).process_batch(connection, messages, handler)) {
-            settlements.push_back(outcome.settlement);
-        }
-        return settlements;
-    }
-};
-
-TEST_F(InboxBatchOnPostgres, CommitsManyMessagesInOneTransaction) {
-    const auto settlements = batch({message("a"), message("b"), message("a")},
-                                   [&](auto& c, const Message& m) { pay(c, m); });
-    EXPECT_EQ(settlements, (std::vector{processed, processed, duplicate}));
-    EXPECT_EQ(value("SELECT count(DISTINCT xmin::text) || '|' || count(*) FROM @s@.effect"), "1|2");
-}
-
-TEST_F(InboxBatchOnPostgres, LeavesOutOnlyTheMessageWhoseHandlerThrows) {
-    options_.max_attempts = 2;
-    const std::vector<Message> messages{message("a", "k"), message("bad", "l"), message("c", "l"),
-                                        message("d", "m")};
-    const auto handler = [&](auto& c, const Message& m) {
-        pay(c, m);
-        if (m.id == "bad") throw std::runtime_error("no stock");
-    };
-    EXPECT_EQ(batch(messages, handler),
-              (std::vector{processed, retry_later, retry_later, processed}));
-    EXPECT_EQ(value("SELECT string_agg(id, ',' ORDER BY id) FROM @s@.effect"), "a,d");
-    EXPECT_EQ(attempts(), "1 no stock");
-    EXPECT_EQ(batch(messages, handler),
-              (std::vector{duplicate, Settlement::parked, retry_later, duplicate}));
-    EXPECT_EQ(batch(messages, handler),
-              (std::vector{duplicate, Settlement::parked, Settlement::parked, duplicate}));
-    EXPECT_EQ(effects(), 2);
-}
-
-TEST_F(InboxBatchOnPostgres, SurvivesAStatementThatFailsInsideASavepoint) {
-    const auto settlements = batch({message("a"), message("b")}, [&](auto& c, const Message& m) {
-        in(c, m.id == "a" ? "SELECT 1 / 0" : "INSERT INTO @s@.effect VALUES ('b')");
-    });
-    EXPECT_EQ(settlements, (std::vector{retry_later, processed}));
-    EXPECT_EQ(effects(), 1);
-}
-
-TEST_F(InboxBatchOnPostgres, RunsOneByOneAfterADeadlockWithoutCounting) {
-    int calls = 0;
-    const auto settlements = batch({message("a"), message("b")}, [&](auto& c, const Message& m) {
-        pay(c, m);
-        if (++calls == 2) in(c, "DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$");
-    });
-    EXPECT_EQ(settlements, (std::vector{processed, processed}));
-    EXPECT_EQ(value("SELECT count(DISTINCT xmin::text) FROM @s@.effect"), "2");
-    EXPECT_EQ(attempts(), "");
-}
-
-TEST_F(InboxBatchOnPostgres, WaitsForNobodyLongerThanForOneMessage) {
-    Sql zombie = schema_.connect();
-    zombie.run(schema_.sql("BEGIN; SELECT @s@.inbox_mark('billing', 'b', 't', 'E', 'body')"));
-    options_.lock_timeout = Milliseconds{50};
-    const auto settlements =
-        batch({message("a"), message("b", "k"), message("c", "k"), message("d")},
-              [&](auto& c, const Message& m) { pay(c, m); });
-    EXPECT_EQ(settlements, (std::vector{processed, in_progress, retry_later, processed}));
 }
 
 // --------------------------------------------------------------------------------- other ways to

@@ -113,6 +113,12 @@ TEST_F(InboxSql, RefusesWhatCannotBeRight) {
     EXPECT_EQ(failure("SELECT @s@.inbox_mark('c', NULL, 't', 'E', 'body')"), "22023");
     EXPECT_EQ(failure("SELECT @s@.inbox_mark('c', 'e', 't', 'E', 'b', on_failure => 'drop')"),
               "22023");
+    EXPECT_EQ(failure("SELECT @s@.inbox_mark('c', 'e', 't', 'E', 'b', on_failure => NULL)"),
+              "22023");
+    EXPECT_EQ(failure("SELECT @s@.inbox_failed('c', '', 'cause')"), "22023") << "of which message?";
+    EXPECT_EQ(failure("SELECT @s@.inbox_failed('c', NULL, 'cause')"), "22023");
+    EXPECT_EQ(failure("SELECT @s@.inbox_failed('c', 'e', 'cause', NULL)"), "22023");
+    EXPECT_EQ(failure("SELECT @s@.inbox_failed('c', 'e', 'cause', 0)"), "22023");
 }
 
 TEST_F(InboxSql, StopsAReadOfAnOldSnapshotInsteadOfHandlingTwice) {

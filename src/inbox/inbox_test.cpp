@@ -200,6 +200,23 @@ TEST_F(InboxTest, F73_CountsBeforeTheHandlerWhenAsked) {
 
 // ------------------------------------------------------------------------------------- identities
 
+TEST_F(InboxTest, TakesAnAttemptBackThatWasNotTheMessagesFault) {
+    options_.count_attempts = CountAttempts::before_handler;
+    process([](auto&, const Message&) {
+        throw error_of(ErrorKind::conflict, "serialization_failure");
+    });
+    EXPECT_EQ(unit_.log, (Log{"begin", "count a 1/11", "commit", "begin", "mark a", "rollback",
+                              "begin", "count a -1/2147483647", "commit"}));
+}
+
+TEST_F(InboxTest, F69_HandlesNothingWhoseAttemptCannotBeCounted) {
+    options_.count_attempts = CountAttempts::before_handler;
+    unit_.failures["count"] = {error_of(ErrorKind::unavailable, "lock_not_available")};
+    const auto outcome = process([](auto&, const Message&) { ADD_FAILURE(); });
+    EXPECT_EQ(outcome.settlement, Settlement::in_progress);
+    EXPECT_EQ(unit_.log, (Log{"begin", "count a 1/11", "rollback"}));
+}
+
 TEST_F(InboxTest, ReadsTheIdFromTheHeadersInTheirOrderOfRank) {
     Message m = message("");
     m.event.headers = {{"event_id", "4"}, {"id", "3"}, {"message_id", "2"}, {"ce_id", "1"}};

@@ -13,7 +13,9 @@
 
 #include "core/text.hpp"
 
+#include <algorithm>
 #include <chrono>
+#include <limits>
 #include <new>
 #include <utility>
 
@@ -25,6 +27,7 @@ using core::Blame;
 using core::InboxStage;
 
 constexpr std::string_view kUnfinished = "an attempt began and its end is not known";
+constexpr int kNoLimit = std::numeric_limits<int>::max();
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -53,7 +56,8 @@ std::optional<Run::Trouble> Run::attempt(const Body& body) {
         throw *error;
     } catch (...) {
         if (stage == InboxStage::handler) {
-            return Trouble{stage, Blame::message, "the handler threw what is no exception", false};
+            return Trouble{stage, Blame::message, "the handler threw what is no exception", false,
+                           !unit_.is_open()};
         }
         unit_.rollback();
         throw;
@@ -62,9 +66,10 @@ std::optional<Run::Trouble> Run::attempt(const Body& body) {
 
 Run::Trouble Run::trouble_of(const std::exception& thrown, InboxStage stage) const {
     const auto error = unit_.error_of(thrown);
-    if (!error) return {stage, Blame::message, core::as_cause(thrown.what()), false};
+    const bool was_ended = stage == InboxStage::handler && !unit_.is_open();
+    if (!error) return {stage, Blame::message, core::as_cause(thrown.what()), false, was_ended};
     return {stage, core::blame_of(stage, error->kind(), error->code()),
-            core::as_cause(error->what()), error->kind() == ErrorKind::conflict};
+            core::as_cause(error->what()), error->kind() == ErrorKind::conflict, was_ended};
 }
 
 std::vector<Run::Plain> Run::run(std::span<const Message> messages, const Handle& handle) {
@@ -85,6 +90,7 @@ std::vector<Run::Plain> Run::run(std::span<const Message> messages, const Handle
             return std::move(plain_);
         }
         unit_.rollback();
+        expect_no_marks(*trouble, 0, messages.size());
         round = core::next_round(round, trouble->stage, trouble->blame);
     }
     all_one_by_one();
@@ -137,7 +143,7 @@ std::optional<Run::Trouble> Run::all_with_savepoints() {
             }
             unit_.command("SAVEPOINT sagaz");
             auto inner = attempt([&](InboxStage& within) { handle_marked(n, within); });
-            if (inner && inner->blame != Blame::message) {
+            if (inner && (inner->blame != Blame::message || inner->was_ended)) {
                 end = std::move(inner);
                 return;
             }
@@ -161,7 +167,11 @@ std::optional<Run::Trouble> Run::all_with_savepoints() {
 void Run::one(std::size_t n) {
     if (options_.count_attempts == CountAttempts::before_handler && deliveries_[n].has_id()) {
         // Parked only past the limit: this attempt may still succeed.
-        plain_[n] = count(n, kUnfinished, options_.max_attempts + 1, 1);
+        const int most = std::min(options_.max_attempts, kNoLimit - 1) + 1;
+        if (const auto trouble = try_to_count(n, kUnfinished, most, 1, plain_[n])) {
+            plain_[n] = again(*trouble);
+            return;
+        }
         if (plain_[n].settlement == Settlement::parked) return;
     }
     const auto trouble = attempt([&](InboxStage& stage) {
@@ -172,7 +182,20 @@ void Run::one(std::size_t n) {
     });
     if (!trouble) return;
     unit_.rollback();
+    expect_no_marks(*trouble, n, n + 1);
     plain_[n] = after(*trouble, n);
+}
+
+void Run::expect_no_marks(const Trouble& trouble, std::size_t first, std::size_t end) {
+    if (!trouble.was_ended) return;
+    for (std::size_t n = first; n < end; ++n) {
+        if (plain_[n].settlement != Settlement::processed) continue;
+        if (count(n, trouble.cause, kNoLimit, 0).settlement != Settlement::duplicate) continue;
+        throw Error(ErrorKind::fatal, "transaction_ended",
+                    "a handler committed the transaction of its mark, and failed after that",
+                    "take COMMIT out of the handler; delete the mark in consumer_inbox, or set "
+                    "right by hand what the handler left undone");
+    }
 }
 
 void Run::handle_marked(std::size_t n, InboxStage& stage) {
@@ -198,37 +221,50 @@ void Run::handle_marked(std::size_t n, InboxStage& stage) {
 }
 
 Run::Plain Run::after(const Trouble& trouble, std::size_t n) {
-    if (trouble.blame == Blame::competitor) {
-        return {Settlement::in_progress, {}, options_.retry_initial, trouble.cause};
-    }
-    if (trouble.blame == Blame::database) {
-        const auto wait = trouble.is_conflict ? Milliseconds{0} : options_.retry_initial;
-        return {Settlement::retry_later, {}, wait, trouble.cause};
+    const bool is_counted = options_.count_attempts == CountAttempts::before_handler;
+    if (trouble.blame != Blame::message) {
+        if (is_counted) count(n, trouble.cause, kNoLimit, -1);  // It was no attempt after all.
+        return again(trouble);
     }
     reporter_.failed(messages_[n].event.event_type);
-    const bool is_counted = options_.count_attempts == CountAttempts::before_handler;
     return count(n, trouble.cause, options_.max_attempts, is_counted ? 0 : 1);
 }
 
+// Not the message's fault.
+Run::Plain Run::again(const Trouble& trouble) const {
+    if (trouble.blame == Blame::competitor) {
+        return {Settlement::in_progress, {}, options_.retry_initial, trouble.cause};
+    }
+    const auto wait = trouble.is_conflict ? Milliseconds{0} : options_.retry_initial;
+    return {Settlement::retry_later, {}, wait, trouble.cause};
+}
+
 Run::Plain Run::count(std::size_t n, std::string_view cause, int attempts_max, int counted) {
+    Plain plain;
+    if (!try_to_count(n, cause, attempts_max, counted, plain)) return plain;
+    return {Settlement::retry_later, {}, options_.retry_initial, std::string(cause)};
+}
+
+std::optional<Run::Trouble> Run::try_to_count(std::size_t n, std::string_view cause,
+                                              int attempts_max, int counted, Plain& into) {
     Delivery::Counted result;
-    const auto trouble = attempt([&](InboxStage& stage) {
+    auto trouble = attempt([&](InboxStage& stage) {
         unit_.begin();
-        result = deliveries_[n].count(unit_, cause, attempts_max, counted);
+        result = deliveries_[n].count(unit_, cause, attempts_max, counted, true);
         stage = InboxStage::commit;
         unit_.commit();
     });
     if (trouble) {
         unit_.rollback();
-        return {Settlement::retry_later, {}, options_.retry_initial, std::string(cause)};
+        return trouble;
     }
-    Plain plain{result.settlement, {}, {}, std::string(cause)};
-    if (plain.settlement == Settlement::duplicate) plain.reason.clear();
-    if (plain.settlement == Settlement::retry_later) {
-        plain.retry_in =
+    into = {result.settlement, {}, {}, std::string(cause)};
+    if (into.settlement == Settlement::duplicate) into.reason.clear();
+    if (into.settlement == Settlement::retry_later) {
+        into.retry_in =
             core::retry_wait(result.attempts, options_.retry_initial, options_.retry_max);
     }
-    return plain;
+    return std::nullopt;
 }
 
 Run::Plain Run::wait_for_key() const {

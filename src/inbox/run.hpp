@@ -34,6 +34,7 @@ private:
         core::Blame blame{};
         std::string cause{};
         bool is_conflict{};
+        bool was_ended{};  ///< Somebody else had ended the transaction when the handler threw.
     };
 
     // Runs `body(stage)`; a failure that concerns this message or this transaction becomes a value,
@@ -50,7 +51,13 @@ private:
     // Mark and handler in the open transaction.
     void handle_marked(std::size_t n, core::InboxStage& stage);
     Plain after(const Trouble& trouble, std::size_t n);
+    Plain again(const Trouble& trouble) const;
     Plain count(std::size_t n, std::string_view cause, int attempts_max, int counted);
+    // None: `into` is set.
+    std::optional<Trouble> try_to_count(std::size_t n, std::string_view cause, int attempts_max,
+                                        int counted, Plain& into);
+    // Throws when a handler committed the marks of [first, end) by itself and then failed.
+    void expect_no_marks(const Trouble& trouble, std::size_t first, std::size_t end);
     Plain wait_for_key() const;
     void report() const noexcept;
 

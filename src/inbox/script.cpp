@@ -92,7 +92,7 @@ Script postgres_script() {
     script.count = {
         "SELECT c.outcome, c.attempts FROM @schema@.inbox_count($1::text, $2::text, $9::text, "
         "$10::integer, $11::integer, $3::text, $4::text, $5::bytea, $6::text, $7::jsonb, "
-        "$8::text) c"};
+        "$8::text, $12::text) c"};
     script.park = {
         "SELECT @schema@.inbox_park($1::text, $2::text, $9::text, $10::text, 0, $3::text, "
         "$4::text, $5::bytea, $6::text, $7::jsonb, $8::text)"};
@@ -126,24 +126,30 @@ Delivery::Delivery(const Message& message, const InboxOptions& options, const Sc
     }
 }
 
+std::optional<std::string> Delivery::lock_timeout(bool waits) const {
+    if (!waits || options_->lock_timeout.count() == 0) return std::nullopt;
+    return fmt::format("{}ms", options_->lock_timeout.count());
+}
+
 Settlement Delivery::mark(Transaction& transaction, bool waits) const {
     auto all = values();
-    const auto patience = options_->lock_timeout.count();
-    const std::string lock_timeout = fmt::format("{}ms", patience);
+    const auto patience = lock_timeout(waits);
     all.push_back(text(options_->on_failure == OnFailure::park_key ? "park_key" : "park_event"));
     all.push_back(text(options_->keep_payload ? "true" : "false"));
-    all.push_back(waits && patience > 0 ? text(lock_timeout) : null());
+    all.push_back(maybe(patience));
     return settlement_in(ask(transaction, scripts_->of(transaction.dialect()).mark, all)[0]);
 }
 
 Delivery::Counted Delivery::count(Transaction& transaction, std::string_view cause,
-                                  int attempts_max, int counted) const {
+                                  int attempts_max, int counted, bool waits) const {
     auto all = values();
+    const auto patience = lock_timeout(waits);
     const std::string most = std::to_string(attempts_max);
     const std::string now = std::to_string(counted);
     all.push_back(text(cause));
     all.push_back(text(most));
     all.push_back(text(now));
+    all.push_back(maybe(patience));
     const auto row = ask(transaction, scripts_->of(transaction.dialect()).count, all);
     if (row.size() < 2 || !row[1]) throw_unexpected();
     Counted result{settlement_in(row[0]), 0};

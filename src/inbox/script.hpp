@@ -16,8 +16,9 @@ namespace sagaz::inline v0::inbox {
 /// $2 id, $3 source topic, $4 event type, $5 payload (bytes), $6 key, $7 headers (JSON), $8 content
 /// type.
 struct Script {
-    std::vector<std::string> mark{};      ///< $9 on_failure, $10 keep payload, $11 lock time-out
-    std::vector<std::string> count{};     ///< $9 cause, $10 attempts at most, $11 attempts now
+    std::vector<std::string> mark{};  ///< $9 on_failure, $10 keep payload, $11 lock time-out
+    /// $9 cause, $10 attempts at most, $11 attempts now, $12 lock time-out
+    std::vector<std::string> count{};
     std::vector<std::string> park{};      ///< $9 reason, $10 detail
     std::vector<std::string> reason{};    ///< $1 consumer, $2 id: why it is parked
     std::vector<std::string> duration{};  ///< $1 consumer, $2 id, $3 milliseconds
@@ -58,9 +59,9 @@ public:
         Settlement settlement{};
         int attempts{};
     };
-    /// Adds `counted` attempts; parks at `attempts_max`.
-    Counted count(Transaction& transaction, std::string_view cause, int attempts_max,
-                  int counted) const;
+    /// Adds `counted` attempts; parks at `attempts_max`. `waits` as for `mark`.
+    Counted count(Transaction& transaction, std::string_view cause, int attempts_max, int counted,
+                  bool waits) const;
 
     void park(Transaction& transaction, std::string_view reason, std::string_view detail) const;
     std::string reason(Transaction& transaction) const;
@@ -68,6 +69,7 @@ public:
 
 private:
     std::vector<Parameter> values() const;
+    std::optional<std::string> lock_timeout(bool waits) const;
 
     const Message* message_;
     const InboxOptions* options_;

@@ -4,6 +4,7 @@
 // The connection has two functions, which its adapter registers, since SQLite has no hash of its
 // own: sagaz_sha256(bytes), and sagaz_event_id(id), which gives what inbox_event_id gives in
 // PostgreSQL. Both are deterministic, so a statement calls each once.
+// The tables are those of the main file: what is attached commits apart from it.
 #include "inbox/script.hpp"
 
 #include <string>
@@ -11,20 +12,20 @@
 namespace sagaz::inline v0::inbox {
 namespace {
 
-constexpr const char* kMarked = R"(EXISTS (SELECT 1 FROM @schema@_consumer_inbox i
+constexpr const char* kMarked = R"(EXISTS (SELECT 1 FROM main.@schema@_consumer_inbox i
     WHERE i.consumer_name = ?1 AND i.event_id = sagaz_event_id(?2)))";
 
-constexpr const char* kMarkedOtherwise = R"(EXISTS (SELECT 1 FROM @schema@_consumer_inbox i
+constexpr const char* kMarkedOtherwise = R"(EXISTS (SELECT 1 FROM main.@schema@_consumer_inbox i
     WHERE i.consumer_name = ?1 AND i.event_id = sagaz_event_id(?2)
       AND i.payload_hash <> sagaz_sha256(?5)))";
 
 // An id_conflict is in nobody's way.
-constexpr const char* kEventParked = R"(EXISTS (SELECT 1 FROM @schema@_parked p
+constexpr const char* kEventParked = R"(EXISTS (SELECT 1 FROM main.@schema@_parked p
     WHERE p.direction = 'inbox' AND p.destination = 'default' AND p.consumer_name = ?1
       AND p.event_id = sagaz_event_id(?2) AND p.reason <> 'id_conflict'))";
 
 constexpr const char* kKeyParked = R"((?9 = 'park_key' AND ?6 IS NOT NULL AND EXISTS (
-    SELECT 1 FROM @schema@_parked p
+    SELECT 1 FROM main.@schema@_parked p
     WHERE p.direction = 'inbox' AND p.destination = 'default' AND p.consumer_name = ?1
       AND p.slot IS NULL AND p.topic = ?3 AND p.key = ?6 AND p.reason <> 'id_conflict')))";
 
@@ -33,13 +34,14 @@ constexpr const char* kThisAttempt = "a.consumer_name = ?1 AND a.event_id = saga
 // Once for each reason and body. The values are expressions.
 std::string park(const std::string& reason, const std::string& detail, const std::string& attempts,
                  const std::string& from_where) {
-    return "INSERT INTO @schema@_parked (direction, destination, consumer_name, event_id, state, "
+    return "INSERT INTO main.@schema@_parked (direction, destination, consumer_name, event_id, "
+           "state, "
            "reason, detail, attempts, original_id, topic, key, event_type, content_type, headers, "
            "payload) SELECT 'inbox', 'default', ?1, sagaz_event_id(?2), CASE WHEN " +
            reason + " = 'key_parked' THEN 'waiting' ELSE 'dead' END, " + reason + ", " + detail +
            ", " + attempts + ", nullif(?2, sagaz_event_id(?2)), ?3, ?6, ?4, ?8, ?7, ?5 " +
            from_where +
-           " AND NOT EXISTS (SELECT 1 FROM @schema@_parked p WHERE p.direction = 'inbox' AND "
+           " AND NOT EXISTS (SELECT 1 FROM main.@schema@_parked p WHERE p.direction = 'inbox' AND "
            "p.destination = 'default' AND p.consumer_name = ?1 AND "
            "p.event_id = sagaz_event_id(?2) AND p.reason = " +
            reason + " AND p.payload IS ?5)";
@@ -59,9 +61,10 @@ Script sqlite_script() {
              "WHERE " + marked_otherwise),
         park("'key_parked'", "'an earlier message of its key is parked'", "0",
              "WHERE " + key_parked + " AND NOT " + marked + " AND NOT " + event_parked),
-        "DELETE FROM @schema@_inbox_attempt AS a WHERE " + this_attempt + " AND NOT " +
+        "DELETE FROM main.@schema@_inbox_attempt AS a WHERE " + this_attempt + " AND NOT " +
             event_parked + " AND NOT " + key_parked,
-        "INSERT INTO @schema@_consumer_inbox (event_id, consumer_name, original_id, source_topic, "
+        "INSERT INTO main.@schema@_consumer_inbox (event_id, consumer_name, original_id, "
+        "source_topic, "
         "event_type, payload_hash, payload) SELECT sagaz_event_id(?2), ?1, "
         "nullif(?2, sagaz_event_id(?2)), ?3, ?4, sagaz_sha256(?5), CASE WHEN ?10 = 'true' THEN ?5 "
         "END WHERE NOT " +
@@ -70,27 +73,27 @@ Script sqlite_script() {
         "SELECT CASE WHEN changes() = 1 THEN 'processed' WHEN " + marked_otherwise +
             " THEN 'parked' WHEN " + marked + " THEN 'duplicate' ELSE 'parked' END"};
     script.count = {
-        "INSERT INTO @schema@_inbox_attempt (consumer_name, event_id, attempts, last_cause) "
+        "INSERT INTO main.@schema@_inbox_attempt (consumer_name, event_id, attempts, last_cause) "
         "SELECT ?1, sagaz_event_id(?2), CAST(?11 AS INTEGER), ?9 WHERE NOT " +
             marked + " AND NOT " + event_parked +
             " ON CONFLICT (consumer_name, event_id) DO UPDATE SET attempts = attempts + "
             "excluded.attempts, last_cause = excluded.last_cause, last_at = excluded.last_at",
         park("'max_attempts'", "?9", "a.attempts",
-             "FROM @schema@_inbox_attempt a WHERE " + this_attempt +
+             "FROM main.@schema@_inbox_attempt a WHERE " + this_attempt +
                  " AND a.attempts >= CAST(?10 AS INTEGER)"),
-        "DELETE FROM @schema@_inbox_attempt AS a WHERE " + this_attempt +
+        "DELETE FROM main.@schema@_inbox_attempt AS a WHERE " + this_attempt +
             " AND a.attempts >= CAST(?10 AS INTEGER)",
         "SELECT CASE WHEN " + marked + " THEN 'duplicate' WHEN " + event_parked +
             " THEN 'parked' ELSE 'retry_later' END, coalesce((SELECT a.attempts FROM "
-            "@schema@_inbox_attempt a WHERE " +
+            "main.@schema@_inbox_attempt a WHERE " +
             this_attempt + "), 0)"};
     script.park = {park("?9", "?10", "0", "WHERE true"), "SELECT 1"};
     script.reason = {
-        "SELECT p.reason FROM @schema@_parked p WHERE p.direction = 'inbox' AND "
+        "SELECT p.reason FROM main.@schema@_parked p WHERE p.direction = 'inbox' AND "
         "p.destination = 'default' AND p.consumer_name = ?1 AND "
         "p.event_id = sagaz_event_id(?2) ORDER BY p.position DESC LIMIT 1"};
     script.duration = {
-        "UPDATE @schema@_consumer_inbox SET processing_duration_ms = CAST(?3 AS REAL) "
+        "UPDATE main.@schema@_consumer_inbox SET processing_duration_ms = CAST(?3 AS REAL) "
         "WHERE consumer_name = ?1 AND event_id = sagaz_event_id(?2)"};
     return script;
 }

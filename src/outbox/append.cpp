@@ -136,7 +136,8 @@ private:
 class SqliteBuilder final : public Builder {
 public:
     explicit SqliteBuilder(std::string_view schema)
-        : Builder(std::string(schema) + "_outbox"), schema_(schema) {}
+        : Builder("main." + std::string(schema) + "_outbox"),
+          schema_("main." + std::string(schema)) {}
 
     // One writer at a time: a row's id stands for its transaction too.
     Statement finish() override {

@@ -23,10 +23,16 @@ constexpr std::size_t kNoLimit = std::numeric_limits<std::size_t>::max();
                 fmt::format("change the event's {}", field));
 }
 
+[[noreturn]] void refuse_length(std::string_view field, std::size_t size, std::size_t max) {
+    const bool is_payload = field == "payload";
+    throw Error(ErrorKind::invalid, "limit_exceeded",
+                fmt::format("{} has {} bytes, at most {} fit", field, size, max),
+                fmt::format("shorten the event's {} to {} bytes{}", field, max,
+                            is_payload ? ", or keep the body elsewhere and send where it is" : ""));
+}
+
 void check_length(std::string_view field, std::size_t size, std::size_t max) {
-    if (size > max) {
-        refuse("limit_exceeded", field, fmt::format("has {} bytes, at most {} fit", size, max));
-    }
+    if (size > max) refuse_length(field, size, max);
 }
 
 void check_text(std::string_view field, std::string_view text, std::size_t max) {

@@ -41,7 +41,12 @@ TEST_F(PrometheusTelemetryTest, ShowsEveryMetricOfTheContractByItsName) {
                            "outbox_destination_up",
                            "outbox_last_publish_timestamp_seconds",
                            "outbox_segment_truncations_total",
-                           "outbox_build_info"};
+                           "outbox_build_info",
+                           "consumer_inbox_processed_total",
+                           "consumer_inbox_duplicates_total",
+                           "consumer_inbox_processing_duration_seconds",
+                           "consumer_inbox_failures_total",
+                           "consumer_inbox_parked_total"};
     ASSERT_EQ(metric_table().size(), names.size());
     for (const auto* const name : names) {
         const auto* const info = find_metric(name);

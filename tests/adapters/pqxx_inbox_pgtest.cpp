@@ -125,6 +125,39 @@ TEST_F(PqxxInbox, SaysWhatTheDriversExceptionsMean) {
     EXPECT_EQ(meaning(std::runtime_error("x")), "none");
 }
 
+TEST_F(PqxxInbox, AHandlerThatCommitsAndThenFailsIsStopped) {
+    EXPECT_EQ(code_of([&] {
+                  process("e1", [](pqxx::work& tx, const Message&) {
+                      tx.exec("COMMIT");
+                      throw std::runtime_error("no stock");
+                  });
+              }),
+              "transaction_ended");
+    EXPECT_EQ(code_of([&] {
+                  process("e2", [](pqxx::work& tx, const Message&) {
+                      tx.commit();
+                      throw std::runtime_error("no stock");
+                  });
+              }),
+              "transaction_ended");
+    EXPECT_EQ(process("e3"), processed);
+}
+
+TEST_F(PqxxInbox, AStatementThatFailedUnnoticedStopsOnlyItsMessageOfABatch) {
+    const std::vector<Message> both{message("a"), message("b")};
+    const auto outcomes =
+        Inbox(options_).process_batch(connection_, both, [&](pqxx::work& tx, const Message& m) {
+            if (m.id == "b") return pay(tx, m);
+            try {
+                tx.exec("SELECT 1 / 0");
+            } catch (const pqxx::sql_error&) {  // NOLINT(bugprone-empty-catch): unnoticed
+            }
+        });
+    EXPECT_EQ(outcomes.at(0).settlement, retry_later);
+    EXPECT_EQ(outcomes.at(1).settlement, processed);
+    EXPECT_EQ(effects(), "b");
+}
+
 TEST_F(PqxxInbox, ALostConnectionIsToldAndNotCounted) {
     EXPECT_EQ(code_of([&] {
                   process("e1", [&](pqxx::work& tx, const Message& m) {

@@ -120,6 +120,16 @@ TEST_F(PqxxAdapter, LetsTheDriversExceptionsThrough) {
     EXPECT_THROW(outbox_.append(lost, Event{.event_type = "E"}), pqxx::broken_connection);
 }
 
+// libpqxx 6 ends the transaction when a statement fails, and sends the next one without any.
+TEST_F(PqxxAdapter, F01_AppendsNothingToATransactionThatHasFailed) {
+    {
+        pqxx::work tx{connection_};
+        EXPECT_THROW(tx.exec("SELECT 1 / 0"), pqxx::sql_error);
+        EXPECT_ANY_THROW(outbox_.append(tx, {.topic = "t", .event_type = "E"}));
+    }
+    EXPECT_EQ(value("SELECT count(*) FROM @s@.outbox"), "0");
+}
+
 TEST_F(PqxxAdapter, RefusesWhatIsNoTransaction) {
     pqxx::nontransaction tx{connection_};
     EXPECT_EQ(code_of([&] { outbox_.append(tx, {.event_type = "E"}); }), "no_transaction");

@@ -1,3 +1,5 @@
+#include "inbox/metrics.hpp"
+
 #include <sagaz/adapters/prometheus.hpp>
 
 #include <gtest/gtest.h>
@@ -65,6 +67,31 @@ TEST_F(PrometheusAdapter, SharesARegistryBetweenDestinations) {
     EXPECT_TRUE(has_line(R"(outbox_destination_up{destination="first"} 1)"));
     EXPECT_TRUE(has_line(R"(outbox_destination_up{destination="second"} 0)"));
     EXPECT_EQ(page().find("outbox_build_info{"), std::string::npos);
+}
+
+// By the inbox itself: what it reports is what the registry has.
+TEST_F(PrometheusAdapter, KeepsWhatTheInboxReports) {
+    prometheus::Telemetry telemetry{registry_, {.values_max = 1}};
+    const inbox::Reporter reporter{&telemetry, "billing"};
+    reporter.settled(Settlement::processed, "OrderPlaced", "", 0.003);
+    reporter.settled(Settlement::duplicate, "OrderPlaced", "", 0);
+    reporter.settled(Settlement::parked, "OrderPlaced", "max_attempts", 0);
+    reporter.failed("OrderPlaced");
+    reporter.failed("FromOutside");
+    for (const auto* const name : {"processed", "duplicates", "parked", "failures"}) {
+        EXPECT_TRUE(has_line(std::string{"consumer_inbox_"} + name +
+                             R"(_total{consumer_name="billing",event_type="OrderPlaced"} 1)"))
+            << name << page();
+    }
+    EXPECT_TRUE(
+        has_line("consumer_inbox_processing_duration_seconds_bucket"
+                 R"({consumer_name="billing",event_type="OrderPlaced",le="0.0025"} 0)"));
+    EXPECT_TRUE(
+        has_line("consumer_inbox_processing_duration_seconds_bucket"
+                 R"({consumer_name="billing",event_type="OrderPlaced",le="0.005"} 1)"));
+    EXPECT_TRUE(
+        has_line(R"(consumer_inbox_failures_total{consumer_name="billing",event_type="other"} 1)"))
+        << "types come from outside";
 }
 
 TEST_F(PrometheusAdapter, LeavesOutWhatItDoesNotKnow) {

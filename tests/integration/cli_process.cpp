@@ -8,6 +8,8 @@
 
 #include <csignal>
 #include <fstream>
+#include <regex>
+#include <sstream>
 #include <stdexcept>
 #include <thread>
 
@@ -91,6 +93,21 @@ CliResult run_cli(const std::vector<std::string>& arguments, CliProcess::Options
     CliProcess process{arguments, std::move(options)};
     const int code = process.wait();
     return {code, process.out(), process.err()};
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+    std::vector<std::string> lines;
+    std::istringstream stream{text};
+    for (std::string line; std::getline(stream, line);) lines.push_back(line);
+    return lines;
+}
+
+ErrorLines error_of(const CliResult& result) {
+    static const std::regex kThree{
+        R"((?:^|\n)error\[(\w+)\]: [^\n]+\nseen: ([^\n]+)\ndo: ([^\n]+)\n$)"};
+    std::smatch parts;
+    if (!std::regex_search(result.err, parts, kThree)) return {};
+    return {parts[1], parts[2], parts[3]};
 }
 
 }  // namespace sagaz::test

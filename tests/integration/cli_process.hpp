@@ -52,4 +52,16 @@ struct CliResult {
 /// Runs to the end.
 CliResult run_cli(const std::vector<std::string>& arguments, CliProcess::Options options = {});
 
+std::vector<std::string> lines_of(const std::string& text);
+
+/// The three lines that every error ends with, without the words they begin with.
+struct ErrorLines {
+    std::string code{};
+    std::string seen{};
+    std::string what_to_do{};
+};
+
+/// All empty when the last three lines are not those of an error.
+ErrorLines error_of(const CliResult& result);
+
 }  // namespace sagaz::test

@@ -89,6 +89,54 @@ TEST_F(InboxInSqlite, AHandlerThatEndsTheTransactionIsToldSo) {
     EXPECT_EQ(process(message("e1")), processed);
 }
 
+TEST_F(InboxInSqlite, AHandlerThatCommitsAndThenFailsIsStopped) {
+    sqlite3* connection = connection_.raw();
+    const auto handler = [&](sqlite3*, const Message&) {
+        connection_.run("COMMIT");
+        throw std::runtime_error("no stock");
+    };
+    EXPECT_EQ(test::code_of([&] { Inbox(options_).process(connection, message("e1"), handler); }),
+              "transaction_ended");
+}
+
+TEST_F(InboxInSqlite, AHandlerWhoseTransactionSqliteEndedIsCountedAndComesAgain) {
+    sqlite3* connection = connection_.raw();
+    const auto handler = [&](sqlite3*, const Message&) {
+        connection_.run("INSERT OR ROLLBACK INTO effect VALUES (x'00')");
+    };
+    EXPECT_EQ(Inbox(options_).process(connection, message("e1"), handler).settlement, retry_later);
+    EXPECT_EQ(process(message("e1")), processed);
+}
+
+// SQLite commits two files one after the other: a crash between keeps a mark without its effects.
+TEST_F(InboxInSqlite, IsNotTheOneOfAnAttachedFile) {
+    test::SqliteConnection other(folder_.path() / "other.db");
+    other.run("PRAGMA journal_mode = WAL; CREATE TABLE effect (id TEXT); ATTACH '" + path_ +
+              "' AS shop");
+    sqlite3* connection = other.raw();
+    EXPECT_EQ(test::code_of([&] {
+                  Inbox(options_).process(connection, message("e1"),
+                                          [](sqlite3*, const Message&) { ADD_FAILURE(); });
+              }),
+              "schema_missing");
+    other.run("BEGIN IMMEDIATE");
+    EXPECT_EQ(test::code_of([&] {
+                  Outbox().append(connection, {.topic = "t", .event_type = "E", .payload = "p"});
+              }),
+              "schema_missing");
+}
+
+TEST_F(InboxInSqlite, TurnsAnyTextIntoTheSameIdInAFileOfTheOtherEncoding) {
+    const std::string path = folder_.path() / "utf16.db";
+    test::SqliteConnection(path).run("PRAGMA encoding = 'UTF-16'; CREATE TABLE effect (id TEXT)");
+    sqlite::migrate(path, "sagaz");
+    test::SqliteConnection sql(path);
+    sqlite3* connection = sql.raw();
+    Inbox(options_).process(connection, message("order-42"), [](sqlite3*, const Message&) {});
+    EXPECT_EQ(sql.value("SELECT event_id FROM sagaz_consumer_inbox"),
+              "3bf8b157-c423-8eef-a5ae-4a66eca81c6b");
+}
+
 TEST_F(InboxInSqlite, MarksInATransactionOfTheCallersConnection) {
     sqlite3* connection = connection_.raw();
     const Inbox inbox(options_);

@@ -14,6 +14,7 @@ namespace sagaz::tests {
 inline constexpr int kApiProduce = 0;
 inline constexpr int kApiMetadata = 3;
 inline constexpr int kApiOffsetCommit = 8;
+inline constexpr int kApiOffsetFetch = 9;
 inline constexpr int kApiInitProducerId = 22;
 
 /// librdkafka's mock cluster in this process, on loopback ports: for failures on command. It keeps

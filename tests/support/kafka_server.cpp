@@ -128,6 +128,12 @@ void KafkaServer::read_state() {
 std::string KafkaServer::create_topic(int partitions,
                                       const std::map<std::string, std::string>& config) {
     const std::string topic = "t" + std::to_string(::getpid()) + "." + std::to_string(++topics_);
+    create_topic_named(topic, partitions, config);
+    return topic;
+}
+
+void KafkaServer::create_topic_named(const std::string& topic, int partitions,
+                         const std::map<std::string, std::string>& config) {
     const Admin admin{bootstrap_};
     char text[512] = "";
     rd_kafka_NewTopic_t* made =
@@ -142,7 +148,6 @@ std::string KafkaServer::create_topic(int partitions,
     must(rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event.get()),
                                              &count)[0],
          "create topic");
-    return topic;
 }
 
 void KafkaServer::delete_topic(const std::string& topic) {
@@ -155,6 +160,22 @@ void KafkaServer::delete_topic(const std::string& topic) {
     must(rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event.get()),
                                              &count)[0],
          "delete topic");
+}
+
+void KafkaServer::delete_records(const std::string& topic, int partition, std::int64_t offset) {
+    const Admin admin{bootstrap_};
+    rd_kafka_topic_partition_list_t* before = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(before, topic.c_str(), partition)->offset = offset;
+    rd_kafka_DeleteRecords_t* gone = rd_kafka_DeleteRecords_new(before);
+    rd_kafka_topic_partition_list_destroy(before);
+    rd_kafka_DeleteRecords(admin.client(), &gone, 1, nullptr, admin.queue());
+    rd_kafka_DeleteRecords_destroy(gone);
+    const Event event = admin.result("delete records");
+    const auto* list =
+        rd_kafka_DeleteRecords_result_offsets(rd_kafka_event_DeleteRecords_result(event.get()));
+    if (list->cnt != 1 || list->elems[0].err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        throw std::runtime_error("delete records");
+    }
 }
 
 void KafkaServer::deny_writing(const std::string& topic, bool describe) {

@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <map>
 #include <string>
 
@@ -26,7 +27,12 @@ public:
     /// A new topic with a name of its own, which is returned.
     std::string create_topic(int partitions = 4,
                              const std::map<std::string, std::string>& config = {});
+    /// One of that name; throws while the server still deletes an earlier one.
+    void create_topic_named(const std::string& topic, int partitions = 4,
+                            const std::map<std::string, std::string>& config = {});
     void delete_topic(const std::string& topic);
+    /// As retention does: what is before `offset` is gone.
+    void delete_records(const std::string& topic, int partition, std::int64_t offset);
     /// Nobody may write to `topic` from now on; without `describe`, nor see that it exists.
     void deny_writing(const std::string& topic, bool describe);
 

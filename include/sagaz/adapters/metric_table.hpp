@@ -6,7 +6,8 @@
 #include <string_view>
 
 /// The metrics that others hold on to, one row each, for who writes a `Telemetry` of another
-/// system than Prometheus. Every one also carries `destination`.
+/// system than Prometheus. Those of a relay also carry `destination`, those of an inbox
+/// `consumer_name`.
 namespace sagaz::inline v0::telemetry {
 
 enum class MetricType { counter, gauge, histogram };
@@ -15,9 +16,10 @@ enum class MetricType { counter, gauge, histogram };
 struct MetricInfo {
     std::string_view name{};
     MetricType type{MetricType::counter};
-    std::string_view label{};  ///< The one label beside `destination`; empty: none.
+    std::string_view label{};  ///< The one label beside `bearer`; empty: none.
     std::string_view help{};
-    std::span<const double> buckets{};  ///< Upper bounds, for histograms.
+    std::span<const double> buckets{};       ///< Upper bounds, for histograms.
+    std::string_view bearer{"destination"};  ///< Whose it is: the label that every series carries.
 };
 
 namespace table {
@@ -33,6 +35,12 @@ inline constexpr std::array kLatencySeconds{0.001, 0.0025, 0.005, 0.01, 0.025, 0
 inline constexpr std::array kBatchEvents{1.0,    2.0,    5.0,     10.0,    25.0,
                                          50.0,   100.0,  250.0,   500.0,   1000.0,
                                          2500.0, 5000.0, 10000.0, 25000.0, 100000.0};
+
+// Seconds, from a row written to a handler that calls others.
+inline constexpr std::array kHandlerSeconds{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
+                                            0.25,   0.5,   1.0,    2.5,   5.0,  10.0,  30.0, 60.0};
+
+inline constexpr std::string_view kConsumer = "consumer_name";
 
 inline constexpr std::array kTable{
     MetricInfo{"outbox_pending_events",
@@ -93,6 +101,32 @@ inline constexpr std::array kTable{
                {}},
     MetricInfo{
         "outbox_build_info", gauge, "version", "1, labelled with the version that runs.", {}},
+    MetricInfo{"consumer_inbox_processed_total",
+               counter,
+               "event_type",
+               "Messages whose effects were committed.",
+               {},
+               kConsumer},
+    MetricInfo{"consumer_inbox_duplicates_total",
+               counter,
+               "event_type",
+               "Messages that had been processed before.",
+               {},
+               kConsumer},
+    MetricInfo{"consumer_inbox_processing_duration_seconds", histogram, "event_type",
+               "The handler's time for a message that was processed.", kHandlerSeconds, kConsumer},
+    MetricInfo{"consumer_inbox_failures_total",
+               counter,
+               "event_type",
+               "Attempts that a handler failed and that count.",
+               {},
+               kConsumer},
+    MetricInfo{"consumer_inbox_parked_total",
+               counter,
+               "event_type",
+               "Messages answered as parked, repeats included.",
+               {},
+               kConsumer},
 };
 
 }  // namespace table

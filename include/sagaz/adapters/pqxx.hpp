@@ -92,10 +92,13 @@ private:
     }
 #else
     // exec_params of libpqxx 6 takes any number of parameters of one kind, or a number known when
-    // compiling of several kinds; its older form takes both, and is deprecated there.
+    // compiling of several kinds; its older form takes both, and is deprecated there. None of them
+    // looks whether the transaction is still open: once libpqxx has ended it they would run outside
+    // of any. `prepared` looks, throws `usage_error`, and says nothing to the server.
     static ::pqxx::result run(::pqxx::transaction_base& transaction, const Statement& statement) {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+        static_cast<void>(transaction.prepared({}));
         auto invocation = transaction.parameterized(statement.sql);
 #pragma GCC diagnostic pop
         for (const auto& parameter : statement.parameters) {
@@ -131,7 +134,11 @@ public:
     ::pqxx::work& native() { return work_.value(); }
 
     Rows execute(const Statement& statement) override {
-        return PqxxTransaction{native()}.execute(statement);
+        try {
+            return PqxxTransaction{native()}.execute(statement);
+        } catch (const ::pqxx::usage_error&) {
+            throw transaction_closed();
+        }
     }
 
     void begin() override {
@@ -163,10 +170,18 @@ public:
         try {
             native().exec(std::string{sql});
         } catch (const ::pqxx::usage_error&) {
-            throw Error(ErrorKind::conflict, "transaction_rolled_back",
-                        "libpqxx ended the transaction when a statement failed",
-                        "run the whole transaction again");
+            throw transaction_closed();
         }
+    }
+
+    bool is_open() noexcept override {
+        try {
+            if (work_) expect_open();
+        } catch (const Error& error) {
+            return error.code() != "transaction_ended";
+        } catch (...) {  // NOLINT(bugprone-empty-catch): the connection is gone, and it with it
+        }
+        return true;
     }
 
     std::optional<Error> error_of(const std::exception& thrown) const override {
@@ -218,6 +233,12 @@ private:
         throw Error(ErrorKind::invalid, "transaction_failed",
                     "a statement of the transaction failed and nobody said so",
                     "let the handler throw when a statement of its own fails");
+    }
+
+    static Error transaction_closed() {
+        return {ErrorKind::conflict, "transaction_rolled_back",
+                "libpqxx ended the transaction when a statement failed",
+                "run the whole transaction again"};
     }
 
     static Error transaction_ended() {

@@ -25,7 +25,7 @@
 namespace sagaz::inline v0::prometheus {
 
 struct Options {
-    std::string destination{"default"};  ///< Value of the label that every series carries.
+    std::string destination{"default"};  ///< Value of the label that a relay's series carry.
     /// What `outbox_build_info` says runs here; empty: no such series.
     std::string version{};
     std::size_t values_max{200};  ///< Distinct values of a label; the rest count as "other".
@@ -34,9 +34,10 @@ struct Options {
     std::function<void(LogLevel, std::string_view event, std::span<const Field>)> log{};
 };
 
-/// Keeps the library's metrics (docs/reference/metrics.md) in a prometheus-cpp registry of the
-/// user's own. Several may share one registry, each for its own destination. Thread-safe; waits
-/// only for other short calls. A metric that this header does not know is left out.
+/// Keeps the library's metrics (docs/reference/metrics.md), a relay's and an inbox's, in a
+/// prometheus-cpp registry of the user's own. Several may share one registry, each for its own
+/// destination. Thread-safe; waits only for other short calls. A metric that this header does not
+/// know is left out.
 class Telemetry final : public sagaz::Telemetry {
 public:
     /// Registers every family. `registry` is borrowed and must outlive this object. Throws what
@@ -128,18 +129,22 @@ private:
     }
 
     // The labels of one series; none when a label is given that the metric does not have. Callers
-    // may say `destination` too.
+    // may say `destination` too: ours counts.
     std::optional<::prometheus::Labels> labels_of(const telemetry::MetricInfo& info,
                                                   std::span<const Field> given) {
         std::string_view own;
+        std::string_view bearer;
         for (const auto& label : given) {
             if (label.name == info.label) {
                 own = label.value;
-            } else if (label.name != "destination") {
+            } else if (label.name == info.bearer) {
+                bearer = label.value;
+            } else {
                 return std::nullopt;
             }
         }
-        ::prometheus::Labels labels{{"destination", options_.destination}};
+        if (info.bearer == "destination") bearer = options_.destination;
+        ::prometheus::Labels labels{{std::string{info.bearer}, std::string{bearer}}};
         if (!info.label.empty()) {
             labels.emplace(info.label, is_shown(info, own) ? std::string{own} : "other");
         }

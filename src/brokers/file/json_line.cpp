@@ -142,8 +142,10 @@ Message decode_line(std::string_view text) {
     const Json line = Json::parse(text, nullptr, false);
     if (!line.is_object()) malformed("no JSON object");
     Message message;
-    message.source_topic = get(line, "topic").value_or("");
-    message.event.topic = message.source_topic;
+    const std::optional<std::string> topic = get(line, "topic");
+    if (!topic) malformed("no topic");
+    message.source_topic = *topic;
+    message.event.topic = *topic;
     message.event.key = get(line, "key");
     const std::optional<std::string> payload = get(line, "payload");
     if (!payload) malformed("no payload");

@@ -52,8 +52,27 @@ TEST(JsonLine, RefusesWhatItDidNotWrite) {
          {"", "[]", "{}", "{\"payload\":1,\"headers\":[]}", "{\"payload\":\"x\"}",
           R"({"payload_base64":"x","headers":[]})", R"({"payload_base64":"==aa","headers":[]})",
           R"({"payload":"x","headers":[["a"]]})", R"({"payload":"x","headers":[["a",{}]]})",
-          "{\"topic\":\"half"}) {
+          R"({"payload":"x","headers":[]})", R"({"topic":"t","key":1,"payload":"x","headers":[]})",
+          R"({"topic_base64":1,"payload":"x","headers":[]})", "{\"topic\":\"half"}) {
         EXPECT_THROW(decode_line(line), Error) << line;
+    }
+}
+
+TEST(JsonLine, ReadsTheBase64OfRfc4648) {
+    const auto payload = [](const std::string& base64) {
+        return decode_line(R"({"topic":"t","headers":[],"payload_base64":")" + base64 + "\"}")
+            .event.payload;
+    };
+    const std::pair<const char*, const char*> kVectors[] = {{"", ""},
+                                                            {"Zg==", "f"},
+                                                            {"Zm8=", "fo"},
+                                                            {"Zm9v", "foo"},
+                                                            {"Zm9vYg==", "foob"},
+                                                            {"Zm9vYmE=", "fooba"},
+                                                            {"Zm9vYmFy", "foobar"}};
+    for (const auto& [text, bytes] : kVectors) EXPECT_EQ(payload(text), bytes);
+    for (const char* bad : {"Zg=", "Z", "Zg==Zg==", "Z?==", "===="}) {
+        EXPECT_THROW(payload(bad), Error) << bad;
     }
 }
 

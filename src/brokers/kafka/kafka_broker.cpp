@@ -85,6 +85,8 @@ std::size_t size_of(const Envelope& envelope) {
     return bytes;
 }
 
+std::string of_topic(std::string_view name) { return "topic '" + std::string{name} + "': "; }
+
 Options checked(Options options) {
     check(options);
     try_out(make_conf(options, Batching{}));
@@ -139,8 +141,8 @@ bool KafkaBroker::take(const Envelope& envelope, Clock::time_point now) {
         refuse(envelope.token, reason,
                reason == "payload_too_large"
                    ? std::to_string(bytes) + " bytes with key, headers and framing; at most " +
-                         std::to_string(message_max_)
-                   : std::string{"not a name that Kafka allows"});
+                         std::to_string(message_max_) + " leave this relay"
+                   : std::string{"no name that Kafka allows"});
         return true;
     }
     if (!window_.has_room_for(bytes)) return false;
@@ -152,7 +154,7 @@ bool KafkaBroker::take(const Envelope& envelope, Clock::time_point now) {
     if (error == RD_KAFKA_RESP_ERR__QUEUE_FULL) return false;
     const Verdict said = verdict(error);
     if (said.state == Receipt::State::refused) {
-        refuse(envelope.token, said.reason, rd_kafka_err2str(error));
+        refuse(envelope.token, said.reason, of_topic(envelope.topic) + rd_kafka_err2str(error));
         return true;
     }
     // The producer is finished, by a fatal error that was not polled yet or by one we do not know.
@@ -161,8 +163,9 @@ bool KafkaBroker::take(const Envelope& envelope, Clock::time_point now) {
     return false;
 }
 
-void KafkaBroker::refuse(std::uint64_t token, std::string_view reason, std::string detail) {
-    held_.push_back({token, Receipt::State::refused, std::string{reason}, std::move(detail)});
+void KafkaBroker::refuse(std::uint64_t token, std::string_view reason, std::string_view seen) {
+    held_.push_back(
+        {token, Receipt::State::refused, std::string{reason}, refusal_detail(reason, seen)});
     state_ = State::settling;
 }
 
@@ -246,7 +249,8 @@ void KafkaBroker::on_delivery(const Delivery& delivery) {
     const rd_kafka_resp_err_t error = delivery.error == RD_KAFKA_RESP_ERR_NO_ERROR
                                           ? RD_KAFKA_RESP_ERR__FAIL  // Not persisted: unknown.
                                           : delivery.error;
-    failures_.push_back({token, error, delivery.topic, delivery.partition});
+    failures_.push_back(
+        {token, error, delivery.topic, delivery.partition, std::string{delivery.topic_name}});
     if (state_ != State::breaking) begin_break(Clock::now());
 }
 
@@ -291,6 +295,8 @@ bool KafkaBroker::hand_out_failures() {
         } else if (said.state == Receipt::State::refused) {
             refused = true;
             isolation_.answered(true);
+            receipt.detail =
+                refusal_detail(said.reason, of_topic(failure.topic_name) + receipt.detail);
         }
         ready_.push_back(std::move(receipt));
     }
@@ -373,7 +379,7 @@ void KafkaBroker::abandon(Milliseconds deadline) {
     }
     while (!window_.empty()) {
         failures_.push_back(
-            {window_.settle(window_.oldest()), RD_KAFKA_RESP_ERR__TIMED_OUT, {}, {}});
+            {window_.settle(window_.oldest()), RD_KAFKA_RESP_ERR__TIMED_OUT, {}, {}, {}});
     }
     progress_ = true;  // Nobody's fault: the next producer may start at once.
     finish_break(Clock::now());

@@ -46,6 +46,7 @@ private:
         rd_kafka_resp_err_t error{};
         const void* topic{};
         std::int32_t partition{};
+        std::string topic_name{};
     };
 
     void on_delivery(const Delivery& delivery) override;
@@ -53,7 +54,7 @@ private:
 
     std::string_view refusal(const Envelope& envelope, std::size_t bytes) const;
     bool take(const Envelope& envelope, Clock::time_point now);
-    void refuse(std::uint64_t token, std::string_view reason, std::string detail);
+    void refuse(std::uint64_t token, std::string_view reason, std::string_view seen);
     std::unique_ptr<Producer> make_producer();
     bool ensure_producer(Clock::time_point now);
     void retire_producer();

@@ -12,7 +12,8 @@
 //   leaves a partition that must wait alone in its queue, and neither pauses nor seeks.
 //   A batch that it cannot read (a checksum that does not fit, say) it reports and passes over:
 //   then we leave the group before anything behind it is handled, and read again from the
-//   committed offset after a pause.
+//   committed offset after a pause. So we do when it was refused the committed offset itself, and
+//   would leave the partition alone for ever.
 // - It gives us the time to commit before a partition moves: the rebalance is an event that waits
 //   in the group's queue until we serve it, between two messages. When we do not (a handler that
 //   takes longer than `handler_max`, a frozen process), the group takes the partitions without us,
@@ -39,6 +40,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <string_view>
 #include <typeinfo>
 #include <utility>
 
@@ -58,6 +60,12 @@ bool passes_over(rd_kafka_resp_err_t error) {
     return error == RD_KAFKA_RESP_ERR__BAD_MSG || error == RD_KAFKA_RESP_ERR__BAD_COMPRESSION ||
            error == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE ||
            error == RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED;
+}
+
+// A partition whose committed offset it was refused the client never fetches from, as long as it
+// is assigned, and its error code alone does not tell: it is that of the refusal.
+bool gives_up(std::string_view text) {
+    return text.starts_with("Failed to fetch committed offset");
 }
 
 // What a handler throws may carry a payload in its text (a driver quotes the row that it did not
@@ -156,8 +164,14 @@ public:
 
     void on_trouble(rd_kafka_resp_err_t error, std::string_view text) override {
         if (error == RD_KAFKA_RESP_ERR__FATAL) fatal_ = subscription_.fatal();
-        must_read_again_ = must_read_again_ || passes_over(error);
+        must_read_again_ = must_read_again_ || passes_over(error) || gives_up(text);
         complain("consumer_trouble", error, text);
+    }
+
+    void on_reset(std::string_view text) override {
+        if (shell_.telemetry_ == nullptr) return;
+        const std::array fields{Field{"group", shell_.options_.group}, Field{"text", text}};
+        shell_.telemetry_->log(LogLevel::error, "consumer_offset_gone", fields);
     }
 
 private:

@@ -91,8 +91,8 @@ private:
 /// A consumer in a thread of its own.
 class Running {
 public:
-    Running(ConsumerOptions options, MessageHandler handler)
-        : consumer_(std::move(options)),
+    Running(ConsumerOptions options, MessageHandler handler, Telemetry* telemetry = nullptr)
+        : consumer_(std::move(options), telemetry),
           thread_([this, handler = std::move(handler)](const std::stop_token& stop) {
               try {
                   consumer_.run(stop, handler);

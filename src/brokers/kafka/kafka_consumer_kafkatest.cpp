@@ -10,8 +10,11 @@
 
 #include <atomic>
 #include <cstdio>
+#include <exception>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,6 +25,27 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr int kPartitions = 4;
+
+class Listener final : public Telemetry {
+public:
+    void count(std::string_view, double, std::span<const Field>) noexcept override {}
+    void gauge(std::string_view, double, std::span<const Field>) noexcept override {}
+    void observe(std::string_view, double, std::span<const Field>) noexcept override {}
+    void log(LogLevel, std::string_view event, std::span<const Field> fields) noexcept override {
+        const std::lock_guard lock{mutex_};
+        text_ += event;
+        for (const Field& field : fields) text_ += " " + std::string{field.value};
+        text_ += '\n';
+    }
+    std::string text() const {
+        const std::lock_guard lock{mutex_};
+        return text_;
+    }
+
+private:
+    mutable std::mutex mutex_;
+    std::string text_;
+};
 
 // Set by main; borrowed by the tests.
 tests::KafkaServer* server_of_all = nullptr;
@@ -133,6 +157,65 @@ TEST_F(KafkaConsumerServerTest, F74_ARebalanceStormUnderLoadSkipsNothing) {
     EXPECT_TRUE(all_of_the_log_is_committed());
     for (auto& member : members) member->stop();
     expect_nothing_skipped();
+}
+
+// Retention took what was not handled: nothing brings it back, but somebody has to know.
+TEST_F(KafkaConsumerServerTest, SaysSoWhenTheServerDeletedWhatWasNotHandled) {
+    ConsumerOptions narrow = options();
+    narrow.queue_max = 1;
+    Listener listener;
+    std::atomic<bool> is_held{true};
+    produce(40);
+    Running running{narrow,
+                    [&](const Message& message) -> Reply {
+                        if (message.partition == 0 && is_held) return Settlement::in_progress;
+                        ledger_.add(message);
+                        return Settlement::processed;
+                    },
+                    &listener};
+    ASSERT_TRUE(eventually([&] { return running.consumer().status().waiting == 1; }));
+    produce(2'000);
+    const auto end = ends()[0];
+    server_of_all->delete_records(topic_, 0, end - 10);
+    is_held = false;
+    ASSERT_TRUE(ledger_.wait_for([&](const std::vector<Place>& places) {
+        return std::count(places.begin(), places.end(), Place{0, end - 1}) > 0;
+    })) << "it goes on with what is there";
+    EXPECT_TRUE(eventually([&] { return committed() == ends(); }));
+    running.stop();
+    EXPECT_NE(listener.text().find("consumer_offset_gone"), std::string::npos) << listener.text();
+    EXPECT_FALSE(ledger_.skipped().empty()) << "the server had deleted nothing yet";
+}
+
+// Its offsets begin anew below the group's, with other messages.
+TEST_F(KafkaConsumerServerTest, ATopicThatIsMadeAgainIsReadFromItsFirstMessage) {
+    std::set<std::string> ids;
+    std::mutex mutex;
+    Running running{options(), [&](const Message& message) -> Reply {
+                        const std::lock_guard lock{mutex};
+                        ids.insert(message.id);
+                        return Settlement::processed;
+                    }};
+    const auto handled = [&] {
+        const std::lock_guard lock{mutex};
+        return ids.size();
+    };
+    produce(400);
+    ASSERT_TRUE(eventually([&] { return handled() == 400; }));
+    ASSERT_TRUE(all_of_the_log_is_committed());
+    server_of_all->delete_topic(topic_);
+    ASSERT_TRUE(eventually([&] {
+        try {
+            server_of_all->create_topic_named(topic_, kPartitions);
+            return true;
+        } catch (const std::exception&) {
+            return false;
+        }
+    }));
+    produce(40);
+    EXPECT_TRUE(eventually([&] { return handled() == 440; })) << handled();
+    EXPECT_TRUE(all_of_the_log_is_committed());
+    running.stop();
 }
 
 TEST_F(KafkaConsumerServerTest, AServerThatIsKilledUnderLoadIsWaitedForAndSkipsNothing) {

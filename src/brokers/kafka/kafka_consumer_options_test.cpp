@@ -140,6 +140,20 @@ TEST(KafkaMessage, HasItsPlaceAsIdWhenNoHeaderHasOne) {
     EXPECT_TRUE(with_headers({}).event.id.is_zero());
 }
 
+TEST(KafkaMessage, IsAnotherOneAtTheSamePlaceOfATopicThatWasMadeAgain) {
+    Message first;
+    first.source_topic = "orders";
+    first.partition = 0;
+    first.position = 5;
+    first.time = Time{1'764'287'000'123ms};
+    Message second = first;
+    second.time += 1ms;
+    read_headers(first, ConsumerOptions{}.id_headers);
+    read_headers(second, ConsumerOptions{}.id_headers);
+    EXPECT_EQ(first.id, "orders-0-5-1764287000123");
+    EXPECT_NE(first.id, second.id);
+}
+
 TEST(KafkaMessage, ReadsWhatTheRelayWrote) {
     const std::string id = "0193a5c8-7f1e-7c3a-8f00-0123456789ab";
     const Message message = with_headers({{"ce_id", id},

@@ -128,6 +128,26 @@ TEST_F(KafkaConsumerTest, ACommitThatFailsIsMadeAgain) {
     running.stop();
 }
 
+// The client gives a partition up for good whose committed offset it was refused.
+TEST_F(KafkaConsumerTest, ACommittedOffsetThatCannotBeReadIsReadAgain) {
+    produce(20);
+    for (const auto error :
+         {RD_KAFKA_RESP_ERR_NOT_COORDINATOR, RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS,
+          RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED}) {
+        mock_.fail_next(tests::kApiOffsetFetch, {error});
+        const std::size_t before = ledger_.places().size();
+        ConsumerOptions fresh = options();
+        fresh.group = "billing-" + std::to_string(error);
+        Running running{fresh, [&](const Message& message) -> Reply {
+                            ledger_.add(message);
+                            return Settlement::processed;
+                        }};
+        EXPECT_TRUE(ledger_.wait_for(before + 20)) << rd_kafka_err2name(error);
+        running.stop();
+        mock_.clear_failures(tests::kApiOffsetFetch);
+    }
+}
+
 TEST_F(KafkaConsumerTest, F73_AHandlerThatThrowsMeetsTheSameMessageAgain) {
     produce(10);
     int failures = 0;

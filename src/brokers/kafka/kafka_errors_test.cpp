@@ -60,6 +60,9 @@ TEST_P(KafkaErrors, MeanThis) {
     const Verdict said = verdict(GetParam().error);
     EXPECT_EQ(said.state, GetParam().state);
     EXPECT_STREQ(said.reason, GetParam().reason);
+    // Whoever refuses says what to change.
+    EXPECT_EQ(refusal_detail(said.reason, "seen").starts_with("seen; "),
+              said.state == State::refused);
 }
 INSTANTIATE_TEST_SUITE_P(Rows, KafkaErrors, ::testing::ValuesIn(kRows), [](const auto& row) {
     std::string name = rd_kafka_err2name(row.param.error);

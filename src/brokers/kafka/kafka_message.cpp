@@ -3,6 +3,7 @@
 #include <sagaz/error.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <string_view>
 
@@ -31,6 +32,18 @@ Id uuid_or_zero(const std::string& text) {
     }
 }
 
+// Offsets begin anew when a topic is made again or its log is cut, and the inbox must not take the
+// message that has the place now for the one that had it. The time tells them apart.
+std::string id_by_place(const Message& message) {
+    std::string id = message.source_topic + "-" + std::to_string(message.partition) + "-" +
+                     std::to_string(message.position);
+    if (message.time != Time{}) {
+        const auto since = message.time.time_since_epoch();
+        id += "-" + std::to_string(std::chrono::floor<Milliseconds>(since).count());
+    }
+    return id;
+}
+
 }  // namespace
 
 void read_headers(Message& message, std::span<const std::string> id_headers) {
@@ -42,10 +55,7 @@ void read_headers(Message& message, std::span<const std::string> id_headers) {
         break;
     }
     event.id = uuid_or_zero(message.id);
-    if (message.id.empty()) {
-        message.id = message.source_topic + "-" + std::to_string(message.partition) + "-" +
-                     std::to_string(message.position);
-    }
+    if (message.id.empty()) message.id = id_by_place(message);
     if (const auto* type = value_of(message, "ce_type")) event.event_type = *type;
     if (const auto* subject = value_of(message, "ce_subject")) event.aggregate_id = *subject;
     const auto* content = value_of(message, "content-type");

@@ -1,5 +1,7 @@
 #include "brokers/kafka/kafka_producer.hpp"
 
+#include "brokers/kafka/kafka_errors.hpp"
+
 #include <sagaz/error.hpp>
 
 #include <array>
@@ -49,6 +51,9 @@ void on_delivery(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
     delivery.error = message->err;
     delivery.persisted = rd_kafka_message_status(message) == RD_KAFKA_MSG_STATUS_PERSISTED;
     delivery.topic = message->rkt;
+    if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR && message->rkt != nullptr) {
+        delivery.topic_name = rd_kafka_topic_name(message->rkt);
+    }
     delivery.partition = message->partition;
     events->on_delivery(delivery);
 }
@@ -102,7 +107,8 @@ std::string trouble_of(const rd_kafka_metadata_t& metadata) {
                    " has no leader";
         }
         if (topic.err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            return name + ": " + rd_kafka_err2str(topic.err);
+            return refusal_detail(verdict(topic.err).reason,
+                                  name + ": " + rd_kafka_err2str(topic.err));
         }
     }
     return {};

@@ -21,7 +21,8 @@ struct Delivery {
     std::uint64_t sequence{};
     rd_kafka_resp_err_t error{};
     bool persisted{};
-    const void* topic{};  ///< Tells topics apart; not to be followed.
+    const void* topic{};            ///< Tells topics apart; not to be followed.
+    std::string_view topic_name{};  ///< Of a message that failed; valid during the call.
     std::int32_t partition{};
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <string_view>
 #include <utility>
 
 namespace sagaz::inline v0::kafka {
@@ -13,6 +14,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr Milliseconds kServeWhileClosing = 20ms;
+constexpr int kSyslogWarning = 4;
 
 struct ListDeleter {
     void operator()(rd_kafka_topic_partition_list_t* list) const noexcept {
@@ -26,7 +28,7 @@ struct ErrorDeleter {
 };
 using ClientError = std::unique_ptr<rd_kafka_error_t, ErrorDeleter>;
 
-// The client would write to standard error otherwise. What matters arrives as an error, too.
+// The client would write to standard error otherwise. What it says while it runs comes as an event.
 void drop_log(const rd_kafka_t*, int, const char*, const char*) {}
 
 void ring_bell(rd_kafka_t*, void* opaque) { static_cast<Bell*>(opaque)->ring(); }
@@ -140,9 +142,20 @@ bool Subscription::take(rd_kafka_queue_t* queue, Milliseconds wait) {
             events_.on_trouble(rd_kafka_event_error(event.get()),
                                rd_kafka_event_error_string(event.get()));
             break;
+        case RD_KAFKA_EVENT_LOG: hear(event.get()); break;
         default: break;
     }
     return true;
+}
+
+// That a partition is read from another offset than it should be, since the server has none there,
+// the client says only to its log.
+void Subscription::hear(rd_kafka_event_t* event) {
+    const char* facility = nullptr;
+    const char* text = nullptr;
+    int level = 0;
+    if (rd_kafka_event_log(event, &facility, &text, &level) != 0) return;
+    if (level <= kSyslogWarning && std::string_view{facility} == "OFFSET") events_.on_reset(text);
 }
 
 void Subscription::rebalance(rd_kafka_event_t* event) {
@@ -160,6 +173,7 @@ void Subscription::assign(rd_kafka_topic_partition_list_t* list) {
         rd_kafka_queue_t* queue =
             rd_kafka_queue_get_partition(client_.get(), partition.topic.c_str(), partition.number);
         if (queue == nullptr) continue;  // Then its messages come by the group's.
+        queues_.erase(partition);        // Its ear would take the new one with it.
         rd_kafka_queue_forward(queue, nullptr);
         queues_.insert_or_assign(partition, listen(queue));
     }

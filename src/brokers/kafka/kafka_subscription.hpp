@@ -49,6 +49,8 @@ public:
                               rd_kafka_resp_err_t error) = 0;
     virtual void on_record(const rd_kafka_message_t& record) = 0;
     virtual void on_trouble(rd_kafka_resp_err_t error, std::string_view text) = 0;
+    /// A partition goes on at another offset: the server has no longer the one that comes next.
+    virtual void on_reset(std::string_view text) = 0;
 };
 
 /// One librdkafka consumer in its group, with a queue of its own for each assigned partition.
@@ -106,6 +108,7 @@ private:
     void assign(rd_kafka_topic_partition_list_t* list);
     void revoke(const rd_kafka_topic_partition_list_t* list);
     void committed(rd_kafka_event_t* event);
+    void hear(rd_kafka_event_t* event);
     Queue listen(rd_kafka_queue_t* queue);
 
     SubscriptionEvents& events_;

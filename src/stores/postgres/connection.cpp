@@ -203,7 +203,7 @@ Result Connection::receive() {
     const auto status = PQresultStatus(last.get());
     const bool good = status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
     if (!good) {
-        const Error error = error_of(last.get(), connection_.get());
+        const Error error = error_of(last.get(), connection_.get(), grants_);
         if (PQstatus(connection_.get()) != CONNECTION_OK) drop();
         throw error;
     }

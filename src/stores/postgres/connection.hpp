@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace sagaz::inline v0::postgres {
@@ -68,6 +69,9 @@ public:
     /// `current_url`: see postgres::Options.
     Connection(std::string url, Deadlines deadlines, std::function<std::string()> current_url = {});
 
+    /// What the login needs for what it does here, as `error_of` takes it.
+    void needs(std::vector<std::string> grants) { grants_ = std::move(grants); }
+
     /// One statement, one result. Throws `sagaz::Error`.
     Result execute(const std::string& sql, const Parameters& parameters = {},
                    Format format = Format::text);
@@ -98,6 +102,7 @@ private:
 
     std::string url_;
     std::function<std::string()> current_url_;
+    std::vector<std::string> grants_;
     bool was_connected_{};
     Deadlines deadlines_;
     Moment statement_end_{};

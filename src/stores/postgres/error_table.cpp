@@ -11,6 +11,8 @@ namespace {
 using enum ErrorKind;
 
 constexpr std::string_view kRetry = "nothing to do: it is tried again";
+constexpr std::string_view kPassword =
+    "correct the password, or the user: in the URL, or in PGPASSWORD or ~/.pgpass when it has none";
 
 constexpr std::array kSqlstates{
     Meaning{"40001", conflict, "serialization_failure", "run the whole transaction again"},
@@ -35,15 +37,17 @@ constexpr std::array kSqlstates{
     Meaning{"42883", invalid, "schema_missing", "run: sagaz migrate"},
     Meaning{"42703", invalid, "schema_missing", "run: sagaz migrate"},
     Meaning{"42501", invalid, "permission_denied",
-            "grant the role that fits, for example: GRANT sagaz_relay TO <user> for a relay, "
-            "sagaz_producer for an application"},
-    Meaning{"28P01", invalid, "wrong_password", "check the password or the password file"},
+            "grant the role that fits: sagaz_producer to append, sagaz_consumer for an inbox, "
+            "sagaz_relay for a relay, sagaz_reader to look"},
+    Meaning{"28P01", invalid, "wrong_password", kPassword},
     Meaning{"28000", invalid, "login_refused", "check the user and pg_hba.conf"},
     Meaning{"3D000", invalid, "database_missing", "create the database, or fix its name"},
     Meaning{"22021", invalid, "text_encoding", "text must be valid UTF-8 without zero bytes"},
     Meaning{"22P05", invalid, "text_encoding",
             "the database's encoding cannot hold this text; use UTF8"},
-    Meaning{"23514", invalid, "limit_exceeded", "a value is over a limit of the outbox"},
+    Meaning{"23514", invalid, "limit_exceeded",
+            "shorten the value that the constraint names; the limits stand with this code in "
+            "docs/reference/errors.md"},
     Meaning{"23505", invalid, "duplicate", "the row exists already"},
     Meaning{"XX001", fatal, "data_corrupted", "stop writing; restore the database from a backup"},
     Meaning{"XX002", fatal, "data_corrupted", "reindex; then look for what broke the index"},
@@ -59,10 +63,8 @@ constexpr std::array kSqlstates{
 constexpr Meaning kOther{"", invalid, "statement_failed", "see the server's message"};
 
 constexpr std::array kConnectWords{
-    Meaning{"password authentication failed", invalid, "wrong_password",
-            "check the password or the password file"},
-    Meaning{"no password supplied", invalid, "wrong_password",
-            "give a password in the URL, a password file or PGPASSWORD"},
+    Meaning{"password authentication failed", invalid, "wrong_password", kPassword},
+    Meaning{"no password supplied", invalid, "wrong_password", kPassword},
     Meaning{"no pg_hba.conf entry", invalid, "login_refused", "check pg_hba.conf of the server"},
     Meaning{"pg_hba.conf rejects", invalid, "login_refused", "check pg_hba.conf of the server"},
     Meaning{"invalid integer value", invalid, "store_url", "check the port and the options"},
@@ -90,6 +92,26 @@ constexpr std::size_t kMessageMax = 300;
 
 Error make_error(const Meaning& meaning, std::string_view seen) {
     return {meaning.kind, std::string(meaning.code), first_line(seen), std::string(meaning.hint)};
+}
+
+std::string as_identifier(std::string_view name) {
+    std::string text = "\"";
+    for (const char c : name) text.append(c == '"' ? 2 : 1, c);
+    return text + '"';
+}
+
+std::string grant_hint(const PGconn* connection, std::span<const std::string> grants) {
+    const std::string login = as_identifier(PQuser(connection));
+    if (grants.empty()) {  // any statement of the user's
+        return "for tables of sagaz, as an administrator: GRANT sagaz_producer TO " + login +
+               "; to append; sagaz_consumer for an inbox, sagaz_relay for a relay, sagaz_reader to "
+               "look";
+    }
+    std::string hint = "run as an administrator: ";
+    for (const auto& grant : grants) {
+        hint.append("GRANT ").append(grant).append(" TO ").append(login).append("; ");
+    }
+    return hint + "(sagaz migrate makes the roles)";
 }
 
 }  // namespace
@@ -128,11 +150,14 @@ Error sqlstate_error(std::string_view sqlstate, std::string_view message) {
                       first_line(message) + " (" + std::string(sqlstate) + ")");
 }
 
-Error error_of(const PGresult* result, const PGconn* connection) {
+Error error_of(const PGresult* result, const PGconn* connection,
+               std::span<const std::string> grants) {
     const char* sqlstate = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : nullptr;
     if (sqlstate == nullptr) return make_error(kLost, PQerrorMessage(connection));
     const char* primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-    return sqlstate_error(sqlstate, primary ? primary : "?");
+    Error error = sqlstate_error(sqlstate, primary ? primary : "?");
+    if (error.code() != "permission_denied") return error;
+    return {error.kind(), std::string(error.code()), error.what(), grant_hint(connection, grants)};
 }
 
 Error connect_error(const PGconn* connection) {

@@ -28,8 +28,11 @@ const Meaning& meaning_of_sqlstate(std::string_view sqlstate);
 const Meaning& meaning_of_connect_failure(std::string_view message);
 
 /// The error behind a failed result. Server messages are shortened to their first line, which
-/// carries no payload: details, which may, are left out.
-Error error_of(const PGresult* result, const PGconn* connection);
+/// carries no payload: details, which may, are left out. `grants` is what the login needs for what
+/// it does here, a role or rights ("sagaz_reader", "SELECT ON sagaz.outbox"): named as statements
+/// that can be run as they stand when the server refuses for lack of rights.
+Error error_of(const PGresult* result, const PGconn* connection,
+               std::span<const std::string> grants = {});
 
 /// The error behind a connection that could not be made.
 Error connect_error(const PGconn* connection);

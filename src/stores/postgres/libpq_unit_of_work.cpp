@@ -84,6 +84,10 @@ void LibpqUnitOfWork::rollback() noexcept {
     PQclear(PQexec(connection_, "ROLLBACK"));
 }
 
+bool LibpqUnitOfWork::is_open() noexcept {
+    return !is_open_ || PQtransactionStatus(connection_) != PQTRANS_IDLE;
+}
+
 void LibpqUnitOfWork::command(std::string_view sql) {
     const Result result(PQexec(connection_, std::string(sql).c_str()));
     const auto status = PQresultStatus(result.get());

@@ -67,6 +67,21 @@ std::string steps_of(const Migration& migration) {
     return sql;
 }
 
+// $1 schema: what lets the login do what it was refused.
+constexpr std::string_view kWhoMay = R"(
+SELECT CASE
+    WHEN n.nspname IS NULL THEN
+        pg_catalog.format('run as an administrator: GRANT CREATE ON DATABASE %I TO %I;',
+                          current_database(), current_user)
+    WHEN NOT pg_catalog.pg_has_role(current_user, n.nspowner, 'USAGE') THEN
+        pg_catalog.format('run it with the login %I, which owns the schema %I',
+                          pg_catalog.pg_get_userbyid(n.nspowner), n.nspname)
+    ELSE
+        pg_catalog.format('run as an administrator: ALTER ROLE %I CREATEROLE; or use --no-roles '
+                          'and grant by hand what "sagaz migrate --print" shows', current_user)
+    END
+FROM (SELECT) one LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = $1)";
+
 std::string value_of(const Result& result, int row, int column) {
     return PQgetvalue(result.get(), row, column);
 }
@@ -103,16 +118,18 @@ int apply_next(Connection& connection, std::string_view schema) {
 }
 
 void apply_roles(Connection& connection, std::string_view schema) {
-    try {
-        connection.run_script(with_schema(kBegin, schema));
-        connection.run_script(with_schema(k_sql_roles, schema));
-        connection.run_script("COMMIT");
-    } catch (const Error& error) {
-        if (error.code() != "permission_denied") throw;
-        throw Error(error.kind(), std::string(error.code()), error.what(),
-                    "creating roles needs CREATEROLE; run as a role that has it, or use "
-                    "--no-roles and grant by hand what \"sagaz migrate --print\" shows");
-    }
+    connection.run_script(with_schema(kBegin, schema));
+    connection.run_script(with_schema(k_sql_roles, schema));
+    connection.run_script("COMMIT");
+}
+
+std::vector<int> bring_up(Connection& connection, std::string_view schema, bool with_roles) {
+    const auto status = read_status(connection, schema);
+    if (status.is_too_new()) throw core::schema_too_new(schema, status.version, status.newest);
+    std::vector<int> applied;
+    while (const int version = apply_next(connection, schema)) applied.push_back(version);
+    if (with_roles) apply_roles(connection, schema);
+    return applied;
 }
 
 }  // namespace
@@ -153,6 +170,7 @@ std::string migration_script(std::string_view schema, int from, int to, bool wit
 MigrationStatus migration_status(const std::string& url, std::string_view schema) {
     check_schema_name(schema);
     Connection connection(url, kDeadlines);
+    connection.needs({std::string(schema) + "_reader"});
     return read_status(connection, schema);
 }
 
@@ -160,10 +178,14 @@ std::vector<int> migrate(const std::string& url, std::string_view schema, bool w
     check_schema_name(schema);
     Connection connection(url, kDeadlines);
     check_encoding(value_of(connection.execute("SHOW server_encoding"), 0, 0));
-    std::vector<int> applied;
-    while (const int version = apply_next(connection, schema)) applied.push_back(version);
-    if (with_roles) apply_roles(connection, schema);
-    return applied;
+    try {
+        return bring_up(connection, schema, with_roles);
+    } catch (const Error& error) {
+        if (error.code() != "permission_denied") throw;
+        connection.drop();  // rolls back
+        const auto who = connection.execute(std::string(kWhoMay), Parameters{}.text(schema));
+        throw Error(error.kind(), std::string(error.code()), error.what(), value_of(who, 0, 0));
+    }
 }
 
 }  // namespace sagaz::inline v0::postgres

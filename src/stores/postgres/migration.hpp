@@ -34,7 +34,8 @@ SAGAZ_EXPORT std::string migration_script(std::string_view schema, int from, int
 
 SAGAZ_EXPORT MigrationStatus migration_status(const std::string& url, std::string_view schema);
 
-/// Brings the schema up and returns the versions applied now. Idempotent.
+/// Brings the schema up and returns the versions applied now. Idempotent. Throws `invalid`
+/// (`schema_too_new`; `permission_denied`, with what to grant).
 SAGAZ_EXPORT std::vector<int> migrate(const std::string& url, std::string_view schema,
                                       bool with_roles);
 

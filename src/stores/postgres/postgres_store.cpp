@@ -77,7 +77,9 @@ PostgresStore::PostgresStore(const std::string& url, Options options)
       statements_(options_.schema),
       connection_(url, {options_.connect_timeout, options_.statement_timeout},
                   options_.current_url),
-      label_(own_label()) {}
+      label_(own_label()) {
+    connection_.needs({options_.schema + "_relay"});
+}
 
 Result PostgresStore::run(const std::string& sql, const Parameters& parameters) {
     Result result;
@@ -124,7 +126,7 @@ void PostgresStore::check_schema() {
         throw Error(ErrorKind::invalid, "schema_too_old", seen, "run: sagaz migrate");
     }
     if (compatible_from > newest_version()) {
-        throw Error(ErrorKind::invalid, "schema_too_new", seen, "update this program");
+        throw core::schema_too_new(options_.schema, version, newest_version());
     }
 }
 

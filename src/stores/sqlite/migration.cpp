@@ -90,6 +90,8 @@ MigrationStatus migration_status(const std::string& path, std::string_view schem
 std::vector<int> migrate(const std::string& path, std::string_view schema) {
     core::check_schema_name(schema);
     Database database(path, Access::create, kBusyTimeout);
+    const auto status = read_status(database, schema);
+    if (status.is_too_new()) throw core::schema_too_new(schema, status.version, status.newest);
     std::vector<int> applied;
     while (const int version = apply_next(database, schema)) applied.push_back(version);
     return applied;

@@ -31,7 +31,7 @@ SAGAZ_EXPORT std::string migration_script(std::string_view schema, int from, int
 SAGAZ_EXPORT MigrationStatus migration_status(const std::string& path, std::string_view schema);
 
 /// Makes the file where there is none, puts it into WAL mode, brings the schema up, and returns
-/// the versions applied now. Idempotent.
+/// the versions applied now. Idempotent. Throws `invalid` (`schema_too_new`).
 SAGAZ_EXPORT std::vector<int> migrate(const std::string& path, std::string_view schema);
 
 /// Sets one of `topic_template`, `source`, `on_refused` and writes an audit row; every running

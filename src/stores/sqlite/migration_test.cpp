@@ -49,6 +49,17 @@ TEST(SqliteMigration, TakesAFileThatTheApplicationHasMade) {
         << "a name with a blank is no part of a URI";
 }
 
+TEST(SqliteMigration, IsNotUpToDateWhereALaterProgramHasBeen) {
+    const test::TemporaryFolder folder;
+    const std::string path = folder.path() / "new.db";
+    sqlite::migrate(path, "sagaz");
+    SqliteConnection sql(path);
+    sql.run("INSERT INTO sagaz_schema_version (version, name, compatible_from) VALUES (9, 'x', 1)");
+    EXPECT_TRUE(sqlite::migrate(path, "sagaz").empty()) << "it lets this program work beside it";
+    sql.run("UPDATE sagaz_schema_version SET compatible_from = 9 WHERE version = 9");
+    EXPECT_EQ(code_of([&] { (void)sqlite::migrate(path, "sagaz"); }), "schema_too_new");
+}
+
 TEST(SqliteMigration, DoesTheWorkOnceWhenTwoRunAtOnce) {
     const test::TemporaryFolder folder;
     const std::string path = folder.path() / "new.db";

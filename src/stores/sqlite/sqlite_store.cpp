@@ -125,7 +125,8 @@ void SqliteStore::check_schema(Database& database) const {
         throw Error(ErrorKind::invalid, "schema_too_old", seen, "run: sagaz migrate");
     }
     if (versions.number_at(1) > newest_version()) {
-        throw Error(ErrorKind::invalid, "schema_too_new", seen, "update this program");
+        throw core::schema_too_new(options_.schema, static_cast<int>(versions.number_at(0)),
+                                   newest_version());
     }
 }
 

@@ -55,6 +55,11 @@ void SqliteUnitOfWork::rollback() noexcept {
     sqlite3_exec(connection_, "ROLLBACK", nullptr, nullptr, nullptr);
 }
 
+// SQLite ends a transaction by itself, too, when the disk is full; then nothing was committed.
+bool SqliteUnitOfWork::is_open() noexcept {
+    return !is_open_ || sqlite3_get_autocommit(connection_) == 0;
+}
+
 void SqliteUnitOfWork::command(std::string_view sql) {
     const int result =
         sqlite3_exec(connection_, std::string(sql).c_str(), nullptr, nullptr, nullptr);
