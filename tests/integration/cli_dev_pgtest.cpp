@@ -1,4 +1,5 @@
 // `sagaz dev --store` on a real PostgreSQL, which may be one that people work with.
+#include "tests/integration/cli_database.hpp"
 #include "tests/integration/dev_run.hpp"
 
 #include <gtest/gtest.h>
@@ -9,12 +10,7 @@
 namespace sagaz::test {
 namespace {
 
-class CliDevOnPostgres : public testing::Test {
-protected:
-    PostgresServer& server_ = PostgresServer::shared();
-    std::string database_ = server_.fresh_database();
-    std::string url_ = server_.url(database_);
-};
+class CliDevOnPostgres : public CliOnADatabase {};
 
 TEST_F(CliDevOnPostgres, RunsInSchemasOfItsOwnBesideTheRealLog) {
     ASSERT_EQ(run_cli({"migrate", "--no-roles", "--store", url_}).code, 0);

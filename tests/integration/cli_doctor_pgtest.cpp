@@ -1,6 +1,5 @@
 // `doctor`, `check` and `completion` of the real executable: each trouble is made, then found.
-#include "tests/integration/cli_process.hpp"
-#include "tests/support/postgres_server.hpp"
+#include "tests/integration/cli_database.hpp"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -16,19 +15,10 @@ namespace {
 using nlohmann::json;
 using Arguments = std::vector<std::string>;
 
-class CliDoctor : public testing::Test {
+class CliDoctor : public CliOnADatabase {
 protected:
-    PostgresServer& server_ = PostgresServer::shared();
-    std::string database_ = server_.fresh_database();
-    std::string url_ = server_.url(database_);
+    void SetUp() override { migrate(); }
 
-    void SetUp() override { ASSERT_EQ(run({"migrate"}).code, 0); }
-
-    CliResult run(Arguments arguments) const {
-        arguments.insert(arguments.end(), {"--store", url_});
-        return run_cli(arguments);
-    }
-    Sql sql() const { return Sql{url_}; }
     void beat() const {
         sql().run("insert into sagaz.relay (id, beat, report) values (gen_random_uuid(), 1, '{}')");
         sql().run("update sagaz.slot set epoch = 1, owner = (select id from sagaz.relay)");

@@ -1,6 +1,5 @@
 // The real executable against a real PostgreSQL: what a person or a script meets.
-#include "tests/integration/cli_process.hpp"
-#include "tests/support/postgres_server.hpp"
+#include "tests/integration/cli_database.hpp"
 
 #include <gtest/gtest.h>
 #include <httplib.h>
@@ -23,22 +22,9 @@ void expect_error(const CliResult& result, int code, const std::string& word) {
     EXPECT_EQ(error_of(result).code, word) << result.err;
 }
 
-// A migrated database of its own; commands run against it.
-class Cli : public testing::Test {
+class Cli : public CliOnADatabase {
 protected:
-    PostgresServer& server_ = PostgresServer::shared();
-    std::string database_ = server_.fresh_database();
-    std::string url_ = server_.url(database_);
-
-    CliResult run(Arguments arguments, std::string input = {}) const {
-        arguments.insert(arguments.end(), {"--store", url_});
-        return run_cli(arguments, {.input = std::move(input)});
-    }
-    void migrate() const {
-        const auto result = run({"migrate", "--no-roles"});
-        ASSERT_EQ(result.code, 0) << result.err;
-    }
-    Sql sql() const { return Sql{url_}; }
+    void migrate() const { CliOnADatabase::migrate({"--no-roles"}); }
     std::int64_t events() const { return sql().number("select count(*) from sagaz.outbox"); }
 };
 
@@ -175,7 +161,7 @@ TEST_F(Cli, AppendsOneEventAndShowsIt) {
     const auto appended =
         run({"append", "--topic", "orders", "--key", "42", "--type", "OrderPlaced", "--payload",
              "-", "--id", id, "--header", "tenant=acme"},
-            "{\"total\": 12}");
+            {.input = "{\"total\": 12}"});
     ASSERT_EQ(appended.code, 0) << appended.err;
     EXPECT_EQ(appended.out, std::string{id} + "\n");
 
@@ -196,13 +182,14 @@ TEST_F(Cli, AppendsOneEventAndShowsIt) {
 
 TEST_F(Cli, AppendsJsonLinesWithEveryKindOfPayload) {
     migrate();
-    const auto result =
-        run({"append"},
-            "{\"topic\":\"t\",\"key\":\"k\",\"event_type\":\"A\",\"payload\":{\"b\":"
-            "12345678901234567890123,\"a\":[1.10]}}\n"
-            "\n"
-            "{\"event_type\":\"B\",\"payload_text\":\"text \\\\ \\\"quoted\\\"\",\"key\":null}\n"
-            "{\"event_type\":\"C\",\"payload_base64\":\"AP8=\"}");
+    const auto result = run(
+        {"append"},
+        {.input =
+             "{\"topic\":\"t\",\"key\":\"k\",\"event_type\":\"A\",\"payload\":{\"b\":"
+             "12345678901234567890123,\"a\":[1.10]}}\n"
+             "\n"
+             "{\"event_type\":\"B\",\"payload_text\":\"text \\\\ \\\"quoted\\\"\",\"key\":null}\n"
+             "{\"event_type\":\"C\",\"payload_base64\":\"AP8=\"}"});
     ASSERT_EQ(result.code, 0) << result.err;
     EXPECT_EQ(lines_of(result.out).size(), 3U);
     EXPECT_NE(result.err.find("committed 3 events"), std::string::npos);
@@ -221,7 +208,8 @@ TEST_F(Cli, NamesTheBadLineAndCommitsNothingOfItsBatch) {
     for (int n = 0; n < 1'005; ++n) {
         input += "{\"event_type\":\"T\",\"payload\":" + std::to_string(n) + "}\n";
     }
-    const auto result = run({"append"}, input + "{\"event_type\":\"T\",\"paylaod\":1}\n");
+    const auto result =
+        run({"append"}, {.input = input + "{\"event_type\":\"T\",\"paylaod\":1}\n"});
     expect_error(result, 1, "append_line");
     EXPECT_NE(result.err.find("line 1006: unknown key \"paylaod\""), std::string::npos)
         << result.err;

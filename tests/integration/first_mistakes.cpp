@@ -85,13 +85,8 @@ FirstMistakes::FirstMistakes() : folder_{make_folder("sagaz-mistakes")} {}
 FirstMistakes::~FirstMistakes() { remove_folder(folder_); }
 
 CliResult FirstMistakes::run(Arguments arguments) const {
-    arguments.insert(arguments.end(), {"--store", url_});
-    return run_cli(arguments, {.environment = {{"SAGAZ_ADMIN_LISTEN", "127.0.0.1:0"}}});
-}
-
-void FirstMistakes::migrate() const {
-    const auto result = run({"migrate"});
-    ASSERT_EQ(result.code, 0) << result.err;
+    return CliOnADatabase::run(std::move(arguments),
+                               {.environment = {{"SAGAZ_ADMIN_LISTEN", "127.0.0.1:0"}}});
 }
 
 std::string FirstMistakes::file(const std::string& name, const std::string& text) const {

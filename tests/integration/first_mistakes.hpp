@@ -1,9 +1,6 @@
 #pragma once
 
-#include "tests/integration/cli_process.hpp"
-#include "tests/support/postgres_server.hpp"
-
-#include <gtest/gtest.h>
+#include "tests/integration/cli_database.hpp"
 
 #include <filesystem>
 #include <string>
@@ -41,19 +38,13 @@ std::vector<std::string> codes_of_mistakes();
 std::vector<std::string> statements_in(const std::string& message);
 
 /// A database of its own, and a folder for files.
-class FirstMistakes : public testing::Test {
+class FirstMistakes : public CliOnADatabase {
 protected:
     FirstMistakes();
     ~FirstMistakes() override;
 
-    PostgresServer& server_ = PostgresServer::shared();
-    std::string database_ = server_.fresh_database();
-    std::string url_ = server_.url(database_);
-
-    Sql sql() const { return Sql{url_}; }
     /// Of the table's owner, with `--store`.
     CliResult run(Arguments arguments) const;
-    void migrate() const;
     std::string file(const std::string& name, const std::string& text) const;
     std::string path(const std::string& name) const { return (folder_ / name).string(); }
 
