@@ -110,14 +110,14 @@ demo() {
 }
 
 # run_ctest PRESET [ctest options]: prints nothing after ctest's closing lines, which say how long
-# it took. Four places: two tests at once, or four that mostly wait (cmake/SagazTargets.cmake).
+# it took. Eight places are two tests at once and two that wait (cmake/SagazTargets.cmake).
 run_ctest() {
     local preset=$1 calm=()
     shift
     say "test $preset"
     # ThreadSanitizer of g++ 12 cannot map its shadow where the kernel spreads addresses widely.
     if [ "$preset" = tsan ] && setarch -R true 2>/dev/null; then calm=(setarch -R); fi
-    "${calm[@]}" ctest --test-dir "build/$preset" -j 4 --output-on-failure --no-tests=error "$@"
+    "${calm[@]}" ctest --test-dir "build/$preset" -j 8 --output-on-failure --no-tests=error "$@"
 }
 
 # suite PRESET all|quick: builds and runs all tests, or only those that need no server.

@@ -93,9 +93,9 @@ if(SAGAZ_TESTS)
   add_custom_target(quick_tests)
 endif()
 
-# Of the four places that "./do test" gives ctest a test takes two, so two run at once; one that
-# mostly waits takes one.
-set(SAGAZ_PLACES 2)
+# Of the eight places that "./do test" gives ctest a test takes three, so two run at once, and one
+# that mostly waits takes one: two of these beside the others. PROCESSORS is ctest's word for it.
+set(SAGAZ_PLACES 3)
 set(SAGAZ_PLACES_WAITING 1)
 
 function(sagaz_test name)
@@ -125,7 +125,9 @@ function(sagaz_test name)
   if(arg_WAITS)
     set(places ${SAGAZ_PLACES_WAITING})
   endif()
-  set(properties TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" PROCESSORS ${places})
+  # COST: what may take long begins first, so that nothing long is left at the end.
+  set(properties TIMEOUT ${arg_TIMEOUT} COST ${arg_TIMEOUT} PROCESSORS ${places}
+                 LABELS "${arg_LABELS}")
   if(arg_ENVIRONMENT)
     list(APPEND properties ENVIRONMENT ${arg_ENVIRONMENT})
   endif()
