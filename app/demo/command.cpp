@@ -132,7 +132,7 @@ void write_text(const Stage& stage, const Account& account, const Deliveries& de
 
 void write_next(const Stage& stage, std::ostream& out) {
     out << "\ntry next:\n"
-        << "  sed -i 100d " << stage.events() << " && sagaz demo --check " << stage.folder.string()
+        << "  sed -i '$d' " << stage.events() << " && sagaz demo --check " << stage.folder.string()
         << "    # lose one: it is missed\n"
         << "  sagaz status --store sqlite:" << stage.shop() << "    # what an operator sees\n";
 }

@@ -18,6 +18,14 @@ void check_state(sqlite3* connection, Synchronous accepted) {
                     "no transaction is open on the connection",
                     "BEGIN IMMEDIATE first: an event belongs to the transaction of what it tells");
     }
+    Query journal(connection, "PRAGMA main.journal_mode");
+    const std::string mode(journal.step() ? journal.text_at(0) : "off");
+    if (mode == "off" || mode == "memory") {
+        throw Error(ErrorKind::invalid, "journal_unsafe",
+                    "PRAGMA journal_mode of the connection is " + mode,
+                    "a killed process can ruin the file, and a rollback is not sure; run "
+                    "PRAGMA journal_mode = WAL before BEGIN");
+    }
     Query synchronous(connection, "PRAGMA main.synchronous");
     const std::int64_t level = synchronous.step() ? synchronous.number_at(0) : kOff;
     if (level == kOff) {
