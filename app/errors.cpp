@@ -62,6 +62,7 @@ constexpr std::array kCodes{
     CodeInfo{"in_recovery", kFailed, "the database is a standby or still in recovery"},
     CodeInfo{"incarnation_changed", kFailed, "the database lost its memory meanwhile"},
     CodeInfo{"internal", kFailed, "sagaz met something it did not expect"},
+    CodeInfo{"journal_unsafe", kFailed, "the connection could not undo what it writes"},
     CodeInfo{"limit_exceeded", kFailed, "an event is over a limit of the outbox"},
     CodeInfo{"lock_not_available", kFailed, "a lock in the database is taken"},
     CodeInfo{"login_refused", kFailed, "the database refuses the login"},
