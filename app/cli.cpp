@@ -55,6 +55,7 @@ public:
         add_append();
         add_status();
         add_events();
+        add_inbox();
         add_verify();
         add_config();
         add_checks();
@@ -301,6 +302,60 @@ private:
         });
     }
 
+    void add_inbox() {
+        auto* const inbox = verb(app_, "inbox", "the consumers' inbox");
+        inbox->require_subcommand(1);
+        auto* const status =
+            verb(*inbox, "status", "per consumer: marks, their ages, attempts, what is parked");
+        status->add_option("--consumer", inbox_status_.consumer, "only this one");
+        status->footer(
+            "Marks are counted up to 10,000 a consumer; past that PostgreSQL's planner estimates\n"
+            "(\"about\"), and SQLite says \"over\". Duplicates are not in the database: see the "
+            "metric\nconsumer_inbox_duplicates_total of the consumer.\n");
+        status->callback([this] {
+            run_ = [this] {
+                inbox_status_.json = json_;
+                inbox_status_.store = store();
+                return run_inbox_status(inbox_status_, console_);
+            };
+        });
+        add_inbox_cleanup(*inbox);
+    }
+
+    void add_inbox_cleanup(CLI::App& inbox) {
+        auto* const command = verb(inbox, "cleanup", "remove marks that are past their retention");
+        command->add_option("--older-than", older_than_,
+                            "marks set longer ago than this, as 30d; none: inbox.retention");
+        command->add_option("--consumer", cleanup_.consumer, "only of this one");
+        auto* const dry_run =
+            command->add_flag("--dry-run", dry_run_, "say what would go, and remove nothing");
+        command->add_flag("--yes", yes_, "do not ask")->excludes(dry_run);
+        command->footer(
+            "A message whose mark is gone takes effect again when it comes again: keep marks "
+            "longer\n"
+            "than the broker keeps messages and than anybody replays. Attempts and parked "
+            "messages\n"
+            "stay, and the marks of parked messages. May be interrupted, or run beside "
+            "another.\n");
+        command->callback([this] {
+            run_ = [this] {
+                const auto& retention = config().values.find("inbox.retention")->second;
+                cleanup_.older_than = older_than_.empty()
+                                          ? config().duration("inbox.retention")
+                                          : duration_of("--older-than", older_than_);
+                cleanup_.older_than_from = older_than_.empty()
+                                               ? "inbox.retention (from " + retention.where + ")"
+                                               : "--older-than";
+                cleanup_.mode = dry_run_ ? CleanupMode::dry_run
+                                : yes_   ? CleanupMode::remove
+                                         : CleanupMode::ask;
+                cleanup_.json = json_;
+                cleanup_.store = store();
+                return run_inbox_cleanup(cleanup_, console_);
+            };
+        });
+    }
+
     void add_verify() {
         auto* const command = verb(
             app_, "verify", "compare what should have been sent with what the destination holds");
@@ -516,6 +571,11 @@ private:
     StatusOptions status_;
     EventsListOptions list_;
     EventsShowOptions show_;
+    InboxStatusOptions inbox_status_;
+    std::string older_than_;
+    bool dry_run_{};
+    bool yes_{};
+    InboxCleanupOptions cleanup_;
     VerifyOptions verify_;
     HealthcheckOptions health_;
     std::string age_warn_;

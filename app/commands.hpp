@@ -124,6 +124,24 @@ struct VerifyOptions {
     std::string report_path{};  ///< Empty: only to standard output.
 };
 
+struct InboxStatusOptions {
+    StoreTarget store{};
+    std::optional<std::string> consumer{};  ///< None: all of them.
+    bool json{};
+};
+
+/// What `inbox cleanup` does about the marks that it finds.
+enum class CleanupMode { ask, dry_run, remove };
+
+struct InboxCleanupOptions {
+    StoreTarget store{};
+    std::optional<std::string> consumer{};
+    std::chrono::milliseconds older_than{};
+    std::string older_than_from{};  ///< Who said so: "--older-than", or the key and its place.
+    CleanupMode mode{CleanupMode::ask};
+    bool json{};
+};
+
 struct HealthcheckOptions {
     std::string probe{};    ///< "live" or "ready".
     std::string address{};  ///< host:port of the admin server.
@@ -186,6 +204,8 @@ int run_status(const StatusOptions& options, Console& console);
 int run_events_list(const EventsListOptions& options, Console& console);
 int run_events_show(const EventsShowOptions& options, Console& console);
 int run_verify(const VerifyOptions& options, Console& console);  // in app/verify
+int run_inbox_status(const InboxStatusOptions& options, Console& console);
+int run_inbox_cleanup(const InboxCleanupOptions& options, Console& console);
 int run_healthcheck(const HealthcheckOptions& options, Console& console);
 int run_check(const CheckOptions& options, Console& console);
 /// What `check` prints when it could not look, and its exit code.

@@ -4,6 +4,7 @@
 
 #include <istream>
 #include <ostream>
+#include <string>
 
 namespace sagaz::inline v0::app {
 namespace {
@@ -47,6 +48,14 @@ void Console::error(const Error& error) {
         err_ << text;
     }
     err_ << '\n' << std::flush;
+}
+
+bool Console::ask(std::string_view question) {
+    clear_progress();
+    err_ << question << " [y/N] " << std::flush;
+    std::string answer;
+    std::getline(in_, answer);
+    return answer == "y" || answer == "Y" || answer == "yes";
 }
 
 void Console::progress(std::string_view line) {

@@ -17,6 +17,7 @@ public:
     struct Options {
         bool err_is_terminal{};  ///< Progress is drawn only then.
         bool color{};
+        bool in_is_terminal{};
     };
     Console(std::istream& in, std::ostream& out, std::ostream& err, Options options);
     Console(const Console&) = delete;
@@ -38,6 +39,12 @@ public:
     /// Replaces the progress line. Draws nothing unless `err` is a terminal, nothing in the first
     /// second after construction, and at most five times a second: call it as often as you like.
     void progress(std::string_view line);
+
+    /// A person is there to answer.
+    bool can_ask() const noexcept { return options_.in_is_terminal && options_.err_is_terminal; }
+
+    /// Asks on `err` and waits for a line; true for y or yes, false for all else.
+    bool ask(std::string_view question);
 
     void no_color() noexcept { options_.color = false; }
 

@@ -38,7 +38,10 @@ int main(int argc, char** argv) {
     const char* const no_color = std::getenv("NO_COLOR");
     const bool color = terminal && (no_color == nullptr || *no_color == '\0');
     sagaz::app::Console console{
-        std::cin, std::cout, std::cerr, {.err_is_terminal = terminal, .color = color}};
+        std::cin,
+        std::cout,
+        std::cerr,
+        {.err_is_terminal = terminal, .color = color, .in_is_terminal = isatty(STDIN_FILENO) == 1}};
     try {
         return run(argc, argv, console);
     } catch (const Error& error) {

@@ -21,10 +21,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
-std::string seconds_text(double seconds) {
-    return duration_text(Milliseconds{static_cast<std::int64_t>(seconds * 1'000)});
-}
-
 std::map<std::string, std::int64_t> slots_by_owner(const StoreLook& look) {
     std::map<std::string, std::int64_t> owned;
     for (const auto& slot : look.slots) {

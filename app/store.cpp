@@ -94,6 +94,9 @@ std::vector<std::string> grants_for(Purpose purpose, const std::string& schema) 
             return {schema + "_reader", "SELECT ON " + schema + ".outbox"};
         case Purpose::append: return {schema + "_producer"};
         case Purpose::consume: return {schema + "_consumer"};
+        case Purpose::clean_inbox:
+            return {schema + "_reader", "DELETE ON " + schema + ".consumer_inbox",
+                    "INSERT ON " + schema + ".audit"};
     }
     return {};
 }

@@ -25,6 +25,7 @@ enum class Purpose {
     look_at_payloads,
     append,
     consume,
+    clean_inbox,
 };
 
 /// One connection for commands that read the log, append to it or handle messages by an inbox.

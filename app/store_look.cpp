@@ -1,26 +1,14 @@
 #include "app/store_look.hpp"
 
 #include "app/commands.hpp"
+#include "app/row.hpp"
 #include "app/store.hpp"
 #include "app/units.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 
 namespace sagaz::inline v0::app {
 namespace {
-
-using Values = std::vector<std::optional<std::string>>;
-
-std::string text(const Values& row, std::size_t column) { return row[column].value_or(""); }
-
-std::int64_t whole(const Values& row, std::size_t column) {
-    return std::strtoll(text(row, column).c_str(), nullptr, 10);
-}
-
-double real(const Values& row, std::size_t column) {
-    return std::strtod(text(row, column).c_str(), nullptr);
-}
 
 Milliseconds seconds(double value) {
     return Milliseconds{static_cast<std::int64_t>(value * 1'000)};

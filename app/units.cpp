@@ -99,6 +99,10 @@ std::string duration_text(std::chrono::milliseconds duration) {
     return pair(seconds / 86'400, "d", seconds % 86'400 / 3'600, "h");
 }
 
+std::string seconds_text(double seconds) {
+    return duration_text(std::chrono::milliseconds{static_cast<std::int64_t>(seconds * 1'000)});
+}
+
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
     std::string best;
     auto best_distance = std::max<std::size_t>(2, word.size() / 3) + 1;

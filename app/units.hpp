@@ -23,6 +23,7 @@ std::optional<std::size_t> parse_count(std::string_view text);
 
 /// For people: "1.5s", "3m 20s", "2d 4h".
 std::string duration_text(std::chrono::milliseconds duration);
+std::string seconds_text(double seconds);
 
 /// The candidate that `word` was probably meant to be; empty when none is near.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);

@@ -143,7 +143,7 @@ void write_text(const Stage& stage, const Account& account, const Deliveries& de
 
 void write_next(const Stage& stage, std::ostream& out) {
     const auto sagaz = demo::own_name();
-    out << "\ntry next:\n  sed -i 100d " << demo::shell_word(stage.events()) << " && " << sagaz
+    out << "\ntry next:\n  sed -i '$d' " << demo::shell_word(stage.events()) << " && " << sagaz
         << " demo --check " << demo::shell_word(stage.folder.string())
         << "    # lose one: it is missed\n  " << sagaz
         << " dev    # the same pieces kept running, to play with\n";

@@ -242,7 +242,8 @@ private:
         out << "  " << sagaz << " append " << store
             << " --topic orders --key me --type OrderPlaced --payload 'no order'    # fails, is "
                "tried again, is parked\n"
-            << "  " << sagaz << " status " << store << "\n  " << sagaz << " events tail " << store
+            << "  " << sagaz << " status " << store << "\n  " << sagaz << " inbox status "
+            << demo::store_words(stage.warehouse) << "\n  " << sagaz << " events tail " << store
             << "\n  curl -s http://" << plan.admin << "/metrics | grep '^outbox_'\n  kill -9 "
             << relay << "    # the relay: it is started again, and nothing is lost\n"
             << "Ctrl-C ends it and lays the tables side by side.\n\n";

@@ -77,7 +77,8 @@ using HandlerValue =
 /// exception of a type of your own says nothing of a deadlock or an outage, and counts.
 ///
 /// Stateless and thread-safe; the connection belongs to the calling thread. Works in any isolation
-/// level and through a pooler in transaction mode.
+/// level and through a pooler in transaction mode. Under REPEATABLE READ a message that one consumer
+/// parks while a batch of another runs, which has it too, may have its effects and be parked both.
 class SAGAZ_EXPORT Inbox {
 public:
     /// Throws `invalid` (`consumer_name`, `schema_name`, `option_range`). `telemetry` is borrowed
@@ -88,7 +89,8 @@ public:
     /// `connection` is a `PGconn*` or any type with a `ConnectionAdapter`, and in no transaction
     /// (`invalid`, `transaction_open`). Returns an `Outcome` of what the handler returns. Blocks
     /// for three round trips, `lock_timeout` and the handler; a duplicate for three. The handler
-    /// must not end the transaction.
+    /// must not end the transaction: `fatal` (`transaction_ended`) where that is seen, which a
+    /// COMMIT or ROLLBACK with a BEGIN right behind it is not.
     template <class Connection, class Handler>
     auto process(Connection& connection, const Message& message, Handler&& handler) const {
         return with_unit(connection, [&](auto& unit) {

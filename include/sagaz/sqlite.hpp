@@ -55,7 +55,8 @@ enum class Synchronous {
 ///
 /// A failed statement throws `sagaz::Error`: `unavailable` (`busy`) while another connection
 /// writes, `conflict` (`busy_snapshot`) when one has written since this transaction began to read.
-/// `synchronous` OFF is always refused (`synchronous_off`): a power cut can ruin the whole file.
+/// `synchronous` OFF is always refused (`synchronous_off`), since a power cut can ruin the whole
+/// file, and so is a `journal_mode` that is OFF or MEMORY (`journal_unsafe`).
 class SAGAZ_EXPORT SqliteTransaction final : public Transaction {
 public:
     explicit SqliteTransaction(sqlite3* connection, Synchronous accepted = Synchronous::full);

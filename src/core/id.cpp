@@ -1,3 +1,5 @@
+#include "core/id_time.hpp"
+
 #include <sagaz/error.hpp>
 #include <sagaz/id.hpp>
 
@@ -37,12 +39,8 @@ Id Id::generate() {
             id.bytes[n + k] = static_cast<std::byte>(word >> (8 * k));
         }
     }
-    const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
-        std::chrono::system_clock::now().time_since_epoch());
-    const auto time = static_cast<std::uint64_t>(now.count());
-    for (std::size_t n = 0; n < 6; ++n) {
-        id.bytes[n] = static_cast<std::byte>(time >> (8 * (5 - n)));
-    }
+    core::set_time(id, std::chrono::duration_cast<Milliseconds>(
+                           std::chrono::system_clock::now().time_since_epoch()));
     id.bytes[6] = (id.bytes[6] & std::byte{0x0f}) | std::byte{0x70};
     id.bytes[8] = (id.bytes[8] & std::byte{0x3f}) | std::byte{0x80};
     return id;

@@ -1,3 +1,5 @@
+#include "core/id_time.hpp"
+
 #include <sagaz/error.hpp>
 #include <sagaz/id.hpp>
 
@@ -24,6 +26,13 @@ TEST(Id, DoesNotRepeat) {
     std::set<Id> seen;
     for (int n = 0; n < 10'000; ++n) seen.insert(Id::generate());
     EXPECT_EQ(seen.size(), 10'000U);
+}
+
+TEST(Id, OfATimeComesAfterAllThatWereMadeBefore) {
+    const auto made = Id::parse("0190a6f2-7c3b-7d11-8a51-3f1c9be2d0aa");
+    constexpr Milliseconds kMade{0x0190a6f27c3b};
+    EXPECT_LT(core::first_id_of(kMade), made);
+    EXPECT_GT(core::first_id_of(kMade + Milliseconds{1}), made);
 }
 
 TEST(Id, RefusesWhatIsNoUuid) {

@@ -1,5 +1,5 @@
 // Many messages in one transaction, against a real server.
-#include "inbox/inbox_pgfixture.hpp"
+#include "inbox/inbox_postgres_fixture.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // The inbox against a real server: what is committed, by whom, how often.
-#include "inbox/inbox_pgfixture.hpp"
+#include "inbox/inbox_postgres_fixture.hpp"
 #include "tests/support/error_code.hpp"
 
 #include <gtest/gtest.h>

@@ -108,6 +108,22 @@ TEST_F(InboxInSqlite, AHandlerWhoseTransactionSqliteEndedIsCountedAndComesAgain)
     EXPECT_EQ(process(message("e1")), processed);
 }
 
+// Without a journal ROLLBACK "behaves in an undefined way" (sqlite.org/pragma.html), and a process
+// that is killed ruins the file.
+TEST_F(InboxInSqlite, RefusesAConnectionThatCannotRollBack) {
+    for (const char* mode : {"off", "memory"}) {
+        ASSERT_EQ(value(std::string("PRAGMA journal_mode = ") + mode), mode);
+        sqlite3* connection = connection_.raw();
+        EXPECT_EQ(test::code_of([&] {
+                      Inbox(options_).process(connection, message("e1"),
+                                              [](sqlite3*, const Message&) { throw 42; });
+                  }),
+                  "journal_unsafe");
+    }
+    ASSERT_EQ(value("PRAGMA journal_mode = WAL"), "wal");
+    EXPECT_EQ(process(message("e1")), processed);
+}
+
 // SQLite commits two files one after the other: a crash between keeps a mark without its effects.
 TEST_F(InboxInSqlite, IsNotTheOneOfAnAttachedFile) {
     test::SqliteConnection other(folder_.path() / "other.db");

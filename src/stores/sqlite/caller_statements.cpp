@@ -127,8 +127,16 @@ void check_in_transaction(sqlite3* connection) {
                 "BEGIN IMMEDIATE first: an event belongs to the transaction of what it tells");
 }
 
-void check_synchronous(sqlite3* connection, Synchronous accepted) {
-    // Not to be kept prepared: SQLite reads the level while it prepares.
+// Neither statement is to be kept prepared: SQLite reads the levels while it prepares.
+void check_durable(sqlite3* connection, Synchronous accepted) {
+    Query journal(connection, "PRAGMA main.journal_mode");
+    const std::string mode(journal.step() ? journal.text_at(0) : "off");
+    if (mode == "off" || mode == "memory") {
+        throw Error(ErrorKind::invalid, "journal_unsafe",
+                    "PRAGMA journal_mode of the connection is " + mode,
+                    "a killed process can ruin the file, and a rollback is not sure; run "
+                    "PRAGMA journal_mode = WAL before BEGIN");
+    }
     Query synchronous(connection, "PRAGMA main.synchronous");
     const std::int64_t level = synchronous.step() ? synchronous.number_at(0) : kOff;
     if (level == kOff) {

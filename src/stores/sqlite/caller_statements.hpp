@@ -14,9 +14,9 @@ namespace sagaz::inline v0::sqlite {
 /// Throws `invalid` (`no_transaction`).
 void check_in_transaction(sqlite3* connection);
 
-/// Throws `invalid` (`synchronous_off`, `synchronous_normal`). SQLite changes no level inside a
-/// transaction, so once a transaction is enough.
-void check_synchronous(sqlite3* connection, Synchronous accepted);
+/// Throws `invalid` (`journal_unsafe`, `synchronous_off`, `synchronous_normal`): what a crash could
+/// take back or ruin. SQLite changes no level inside a transaction, so once a transaction is enough.
+void check_durable(sqlite3* connection, Synchronous accepted);
 
 /// Prepares a statement that may use the inbox's functions: registers them where they are missing.
 StatementHandle prepare_with_functions(sqlite3* connection, const std::string& sql);

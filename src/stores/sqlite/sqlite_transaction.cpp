@@ -10,7 +10,7 @@ SqliteTransaction::SqliteTransaction(sqlite3* connection, Synchronous accepted)
 // The object may see several transactions of the connection, each under another level.
 Rows SqliteTransaction::execute(const Statement& statement) {
     check_in_transaction(connection_);
-    check_synchronous(connection_, accepted_);
+    check_durable(connection_, accepted_);
     return run(prepare_with_functions(connection_, statement.sql).get(), statement.parameters);
 }
 

@@ -21,7 +21,7 @@ SqliteUnitOfWork::~SqliteUnitOfWork() { rollback(); }
 Rows SqliteUnitOfWork::execute(const Statement& statement) {
     check_in_transaction(connection_);
     if (!is_open_)
-        check_synchronous(connection_, accepted_);  // A transaction that the caller began.
+        check_durable(connection_, accepted_);  // A transaction that the caller began.
     return kept_->execute(connection_, statement);
 }
 
@@ -31,7 +31,7 @@ void SqliteUnitOfWork::begin() {
                     "the connection is in a transaction already",
                     "end it first, or use mark and failed in your own unit of work");
     }
-    check_synchronous(connection_, accepted_);
+    check_durable(connection_, accepted_);
     command("BEGIN IMMEDIATE");
     is_open_ = true;
 }
