@@ -21,7 +21,9 @@ void replace_all(std::string& text, const std::string& what, const std::string& 
 }  // namespace
 
 Books::Books(const StoreTarget& store, std::string_view owner)
-    : session_{store, owner == "shop" ? Purpose::append : Purpose::consume}, schema_{store.schema}, owner_{owner} {}
+    : session_{store, owner == "shop" ? Purpose::append : Purpose::consume},
+      schema_{store.schema},
+      owner_{owner} {}
 
 std::string Books::place_of(std::string_view owner) const {
     if (!session_.is_sqlite()) return schema_ + '_' + std::string{owner};

@@ -133,7 +133,7 @@ std::string KafkaServer::create_topic(int partitions,
 }
 
 void KafkaServer::create_topic_named(const std::string& topic, int partitions,
-                         const std::map<std::string, std::string>& config) {
+                                     const std::map<std::string, std::string>& config) {
     const Admin admin{bootstrap_};
     char text[512] = "";
     rd_kafka_NewTopic_t* made =

@@ -20,8 +20,7 @@ SqliteUnitOfWork::~SqliteUnitOfWork() { rollback(); }
 
 Rows SqliteUnitOfWork::execute(const Statement& statement) {
     check_in_transaction(connection_);
-    if (!is_open_)
-        check_durable(connection_, accepted_);  // A transaction that the caller began.
+    if (!is_open_) check_durable(connection_, accepted_);  // A transaction that the caller began.
     return kept_->execute(connection_, statement);
 }
 
