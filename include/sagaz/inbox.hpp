@@ -78,8 +78,8 @@ using HandlerValue =
 ///
 /// Stateless and thread-safe; the connection belongs to the calling thread. Works in any isolation
 /// level and through a pooler in transaction mode. Under REPEATABLE READ a message that one
-/// consumer parks while a batch of another runs, which has it too, may have its effects and be
-/// parked both.
+/// consumer parks while another's batch with the same message runs may be both parked and
+/// processed.
 class SAGAZ_EXPORT Inbox {
 public:
     /// Throws `invalid` (`consumer_name`, `schema_name`, `option_range`). `telemetry` is borrowed

@@ -147,6 +147,7 @@ TEST_P(InboxHistory, EffectsHappenOnceAndInTheOrderOfTheirKey) {
     const auto messages = partition();
     {
         std::vector<std::jthread> threads;
+        threads.reserve(kMembers);
         for (int n = 0; n < kMembers; ++n) {
             threads.emplace_back(
                 [&, n] { EXPECT_TRUE(Member(schema, url, messages, seed + n).run()); });

@@ -131,6 +131,7 @@ TEST_F(InboxOnPostgres, F70_OfManyThreadsOneHandles) {
     std::barrier start(kThreads);
     {
         std::vector<std::jthread> threads;
+        threads.reserve(kThreads);
         for (int n = 0; n < kThreads; ++n) {
             threads.emplace_back([&] {
                 Sql mine = schema_.connect();

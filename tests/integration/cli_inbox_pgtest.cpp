@@ -487,7 +487,7 @@ TEST_F(CliInboxCleanup, S06_NamesTheGrantsThatALoginLacks) {
     store_.value("revoke sagaz_consumer from " + login);
     const auto blind = run({"inbox", "status"});
     EXPECT_EQ(blind.code, 1);
-    EXPECT_NE(blind.err.find("GRANT sagaz_reader TO " + login), std::string::npos) << blind.err;
+    EXPECT_NE(blind.err.find("GRANT sagaz_reader TO \"" + login), std::string::npos) << blind.err;
 
     const auto grants = denied.err.substr(denied.err.find("GRANT "));
     store_.value(grants.substr(0, grants.rfind(';')));  // what it says is what helps

@@ -15,8 +15,7 @@ namespace sagaz::inline v0::sqlite {
 void check_in_transaction(sqlite3* connection);
 
 /// Throws `invalid` (`journal_unsafe`, `synchronous_off`, `synchronous_normal`): what a crash could
-/// take back or ruin. SQLite changes no level inside a transaction, so once a transaction is
-/// enough.
+/// take back or ruin. SQLite changes no level inside a transaction, so once for each is enough.
 void check_durable(sqlite3* connection, Synchronous accepted);
 
 /// Prepares a statement that may use the inbox's functions: registers them where they are missing.
