@@ -4,9 +4,9 @@
 # SIGKILL from outside and at points inside, lose their connections in the middle of anything, and
 # whose handlers fail. Money is conserved, and every account agrees with the effects.
 #
-# EVENTS (50000), COPIES (3), CONSUMERS (4), KILLS (40) from outside, CUTS (20) connections
-# terminated, SEED, FAULT (none; mark_apart commits marks before effects, and must be found);
-# SAGAZ and INBOX_CONSUMER name the executables.
+# STORE (postgres; or sqlite, where no connection is cut), EVENTS (50000), COPIES (3), CONSUMERS
+# (4), KILLS (40) from outside, CUTS (20) connections terminated, SEED, FAULT (none; mark_apart
+# commits marks before effects, and must be found); SAGAZ and INBOX_CONSUMER name the executables.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 EVENTS=${EVENTS:-50000}
@@ -14,6 +14,7 @@ COPIES=${COPIES:-3}
 CONSUMERS=${CONSUMERS:-4}
 KILLS=${KILLS:-40}
 CUTS=${CUTS:-20}
+STORE=${STORE:-postgres}
 FAULT=${FAULT:-none}
 failure=
 deaths=0
@@ -23,7 +24,7 @@ declare -A consumer_pids=() finished=()
 # Each start has a seed of its own, or a chance death would repeat for ever.
 consumer_start() {
     starts=$((starts + 1))
-    "$INBOX_CONSUMER" "$pg_url?application_name=inbox_consumer" "$work/feed.$1" "$work/place.$1" \
+    "$INBOX_CONSUMER" "$bank" "$work/feed.$1" "$work/place.$1" \
         $((SEED + starts)) "$FAULT" >>"$work/consumer-$1.log" 2>&1 </dev/null &
     consumer_pids[$1]=$!
     chaos_children+=("$!")
@@ -85,36 +86,60 @@ consume_with_faults() {
     done
 }
 
+# Each makes a bank and says how to ask it: `ask` a row a line, `ask_row` a line a column.
+bank_on_postgres() {
+    # Batches lock accounts in any order, so deadlocks are part of it.
+    pg_start "deadlock_timeout = 100ms"
+    "$SAGAZ" migrate --store "$pg_url" >"$work/migrate.log" 2>&1 ||
+        die "migrate failed: $(tail -3 "$work/migrate.log")"
+    psql -Xq -v ON_ERROR_STOP=1 "$pg_url" -f "$chaos_here/inbox.sql" || die "no tables"
+    psql -Xq -v ON_ERROR_STOP=1 "$pg_url" -c "\\copy truth FROM '$work/truth.tsv'"
+    bank="$pg_url?application_name=inbox_consumer"
+    ask() { sql "$1"; }
+    ask_row() { psql -Xqx "$pg_url" -c "$1" | sed '1d;/^$/d'; }
+}
+bank_on_sqlite() {
+    local file=$work/bank.db
+    CUTS=0
+    bank=sqlite:$file
+    "$SAGAZ" migrate --store "$bank" >"$work/migrate.log" 2>&1 ||
+        die "migrate failed: $(tail -3 "$work/migrate.log")"
+    python3 "$chaos_here/inbox_bank.py" make "$file" "$chaos_here/inbox.sql" "$work/truth.tsv" ||
+        die "no tables"
+    ask() { python3 "$chaos_here/inbox_bank.py" query "$work/bank.db" "$1"; }
+    ask_row() { python3 "$chaos_here/inbox_bank.py" row "$work/bank.db" "$1"; }
+}
+
 chaos_begin inbox
-pg_start "deadlock_timeout = 100ms"  # batches lock accounts in any order: deadlocks are part of it
-"$SAGAZ" migrate --store "$pg_url" >"$work/migrate.log" 2>&1 ||
-    die "migrate failed: $(tail -3 "$work/migrate.log")"
-psql -Xq -v ON_ERROR_STOP=1 "$pg_url" -f "$chaos_here/inbox.sql" || die "no tables"
 python3 "$chaos_here/inbox_feed.py" "$work" "$EVENTS" "$COPIES" "$CONSUMERS" "$SEED"
-psql -Xq -v ON_ERROR_STOP=1 "$pg_url" -c "\\copy truth FROM '$work/truth.tsv'"
+case $STORE in
+    postgres) bank_on_postgres ;;
+    sqlite) bank_on_sqlite ;;
+    *) die "STORE '$STORE'? Known: postgres, sqlite" ;;
+esac
 from=$(now_ms)
 for ((n = 0; n < CONSUMERS; n++)); do consumer_start "$n"; done
 consume_with_faults 2>/dev/null
 [ -z "$failure" ] || die "$failure"
 took=$(($(now_ms) - from))
 
-effects=$(sql "SELECT count(*) FROM effect")
-runs=$(sql "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM handler_run")
+effects=$(ask "SELECT count(*) FROM effect")
+runs=$(cat "$work"/place.*.runs | wc -c)
 note "messages, deliveries" "$EVENTS, $((EVENTS * COPIES)) and what deaths repeated, in $took ms"
 note "consumers that died" "$deaths of $starts started"
 note "handler runs" "$runs, of which $((runs - effects)) had no effect"
 note "effects" "$effects"
-note "parked" "$(sql "SELECT coalesce(string_agg(reason || ' ' || n, ', '), 'none') FROM
-    (SELECT reason, count(*) AS n FROM sagaz.parked GROUP BY 1 ORDER BY 1) r")"
-psql -Xqx "$pg_url" -c "SELECT * FROM damage" | sed '1d;/^$/d' >"$work/damage"
+note "parked" "$(ask "SELECT reason || ' ' || count(*) FROM sagaz.parked GROUP BY reason
+    ORDER BY reason" | paste -sd, -)"
+ask_row "SELECT * FROM damage" >"$work/damage"
 while IFS='|' read -r name number; do
     note "${name// /}" "${number// /}"
 done <"$work/damage"
 [ "$(awk -F'|' 'NR > 1 { sum += $2 } END { print sum + 0 }' "$work/damage")" = 0 ] ||
     die "the account does not hold"
-[ "$(sql 'SELECT messages FROM damage')" = "$EVENTS" ] || die "the truth is not whole"
+[ "$(ask 'SELECT messages FROM damage')" = "$EVENTS" ] || die "the truth is not whole"
 [ "$deaths" -gt 0 ] || die "nobody died: the run shows too little"
 [ "$runs" -gt "$effects" ] || die "no handler failed: the run shows too little"
-[ "$(sql "SELECT count(*) FROM sagaz.parked WHERE reason = 'max_attempts'")" -gt 0 ] ||
+[ "$(ask "SELECT count(*) FROM sagaz.parked WHERE reason = 'max_attempts'")" -gt 0 ] ||
     die "nothing was parked: the run shows too little"
 chaos_end

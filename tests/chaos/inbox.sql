@@ -22,9 +22,6 @@ CREATE TABLE truth (
     poison   boolean NOT NULL
 );
 
--- Takes no part in transactions: counts every run of a handler, rolled back or not.
-CREATE SEQUENCE handler_run CACHE 1;
-
 -- What became of each message. Of a parked one only the reasons that mean "no effect" count: the
 -- feed never uses an id twice.
 CREATE VIEW account_of AS
@@ -47,7 +44,7 @@ SELECT (SELECT count(*) FROM truth) AS messages,
        (SELECT count(*) FROM account_of WHERE parkings > 1) AS parked_twice,
        (SELECT count(*) FROM account_of WHERE marks <> effects) AS marks_without_effect,
        (SELECT count(*) FROM effect e WHERE NOT EXISTS
-           (SELECT FROM truth t WHERE (t.event_id, t.debit, t.credit, t.amount)
+           (SELECT 1 FROM truth t WHERE (t.event_id, t.debit, t.credit, t.amount)
                                     = (e.event_id, e.debit, e.credit, e.amount))) AS foreign_effects,
        (SELECT abs(sum(balance) - 1000 * count(*)) FROM account) AS money_made_or_lost,
        (SELECT count(*) FROM account a WHERE a.balance <> 1000

@@ -5,20 +5,22 @@
 //
 //   inbox_consumer STORE FEED PLACE SEED FAULT
 //
-// FAULT: none, or mark_apart, which commits the mark before the effects: what the account must
-// find.
+// STORE: a PostgreSQL URL, or sqlite:PATH. Each run of a handler, rolled back or not, is a byte in
+// PLACE.runs. FAULT: none, or mark_apart, which commits the mark before the effects: what the
+// account must find.
 #include <sagaz/inbox.hpp>
 #include <sagaz/postgres.hpp>
+#include <sagaz/sqlite.hpp>
 
 #include <libpq-fe.h>
 #include <nlohmann/json.hpp>
+#include <sqlite3.h>
 
 #include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <fstream>
-#include <memory>
 #include <random>
 #include <string>
 #include <thread>
@@ -49,18 +51,65 @@ private:
     std::mt19937_64 random_;
 };
 
-struct Finish {
-    void operator()(PGconn* connection) const { PQfinish(connection); }
-};
-using Connection = std::unique_ptr<PGconn, Finish>;
+// ------------------------------------------------------------------------ a connection of each
+// kind
 
-Connection connect(const std::string& store) {
-    for (;;) {
-        Connection connection(PQconnectdb(store.c_str()));
-        if (PQstatus(connection.get()) == CONNECTION_OK) return connection;
-        std::this_thread::sleep_for(sagaz::Milliseconds{100});
+struct PostgresBank {
+    using Native = PGconn*;
+    using Unit = sagaz::postgres::LibpqUnitOfWork;
+    using InTransaction = sagaz::postgres::LibpqTransaction;
+    static constexpr const char* kInteger = "::integer";  // of a value
+
+    static Native open(const std::string& store) {
+        for (;;) {
+            Native connection = PQconnectdb(store.c_str());
+            if (PQstatus(connection) == CONNECTION_OK) return connection;
+            PQfinish(connection);
+            std::this_thread::sleep_for(sagaz::Milliseconds{100});
+        }
     }
-}
+    static void close(Native connection) { PQfinish(connection); }
+};
+
+struct SqliteBank {
+    using Native = sqlite3*;
+    using Unit = sagaz::sqlite::SqliteUnitOfWork;
+    using InTransaction = sagaz::sqlite::SqliteTransaction;
+    static constexpr const char* kInteger = "";
+
+    static Native open(const std::string& store) {
+        Native connection = nullptr;
+        const auto path = store.substr(store.find(':') + 1);
+        if (sqlite3_open_v2(path.c_str(), &connection, SQLITE_OPEN_READWRITE, nullptr) !=
+            SQLITE_OK) {
+            throw std::runtime_error("cannot open " + path);
+        }
+        constexpr int kBusyMs = 10'000;
+        sqlite3_busy_timeout(connection, kBusyMs);
+        return connection;
+    }
+    static void close(Native connection) { sqlite3_close_v2(connection); }
+};
+
+template <class Bank>
+class Connection {
+public:
+    explicit Connection(std::string store)
+        : store_(std::move(store)), native_(Bank::open(store_)) {}
+    ~Connection() { Bank::close(native_); }
+    Connection(const Connection&) = delete;
+    Connection& operator=(const Connection&) = delete;
+
+    void renew() {
+        Bank::close(native_);
+        native_ = Bank::open(store_);
+    }
+    typename Bank::Native native() const { return native_; }
+
+private:
+    std::string store_;
+    typename Bank::Native native_;
+};
 
 std::vector<Message> read_feed(const std::string& name) {
     std::vector<Message> messages;
@@ -89,14 +138,15 @@ void write_place(const std::string& name, std::size_t place) {
     if (std::rename(next.c_str(), name.c_str()) != 0) std::perror("rename");
 }
 
+template <class Bank>
 class Consumer {
 public:
-    Consumer(std::string store, std::uint64_t seed, bool marks_apart)
-        : store_(std::move(store)),
-          chance_(seed),
+    Consumer(const std::string& store, const std::string& runs, std::uint64_t seed,
+             bool marks_apart)
+        : chance_(seed),
           marks_apart_(marks_apart),
-          inbox_(options()),
-          connection_(connect(store_)) {}
+          runs_(runs, std::ios::app),
+          connection_(store) {}
 
     // Until every message of `messages` is settled.
     void settle(std::vector<Message> messages) {
@@ -108,7 +158,7 @@ public:
                     error.kind() != sagaz::ErrorKind::in_doubt) {
                     throw;
                 }
-                connection_ = connect(store_);
+                connection_.renew();
             }
         }
     }
@@ -116,6 +166,8 @@ public:
     Chance& chance() { return chance_; }
 
 private:
+    using Native = typename Bank::Native;
+
     static sagaz::InboxOptions options() {
         sagaz::InboxOptions options;
         options.consumer_name = "bank";
@@ -126,8 +178,8 @@ private:
     }
 
     std::vector<Outcome<std::monostate>> handle(const std::vector<Message>& messages) {
-        PGconn* connection = connection_.get();
-        const auto handler = [&](PGconn* tx, const Message& m) { move_money(tx, m); };
+        auto connection = connection_.native();
+        const auto handler = [&](Native tx, const Message& m) { move_money(tx, m); };
         if (marks_apart_) return handle_with_marks_apart(messages);
         if (messages.size() > 1) return inbox_.process_batch(connection, messages, handler);
         return {inbox_.process(connection, messages[0], handler)};
@@ -136,10 +188,10 @@ private:
     // The planted fault: a mark that outlives its effects.
     std::vector<Outcome<std::monostate>> handle_with_marks_apart(
         const std::vector<Message>& messages) {
-        PGconn* connection = connection_.get();
+        auto connection = connection_.native();
         std::vector<Outcome<std::monostate>> outcomes;
         for (const auto& message : messages) {
-            sagaz::postgres::LibpqUnitOfWork unit(connection);
+            typename Bank::Unit unit(connection);
             unit.begin();
             Outcome<std::monostate> outcome{inbox_.mark(unit, message), {}, {}, {}};
             unit.commit();
@@ -171,39 +223,41 @@ private:
         if (!messages.empty()) std::this_thread::sleep_for(std::min(wait, kWaitMax));
     }
 
-    void move_money(PGconn* connection, const Message& message) {
+    void move_money(Native connection, const Message& message) {
         const auto body = nlohmann::json::parse(message.event.payload);
         const auto run = [&](const std::string& sql, const std::vector<std::string>& values) {
             sagaz::Statement statement{sql, {}};
             for (const auto& value : values) statement.parameters.push_back({value, false, false});
-            sagaz::postgres::LibpqTransaction(connection).execute(statement);
+            typename Bank::InTransaction(connection).execute(statement);
         };
         const int debit = body.at("debit").get<int>();
         const int credit = body.at("credit").get<int>();
         const std::string amount = std::to_string(body.at("amount").get<int>());
-        run("SELECT nextval('handler_run')", {});
+        runs_ << 'x' << std::flush;
         chance_.die_once_in(3'000);
-        run("UPDATE account SET balance = balance - $2::integer WHERE id = $1::integer",
-            {std::to_string(debit), amount});
-        run("UPDATE account SET balance = balance + $2::integer WHERE id = $1::integer",
-            {std::to_string(credit), amount});
-        run("INSERT INTO effect (event_id, debit, credit, amount) "
-            "VALUES ($1, $2::integer, $3::integer, $4::integer)",
+        const std::string integer = Bank::kInteger;
+        const std::string of = integer + " WHERE id = $2" + integer;
+        run("UPDATE account SET balance = balance - $1" + of, {amount, std::to_string(debit)});
+        run("UPDATE account SET balance = balance + $1" + of, {amount, std::to_string(credit)});
+        run("INSERT INTO effect (event_id, debit, credit, amount) VALUES ($1, $2" + integer +
+                ", $3" + integer + ", $4" + integer + ")",
             {message.id, std::to_string(debit), std::to_string(credit), amount});
         if (body.at("poison").get<bool>()) throw std::runtime_error("a message that always fails");
         if (chance_.once_in(40)) throw std::runtime_error("bad luck");
-        if (chance_.once_in(400)) run("SELECT 1 / 0", {});
+        if (chance_.once_in(400)) run("INSERT INTO effect (event_id) VALUES (NULL)", {});
         chance_.die_once_in(3'000);
     }
 
-    std::string store_;
     Chance chance_;
     bool marks_apart_;
-    sagaz::Inbox inbox_;
-    Connection connection_;
+    std::ofstream runs_;
+    sagaz::Inbox inbox_{options()};
+    Connection<Bank> connection_;
 };
 
-void consume(const std::vector<Message>& feed, const std::string& place_file, Consumer& consumer) {
+template <class Bank>
+void consume(const std::vector<Message>& feed, const std::string& place_file,
+             Consumer<Bank>& consumer) {
     int rounds = 0;
     std::size_t place = read_place(place_file);
     while (place < feed.size()) {
@@ -227,8 +281,18 @@ int main(int argc, char** argv) {
         return 2;
     }
     try {
-        Consumer consumer(argv[1], std::stoull(argv[4]), std::string(argv[5]) == "mark_apart");
-        consume(read_feed(argv[2]), argv[3], consumer);
+        const std::string store = argv[1];
+        const std::string place = argv[3];
+        const auto start = [&]<class Bank>(Bank) {
+            Consumer<Bank> consumer(store, place + ".runs", std::stoull(argv[4]),
+                                    std::string(argv[5]) == "mark_apart");
+            consume(read_feed(argv[2]), place, consumer);
+        };
+        if (store.starts_with("sqlite:")) {
+            start(SqliteBank{});
+        } else {
+            start(PostgresBank{});
+        }
         return 0;
     } catch (const std::exception& error) {
         std::fprintf(stderr, "inbox_consumer: %s\n", error.what());
