@@ -81,9 +81,8 @@ function(sagaz_insides name)
   target_link_libraries(${name}_insides PUBLIC ${libraries})
 endfunction()
 
-# sagaz_test(name SOURCES ... [WAITS] [LINK libs...] [LABELS ...] [TIMEOUT s]
-# [ENVIRONMENT NAME=VALUE]): one gtest binary whose
-# tests ctest knows one by one. Labels: unit, conformance, simulation, postgres, kafka, chaos.
+# sagaz_test(name SOURCES ... [WAITS] [LINK libs...] [LABELS ...] [TIMEOUT s]): one gtest binary
+# whose tests ctest knows one by one. Labels: unit, conformance, simulation, postgres, kafka, chaos.
 # WAITS: they hardly compute, so more of them run at once.
 if(SAGAZ_TESTS)
   enable_testing()
@@ -99,7 +98,7 @@ set(SAGAZ_PLACES 3)
 set(SAGAZ_PLACES_WAITING 1)
 
 function(sagaz_test name)
-  cmake_parse_arguments(arg "WAITS" "TIMEOUT;ENVIRONMENT" "SOURCES;LINK;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "WAITS" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
   if(NOT SAGAZ_TESTS)
     return()
   endif()
@@ -128,9 +127,6 @@ function(sagaz_test name)
   # COST: what may take long begins first, so that nothing long is left at the end.
   set(properties TIMEOUT ${arg_TIMEOUT} COST ${arg_TIMEOUT} PROCESSORS ${places}
                  LABELS "${arg_LABELS}")
-  if(arg_ENVIRONMENT)
-    list(APPEND properties ENVIRONMENT ${arg_ENVIRONMENT})
-  endif()
   if("postgres" IN_LIST arg_LABELS OR "kafka" IN_LIST arg_LABELS)
     # A server is started once a process: so all tests of the binary are one entry of ctest.
     add_test(NAME ${name} COMMAND ${name})
