@@ -23,6 +23,9 @@ crash_round() {
     local url=$1 before pgbench size
     before=$(events_tried)
     size=$(topics_size)
+    # For a second after a login failed, a pooler refuses others at once; pgbench would give up.
+    takes_clients() { psql -Xq "$url" -c 'SELECT 1' >/dev/null 2>&1; }
+    wait_for 30 "the database takes clients" takes_clients
     bank_run "$url" -c "$CLIENTS" -j 2 -T 120 >>"$work/pgbench.log" 2>&1 &
     pgbench=$!
     chaos_children+=("$pgbench")
