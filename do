@@ -7,9 +7,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 kBuild="g++ cmake ninja-build pkg-config git ccache mold
     libpq-dev libsqlite3-dev librdkafka-dev libcli11-dev libspdlog-dev libfmt-dev libyaml-cpp-dev
     nlohmann-json3-dev libcpp-httplib-dev prometheus-cpp-dev libgtest-dev libgmock-dev libssl-dev
-    libpqxx-dev"
+    libpqxx-dev python3"
 kTest="postgresql pgbouncer kcat default-jre-headless maven ca-certificates
-    python3 procps util-linux curl make binutils"
+    procps util-linux curl make binutils"
 kStyle="clang-format-19 clang-tidy-19"
 
 # A fresh clone elsewhere on the machine then finds what another one has compiled.
