@@ -79,7 +79,6 @@ struct Deliveries {
     std::int64_t messages{};  ///< Lines of the destination's file.
     std::int64_t events{};    ///< Distinct events among them.
     std::int64_t handed_over{};
-    std::int64_t processed{};
     std::int64_t duplicates{};
 };
 

@@ -77,11 +77,9 @@ namespace {
 void hand_over(Warehouse& warehouse, std::vector<Message>& batch, Deliveries& deliveries) {
     for (const auto& outcome : warehouse.take(batch)) {
         ++deliveries.handed_over;
-        if (outcome.settlement == Settlement::processed) {
-            ++deliveries.processed;
-        } else if (outcome.settlement == Settlement::duplicate) {
+        if (outcome.settlement == Settlement::duplicate) {
             ++deliveries.duplicates;
-        } else {
+        } else if (outcome.settlement != Settlement::processed) {
             throw Error{ErrorKind::fatal, "demo_consumer",
                         "the consumer could not handle a message: " + outcome.reason,
                         "please report this"};

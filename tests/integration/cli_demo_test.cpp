@@ -1,12 +1,12 @@
 // `sagaz demo` as a newcomer runs it, and with what it has to notice.
 #include "tests/integration/cli_process.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -19,13 +19,6 @@ using nlohmann::json;
 
 class CliDemo : public testing::Test {
 protected:
-    CliDemo() {
-        std::string name = std::filesystem::temp_directory_path() / "sagaz-demo-test-XXXXXX";
-        if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
-        folder_ = name;
-    }
-    ~CliDemo() override { std::filesystem::remove_all(folder_); }
-
     // Thousands of commits: a busy disk may take its time.
     static CliResult run(const std::vector<std::string>& arguments) {
         CliProcess process{arguments};
@@ -51,7 +44,8 @@ protected:
         return json::parse(json::parse(line)["payload"].get<std::string>())["order"];
     }
 
-    std::filesystem::path folder_;
+    TemporaryFolder temporary_;
+    std::filesystem::path folder_ = temporary_.path();
 };
 
 TEST_F(CliDemo, TellsATrueStoryAndMissesWhatIsTakenAway) {

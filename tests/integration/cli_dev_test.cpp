@@ -1,10 +1,10 @@
 // `sagaz dev` as a newcomer runs it: on files, in a terminal that they end with Ctrl-C.
 #include "tests/integration/dev_run.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 #include <gtest/gtest.h>
 
 #include <csignal>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -13,13 +13,6 @@ namespace {
 
 class CliDev : public testing::Test {
 protected:
-    CliDev() {
-        std::string name = std::filesystem::temp_directory_path() / "sagaz-dev-test-XXXXXX";
-        if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
-        folder_ = name;
-    }
-    ~CliDev() override { std::filesystem::remove_all(folder_); }
-
     std::string store() const { return "sqlite:" + (folder_ / "shop.db").string(); }
 
     static void expect_holds(const DevRun& run, int committed) {
@@ -32,7 +25,8 @@ protected:
         }
     }
 
-    std::filesystem::path folder_;
+    TemporaryFolder temporary_;
+    std::filesystem::path folder_ = temporary_.path();
 };
 
 TEST_F(CliDev, ShowsALineAnEventAndGoesOnInTheSameFolder) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "stores/sqlite/migration.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 #include <sagaz/outbox.hpp>
 #include <sagaz/sqlite.hpp>
@@ -8,7 +9,6 @@
 
 #include <sqlite3.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <stdexcept>
@@ -17,26 +17,6 @@
 #include <vector>
 
 namespace sagaz::test {
-
-/// A folder of its own for one test, gone with it.
-class TemporaryFolder {
-public:
-    TemporaryFolder() {
-        std::string name = std::filesystem::temp_directory_path() / "sagaz-sqlite-XXXXXX";
-        if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
-        path_ = name;
-    }
-    ~TemporaryFolder() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    TemporaryFolder(const TemporaryFolder&) = delete;
-    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-    const std::filesystem::path& path() const { return path_; }
-
-private:
-    std::filesystem::path path_;
-};
 
 /// An application's own connection.
 class SqliteConnection {
