@@ -14,6 +14,7 @@
 #include "app/store_look.hpp"
 #include "app/table.hpp"
 #include "app/url.hpp"
+#include "core/inbox_step.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -147,7 +148,7 @@ public:
                std::optional<milliseconds> after) {
         const auto& event = message.event;
         if (json_) {
-            write(Json{{"what", word_of(outcome.settlement)},
+            write(Json{{"what", core::word_of(outcome.settlement)},
                        {"event_id", message.id},
                        {"topic", event.topic},
                        {"key", event.key ? Json(*event.key) : Json(nullptr)},
@@ -207,17 +208,6 @@ public:
     }
 
 private:
-    static std::string_view word_of(Settlement settlement) {
-        switch (settlement) {
-            case Settlement::processed: return "processed";
-            case Settlement::duplicate: return "duplicate";
-            case Settlement::parked: return "parked";
-            case Settlement::retry_later: return "retry_later";
-            case Settlement::in_progress: return "in_progress";
-        }
-        return "unknown";
-    }
-
     static std::string text_of(const Outcome<std::monostate>& outcome) {
         switch (outcome.settlement) {
             case Settlement::processed: return "handled";

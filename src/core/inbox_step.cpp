@@ -20,11 +20,10 @@ Blame blame_of(InboxStage stage, ErrorKind kind, std::string_view code) noexcept
 }
 
 std::optional<Settlement> settlement_of(std::string_view word) noexcept {
-    if (word == "processed") return Settlement::processed;
-    if (word == "duplicate") return Settlement::duplicate;
-    if (word == "parked") return Settlement::parked;
-    if (word == "retry_later") return Settlement::retry_later;
-    if (word == "in_progress") return Settlement::in_progress;
+    for (const auto settlement : {Settlement::processed, Settlement::duplicate, Settlement::parked,
+                                  Settlement::retry_later, Settlement::in_progress}) {
+        if (word == word_of(settlement)) return settlement;
+    }
     return std::nullopt;
 }
 

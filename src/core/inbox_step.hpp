@@ -34,6 +34,18 @@ enum class Blame {
 /// must end in parking.
 Blame blame_of(InboxStage stage, ErrorKind kind, std::string_view code) noexcept;
 
+/// The word of the SQL functions for a settlement; every reader and writer uses these.
+constexpr std::string_view word_of(Settlement settlement) noexcept {
+    switch (settlement) {
+        case Settlement::processed: return "processed";
+        case Settlement::duplicate: return "duplicate";
+        case Settlement::parked: return "parked";
+        case Settlement::retry_later: return "retry_later";
+        case Settlement::in_progress: return "in_progress";
+    }
+    return "";
+}
+
 /// The settlement behind a word of the SQL functions; none for any other word.
 std::optional<Settlement> settlement_of(std::string_view word) noexcept;
 
