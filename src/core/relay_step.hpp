@@ -142,6 +142,7 @@ private:
     bool is_gate_shut(Instant now);
     std::optional<Command> open_gate(Instant now);
     bool has_room() const;
+    std::size_t rows_free() const;
     bool has_closed_window() const;
     Instant open_at(Instant now) const;
     bool has_to_store() const;
