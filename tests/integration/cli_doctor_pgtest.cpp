@@ -55,7 +55,7 @@ TEST_F(CliDoctor, NamesTheGrantThatIsMissing) {
     sql().run("drop role if exists ann; create role ann login; grant sagaz_reader to ann");
     url_ = server_.url(database_, "ann");
     expect_finding("rights", "GRANT sagaz_relay TO ann");
-    Sql{server_.url(database_)}.run("grant sagaz_relay to ann");
+    sql().run("grant sagaz_relay to ann");
     EXPECT_EQ(check("rights", 3).first, "ok");
 }
 
