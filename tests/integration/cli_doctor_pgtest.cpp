@@ -62,8 +62,9 @@ TEST_F(CliDoctor, NamesTheGrantThatIsMissing) {
 TEST_F(CliDoctor, SeesAPublicationThatWouldEmptyItsSubscriber) {
     beat();
     sql().run("create publication everything for all tables");
-    expect_finding("publications", "publish = 'insert,update,delete'");
-    sql().run("alter publication everything set (publish = 'insert,update,delete')");
+    expect_finding("publications",
+                   "ALTER PUBLICATION everything SET (publish = 'insert, update, delete');");
+    sql().run(check("publications", 3).second);
     EXPECT_EQ(check("publications", 0).first, "ok");
 }
 

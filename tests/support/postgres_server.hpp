@@ -80,6 +80,8 @@ public:
     /// The test's own connection, which may look at sessions: never through a pooler.
     Sql connect(std::string_view database = "postgres", std::string_view user = "postgres") const;
     int port() const { return port_; }
+    /// A program of its own version: pg_dump, psql.
+    std::string program(const std::string& name) const { return bin_ + "/" + name; }
     int version() const;                ///< Major: 15, 17.
     pid_t pid() const { return pid_; }  ///< Of the postmaster; 0 while stopped.
     const std::filesystem::path& data() const { return data_; }
