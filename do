@@ -36,6 +36,7 @@ help() {
 ./do build [PRESET]      configure and compile: dev (default), release, asan, tsan
 ./do test                the whole suite, then unit, conformance and simulation under sanitizers
 ./do test dev            the whole suite as in dev, no sanitizers
+./do test pooled         what uses PostgreSQL, as in dev but through pgbouncer in transaction mode
 ./do test asan [full]    unit, conformance and simulation (or all) under ASan and UBSan
 ./do test tsan [full]    the same under ThreadSanitizer
 ./do test --root debian13 [...]   the same ./do test in a Debian 13 root made by debootstrap
@@ -132,6 +133,13 @@ suite() {
     fi
 }
 
+# Everything that uses PostgreSQL, through a pooler: see tests/support/postgres_server.hpp. What the
+# ordinary suite runs pooled anyway has a name of its own there.
+pooled_suite() {
+    timed "build dev" build dev
+    SAGAZ_TEST_POOLER=1 run_ctest dev -L '^(postgres|chaos)$' -E '_pooled$'
+}
+
 run_tests() {
     local extent=quick
     if [ "${1:-}" = --root ]; then setup "debootstrap git"; exec tools/debian_root.sh "${@:2}"; fi
@@ -141,8 +149,9 @@ run_tests() {
     case ${1:-} in
         '') suite dev all; suite asan quick; suite tsan quick ;;
         dev) suite dev all ;;
+        pooled) pooled_suite ;;
         asan | tsan) suite "$1" "$extent" ;;
-        *) die "test '$1'? Known: dev, asan, tsan, --root debian13" ;;
+        *) die "test '$1'? Known: dev, pooled, asan, tsan, --root debian13" ;;
     esac
 }
 

@@ -162,15 +162,19 @@ cross join lateral (select o.id from @schema@.outbox o where o.slot = s.slot
 }
 
 Result check_publications(Patient& patient) {
-    const auto names = patient.column(R"(
-select p.pubname from pg_catalog.pg_publication p
+    const auto statements = patient.column(R"(
+select pg_catalog.format('ALTER PUBLICATION %I SET (publish = ''%s'');', p.pubname,
+    concat_ws(', ', case when p.pubinsert then 'insert' end,
+              case when p.pubupdate then 'update' end, case when p.pubdelete then 'delete' end))
+from pg_catalog.pg_publication p
 where p.pubtruncate and (p.puballtables or exists (
     select from pg_catalog.pg_publication_tables t
     where t.pubname = p.pubname and t.schemaname = '@schema@' and t.tablename like 'outbox%'))
 order by 1)");
-    return names.empty() ? ok("none replicates a TRUNCATE of the log")
-                         : finding(joined(names),
-                                   "ALTER PUBLICATION ... SET (publish = 'insert,update,delete')");
+    if (statements.empty()) return ok("none replicates a TRUNCATE of the log");
+    std::string all;
+    for (const auto& statement : statements) all += (all.empty() ? "" : " ") + statement;
+    return finding(std::to_string(statements.size()) + " that would replicate one", all);
 }
 
 Result check_old_transactions(Patient& patient) {

@@ -136,3 +136,13 @@ function(sagaz_test name)
       PROPERTIES ${properties})
   endif()
 endfunction()
+
+# sagaz_test_pooled_too(name): the tests of this binary once more, through a pgbouncer in transaction
+# mode. For a few of each kind; "./do test pooled" runs all that use PostgreSQL so.
+function(sagaz_test_pooled_too name)
+  if(SAGAZ_TESTS)
+    add_test(NAME ${name}_pooled COMMAND ${name})
+    set_tests_properties(${name}_pooled PROPERTIES LABELS postgres TIMEOUT 300 COST 300
+      PROCESSORS ${SAGAZ_PLACES} ENVIRONMENT SAGAZ_TEST_POOLER=1)
+  endif()
+endfunction()

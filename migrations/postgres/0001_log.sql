@@ -79,6 +79,9 @@ CREATE TABLE @schema@.outbox (
     CONSTRAINT outbox_headers CHECK (jsonb_typeof(headers) IN ('object', 'array'))
 ) PARTITION BY LIST (((id >> 18) % 16));
 
+-- What a publication by publish_via_partition_root says of the leaves' rows.
+ALTER TABLE @schema@.outbox REPLICA IDENTITY FULL;
+
 CREATE INDEX outbox_slot_id ON @schema@.outbox (slot, id);
 CREATE INDEX outbox_slot_xid_id ON @schema@.outbox (slot, xid, id);
 

@@ -34,14 +34,16 @@ TEST_F(InboxOnPostgres, F67_ARepeatAfterTheCommitIsADuplicate) {
 }
 
 TEST_F(InboxOnPostgres, F68_NothingIsSettledBeforeTheCommit) {
-    Sql consumer = schema_.connect();
+    Sql consumer = schema_.client();
     EXPECT_EQ(code_of([&] {
                   process(consumer, message("e1"), [&](auto& c, const Message& m) {
                       pay(c, m);
-                      run("SELECT pg_terminate_backend(" + std::to_string(PQbackendPID(c)) + ")");
+                      const std::string pid = *postgres::LibpqTransaction(c).execute(
+                          {"SELECT pg_backend_pid()", {}})[0][0];
+                      run("SELECT pg_terminate_backend(" + pid + ")");
                       test::wait_for("the backend to be gone", [&] {
                           return sql_.number("SELECT count(*) FROM pg_stat_activity WHERE pid = " +
-                                             std::to_string(PQbackendPID(c))) == 0;
+                                             pid) == 0;
                       });
                   });
               }),
@@ -98,8 +100,8 @@ TEST_F(InboxOnPostgres, F69_PastTheLockTimeoutItIsInProgressAndTheHandlersPatien
 TEST_F(InboxOnPostgres, F69_WaitsForAHeldAttemptNoLongerThanTheLockTimeout) {
     EXPECT_EQ(process_and_fail(message("e1")), retry_later);
     options_.lock_timeout = Milliseconds{50};
-    run("SET statement_timeout = '5s'");
     Sql zombie = schema_.connect();
+    zombie.run("SET idle_in_transaction_session_timeout = '20s'");  // so that no wait is for ever
     zombie.run(schema_.sql("BEGIN; SELECT @s@.inbox_failed('billing', 'e1', 'cause')"));
     EXPECT_EQ(process(message("e1")), in_progress);
     EXPECT_EQ(process_and_fail(message("e1")), in_progress);
@@ -134,7 +136,7 @@ TEST_F(InboxOnPostgres, F70_OfManyThreadsOneHandles) {
         threads.reserve(kThreads);
         for (int n = 0; n < kThreads; ++n) {
             threads.emplace_back([&] {
-                Sql mine = schema_.connect();
+                Sql mine = schema_.client();
                 start.arrive_and_wait();
                 const auto outcome =
                     process(mine, message("e1"), [&](auto& c, const Message& m) { pay(c, m); });
@@ -229,7 +231,7 @@ TEST_F(InboxOnPostgres, F73_AHandlerThatEndsItsProcessIsCountedWhenAsked) {
     const auto crash = [&] {
         const pid_t child = fork();
         if (child == 0) {
-            Sql mine = schema_.connect();
+            Sql mine = schema_.client();
             process(mine, message("e1"), [&](auto& c, const Message& m) {
                 pay(c, m);
                 _exit(7);
@@ -254,7 +256,7 @@ TEST_F(InboxOnPostgres, ParksForTheSecondOfTwoWhatTheFirstJustParked) {
     zombie.run(schema_.sql("BEGIN; SELECT @s@.inbox_mark('billing', 'e1', 't', 'E', 'body')"));
     Outcome<std::monostate> second;
     std::jthread member([&] {
-        Sql mine = schema_.connect();
+        Sql mine = schema_.client();
         second = process(mine, message("e1"), [&](auto& c, const Message& m) { pay(c, m); });
     });
     wait_for_waiter();
@@ -273,7 +275,7 @@ TEST_F(InboxOnPostgres, IsNeverParkedByOneAndProcessedByAnother) {
     parker.run(schema_.sql("BEGIN; SELECT @s@.inbox_failed('billing', 'e1', 'cause', 2)"));
     Outcome<std::monostate> second;
     std::jthread member([&] {
-        Sql mine = schema_.connect();
+        Sql mine = schema_.client();
         second = process(mine, message("e1"), [&](auto& c, const Message& m) { pay(c, m); });
     });
     wait_for_waiter();
@@ -397,7 +399,7 @@ TEST_F(InboxLostAnswer, F67_OfACommitThatHappenedMeansADuplicateNextTime) {
     watcher.run("SET synchronous_commit = local");
     std::string code;
     std::jthread consumer([&] {
-        Sql mine = schema_.connect();
+        Sql mine = schema_.client();
         code = code_of(
             [&] { process(mine, message("e1"), [&](auto& c, const Message& m) { pay(c, m); }); });
     });
@@ -413,7 +415,7 @@ TEST_F(InboxLostAnswer, F67_OfACommitThatHappenedMeansADuplicateNextTime) {
     test::wait_for("the reload", [&] {
         return schema_.connect().value("SHOW synchronous_standby_names").empty();
     });
-    Sql next = schema_.connect();
+    Sql next = schema_.client();
     EXPECT_EQ(
         process(next, message("e1"), [&](auto& c, const Message& m) { pay(c, m); }).settlement,
         duplicate);
@@ -424,7 +426,7 @@ TEST_F(InboxLostAnswer, F67_OfACommitThatHappenedMeansADuplicateNextTime) {
 TEST_F(InboxLostAnswer, F68_WhatIsSettledIsOnDiskWhateverTheSessionSays) {
     server().configure("wal_writer_delay = 10s");
     server().restart(test::StopMode::fast);
-    Sql mine = schema_.connect();
+    Sql mine{schema_.direct_url("what the consumer's session was set to is the question")};
     mine.run("SET synchronous_commit = off");
     options_.max_attempts = 1;
     EXPECT_EQ(
@@ -436,7 +438,7 @@ TEST_F(InboxLostAnswer, F68_WhatIsSettledIsOnDiskWhateverTheSessionSays) {
     server().kill9();
     server().configure("wal_writer_delay = 200ms");
     server().start();
-    sql_ = schema_.connect();
+    sql_ = schema_.client();
     EXPECT_EQ(effects(), 1);
     EXPECT_EQ(parked(), "e2 max_attempts dead 1");
 }
@@ -446,7 +448,7 @@ TEST_F(InboxLostAnswer, OfACommitThatDidNotHappenMeansItIsProcessedNextTime) {
         "'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END'; "
         "CREATE CONSTRAINT TRIGGER die AFTER INSERT ON @s@.effect DEFERRABLE INITIALLY DEFERRED "
         "FOR EACH ROW EXECUTE FUNCTION @s@.die()");
-    Sql consumer = schema_.connect();
+    Sql consumer = schema_.client();
     EXPECT_EQ(code_of([&] {
                   process(consumer, message("e1"), [&](auto& c, const Message& m) { pay(c, m); });
               }),

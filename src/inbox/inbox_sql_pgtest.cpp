@@ -17,9 +17,9 @@ protected:
     InboxSql() {
         const std::string role = schema_.name() + "_billing";
         Sql admin = schema_.connect();
-        admin.run(schema_.sql("CREATE ROLE " + role + " LOGIN; GRANT @s@_consumer TO " + role));
+        admin.run(schema_.sql("CREATE ROLE " + role + " LOGIN; GRANT @s@_consumer TO " + role +
+                              "; ALTER ROLE " + role + " SET search_path = ''"));
         sql_.emplace(schema_.server().url("postgres", role));
-        run("SET search_path = ''");
     }
 
     void run(const std::string& sql) { sql_->run(schema_.sql(sql)); }

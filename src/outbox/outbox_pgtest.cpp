@@ -24,7 +24,7 @@ protected:
     std::string value(const std::string& sql) { return sql_.value(schema_.sql(sql)); }
 
     Schema schema_;
-    Sql sql_{schema_.connect()};
+    Sql sql_{schema_.client()};
     Outbox outbox_{schema_.name()};
 };
 

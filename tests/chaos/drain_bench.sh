@@ -8,6 +8,7 @@
 #
 # EVENTS (1000000), ROUNDS (5), PAYLOAD (200) bytes, PROFILE=1; SAGAZ, BARE_READ.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+unset SAGAZ_TEST_POOLER  # figures are of the server alone
 
 EVENTS=${EVENTS:-1000000}
 ROUNDS=${ROUNDS:-5}

@@ -123,7 +123,8 @@ as_server() {
 
 # ------------------------------------------------------------------------------------- PostgreSQL
 
-# pg_start [config line...]: an empty server with a database "bank".
+# pg_start [config line...]: an empty server with a database "bank". With SAGAZ_TEST_POOLER=1
+# everybody but sql() works through a pgbouncer in transaction mode.
 pg_start() {
     pg_port=$(free_port)
     mkdir -p "$work/pg"
@@ -141,7 +142,12 @@ pg_start() {
     } >>"$work/pg/data/postgresql.conf"
     pg_launch
     pg_url=postgresql://postgres@127.0.0.1:$pg_port/bank
+    pg_direct_url=$pg_url
     "$pg_bin/createdb" -h 127.0.0.1 -p "$pg_port" -U postgres bank
+    if [ "${SAGAZ_TEST_POOLER:-}" = 1 ]; then
+        bouncer_start
+        pg_url=$bouncer_url
+    fi
 }
 
 pg_launch() {
@@ -159,7 +165,7 @@ pg_stop_immediately() {
     wait "$pg_pid" 2>/dev/null || true
 }
 
-sql() { psql -XqAt -v ON_ERROR_STOP=1 "$pg_url" -c "$1"; }
+sql() { psql -XqAt -v ON_ERROR_STOP=1 "$pg_direct_url" -c "$1"; }
 
 # pgbouncer in transaction mode in front of it: any two transactions of a client may run on
 # different server connections, and the server's restart goes unnoticed by the client.
@@ -180,6 +186,7 @@ max_client_conn = 200
 default_pool_size = 20
 ignore_startup_parameters = extra_float_digits,options
 server_login_retry = 1
+server_round_robin = 1
 CONF
     as_server "$(command -v pgbouncer || echo /usr/sbin/pgbouncer)" -q "$work/pgbouncer.ini" \
         >"$work/pgbouncer.log" 2>&1 </dev/null &

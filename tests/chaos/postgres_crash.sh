@@ -5,6 +5,7 @@
 #
 # CRASHES (10) direct, POOLED_CRASHES (10) behind pgbouncer, CLIENTS (8), LEASE (2s), SEED; SAGAZ.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+unset SAGAZ_TEST_POOLER  # its rounds are of both kinds already
 
 CRASHES=${CRASHES:-10}
 POOLED_CRASHES=${POOLED_CRASHES:-10}

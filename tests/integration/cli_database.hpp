@@ -24,7 +24,7 @@ protected:
         const auto result = run(arguments);
         ASSERT_EQ(result.code, 0) << result.err;
     }
-    Sql sql() const { return Sql{url_}; }
+    Sql sql() const { return server_.connect(database_); }
 
     PostgresServer& server_ = PostgresServer::shared();
     std::string database_ = server_.fresh_database();

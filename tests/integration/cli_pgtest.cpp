@@ -346,7 +346,8 @@ TEST_F(CliRelay, CountsTheHeadersThatItDoesNotSend) {
     EXPECT_NE(page.find(R"(outbox_headers_dropped_total{destination="default"} 1)"),
               std::string::npos)
         << page;
-    EXPECT_NE(process.err().find("headers_dropped"), std::string::npos);
+    wait_for("the log to say so",
+             [&] { return process.err().find("headers_dropped") != std::string::npos; });
 }
 
 TEST_F(CliRelay, IsAliveButNotReadyWhileTheDatabaseIsDown) {
@@ -369,7 +370,7 @@ TEST_F(CliRelay, F94_EndsAtOnceOnASecondSignal) {
     CliProcess process{relay("null:"), {.environment = any_port_}};
     const auto address = address_of(process);
     wait_for("readiness", [&] { return probe("ready", address).code == 0; });
-    const auto backends = Sql{server.url()}.rows(
+    const auto backends = server.connect().rows(
         "select pid from pg_stat_activity where application_name = 'sagaz' and pid <> "
         "pg_backend_pid()");
     ASSERT_FALSE(backends.empty());

@@ -81,22 +81,21 @@ TEST_F(FirstMistakes, AWrongPasswordIsNamedAndNotShown) {
     std::ofstream{hba, std::ios::trunc}
         << "host all ann all scram-sha-256\nhost all all all trust\n";
     server_.reload();
+    const auto url = server_.direct_url("a pooler asks for passwords itself", database_, "ann");
     const auto with = [&](const std::string& password) {
-        return std::regex_replace(server_.url(database_, "ann"), std::regex{"ann@"},
-                                  "ann:" + password + "@");
+        return std::regex_replace(url, std::regex{"ann@"}, "ann:" + password + "@");
     };
-    const auto look = [&](const std::string& url) {
-        return run_cli({"wait", "--for", "store", "--timeout", "100ms", "--store", url}).code;
+    const auto look = [&](const std::string& at) {
+        return run_cli({"wait", "--for", "store", "--timeout", "100ms", "--store", at}).code;
     };
-    wait_for("the new pg_hba.conf",
-             [&] { return look(with("right")) == 0 && look(server_.url(database_, "ann")) == 1; });
+    wait_for("the new pg_hba.conf", [&] { return look(with("right")) == 0 && look(url) == 1; });
     const auto lines = expect_help({"a wrong password",
                                     {"status", "--store", with("wr0ng")},
                                     "wrong_password",
                                     {"correct the password", "from --store"}});
     EXPECT_EQ((lines.seen + lines.what_to_do).find("wr0ng"), std::string::npos);
     expect_help({"no password",
-                 {"status", "--store-file", file("url", server_.url(database_, "ann") + "\n")},
+                 {"status", "--store-file", file("url", url + "\n")},
                  "wrong_password",
                  {"correct the password", path("url")}});
 }

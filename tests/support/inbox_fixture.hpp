@@ -10,7 +10,7 @@
 
 namespace sagaz::test {
 
-/// A schema with a table of effects beside it, a connection that looks from outside, and the
+/// A schema with a table of effects beside it, a connection that handlers and checks share, and the
 /// options of an inbox.
 class InboxInASchema : public ::testing::Test {
 protected:
@@ -25,7 +25,7 @@ protected:
     std::string value(const std::string& sql) { return sql_.value(schema_.sql(sql)); }
 
     Schema schema_;
-    Sql sql_{schema_.connect()};
+    Sql sql_{schema_.client()};
     InboxOptions options_;
 };
 

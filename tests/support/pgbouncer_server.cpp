@@ -21,11 +21,15 @@ std::string find_program() {
 PgbouncerServer::PgbouncerServer(const PostgresServer& server, int pool_size)
     : folder_(make_folder("sagaz-pgbouncer")), port_(free_port()) {
     std::ofstream config(folder_ / "pgbouncer.ini");
-    config << "[databases]\n* = host=127.0.0.1 port=" << server.port() << "\n"
+    // Whoever has a login on the server has one here; in turn, so that a client's next
+    // transaction runs in another session whenever there is one.
+    config << "[databases]\n* = host=127.0.0.1 port=" << server.port() << " auth_user=postgres\n"
            << "[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = " << port_ << "\n"
            << "unix_socket_dir =\nauth_type = trust\nauth_file = " << (folder_ / "users").string()
            << "\npool_mode = transaction\ndefault_pool_size = " << pool_size
-           << "\nmax_client_conn = 200\nserver_login_retry = 0\n"
+           << "\nmax_client_conn = 200\nserver_login_retry = 0\nserver_idle_timeout = 10\n"
+           << "server_round_robin = 1\nauth_query = SELECT rolname, ''::text FROM pg_roles WHERE "
+           << "rolname = $1\n"
            << "ignore_startup_parameters = extra_float_digits\n";
     config.close();
     std::ofstream(folder_ / "users") << "\"postgres\" \"\"\n";
@@ -52,8 +56,9 @@ PgbouncerServer::~PgbouncerServer() {
     remove_folder(folder_);
 }
 
-std::string PgbouncerServer::url(std::string_view database) const {
-    return "postgresql://postgres@127.0.0.1:" + std::to_string(port_) + "/" + std::string(database);
+std::string PgbouncerServer::url(std::string_view database, std::string_view user) const {
+    return "postgresql://" + std::string(user) + "@127.0.0.1:" + std::to_string(port_) + "/" +
+           std::string(database);
 }
 
 }  // namespace sagaz::test

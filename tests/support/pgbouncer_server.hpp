@@ -21,7 +21,8 @@ public:
     PgbouncerServer(const PgbouncerServer&) = delete;
     PgbouncerServer& operator=(const PgbouncerServer&) = delete;
 
-    std::string url(std::string_view database = "postgres") const;
+    std::string url(std::string_view database = "postgres",
+                    std::string_view user = "postgres") const;
     int port() const { return port_; }
     pid_t pid() const { return pid_; }
 

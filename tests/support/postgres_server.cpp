@@ -1,6 +1,7 @@
 #include "tests/support/postgres_server.hpp"
 
 #include "stores/postgres/migration.hpp"
+#include "tests/support/pgbouncer_server.hpp"
 #include "tests/support/postgres_process.hpp"
 
 #include <fcntl.h>
@@ -78,6 +79,16 @@ void initialise(const std::string& bin, const fs::path& folder, const fs::path& 
         fs::remove_all(folder / "fresh");
     }
     copy_tree(cache / name, data);
+}
+
+bool is_pooled() {
+    const char* const asked = std::getenv("SAGAZ_TEST_POOLER");
+    return asked != nullptr && std::string_view(asked) == "1";
+}
+
+std::string url_at(int port, std::string_view database, std::string_view user) {
+    return "postgresql://" + std::string(user) + "@127.0.0.1:" + std::to_string(port) + "/" +
+           std::string(database);
 }
 
 std::string text_of(const PGresult* result, int row, int column) {
@@ -168,7 +179,7 @@ PostgresServer::PostgresServer(Options options)
         std::ofstream config(data_ / "postgresql.conf", std::ios::app);
         config << "\nlisten_addresses = '127.0.0.1'\n"
                << "unix_socket_directories = '" << folder_.string() << "'\n"
-               << "max_connections = 60\nshared_buffers = 64MB\nfsync = on\n"
+               << "max_connections = 100\nshared_buffers = 64MB\nfsync = on\n"
                << "max_wal_size = 2GB\nlogging_collector = off\nlog_min_messages = warning\n"
                << "max_prepared_transactions = 5\n";
         for (const auto& line : options_.config) config << line << '\n';
@@ -205,8 +216,17 @@ PostgresServer& PostgresServer::shared() {
 }
 
 std::string PostgresServer::url(std::string_view database, std::string_view user) const {
-    return "postgresql://" + std::string(user) + "@127.0.0.1:" + std::to_string(port_) + "/" +
-           std::string(database);
+    return url_at(pooler_ ? pooler_->port() : port_, database, user);
+}
+
+std::string PostgresServer::direct_url(std::string_view why, std::string_view database,
+                                       std::string_view user) const {
+    if (pooler_) std::cout << "[  direct  ] past the pooler: " << why << '\n';
+    return url_at(port_, database, user);
+}
+
+Sql PostgresServer::connect(std::string_view database, std::string_view user) const {
+    return Sql(url_at(port_, database, user));
 }
 
 int PostgresServer::version() const { return std::atoi(read_file(data_ / "PG_VERSION").c_str()); }
@@ -214,7 +234,7 @@ int PostgresServer::version() const { return std::atoi(read_file(data_ / "PG_VER
 std::string PostgresServer::fresh_database() {
     static std::atomic<int> count{0};
     const std::string name = "test_" + std::to_string(++count);
-    Sql(url()).run("CREATE DATABASE " + name);
+    connect().run("CREATE DATABASE " + name);
     return name;
 }
 
@@ -232,6 +252,8 @@ void PostgresServer::start() {
         spawn();
         try {
             wait_until_it_answers();
+            // It outlives every restart, as a pooler does.
+            if (is_pooled() && !pooler_) pooler_ = std::make_unique<PgbouncerServer>(*this, 40);
             return;
         } catch (const std::runtime_error&) {
             if (pid_ != 0) end_process(pid_, SIGQUIT, seconds{5});
@@ -311,6 +333,7 @@ std::unique_ptr<PostgresServer> PostgresServer::standby() {
 }
 
 void PostgresServer::end_and_remove() noexcept {
+    pooler_.reset();
     try {
         if (pid_ != 0 && test::has_ended(pid_)) {
             // Nobody asked it to: what it said last is the only trace.

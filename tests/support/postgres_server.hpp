@@ -13,7 +13,13 @@
 
 /// A real PostgreSQL started by the test itself: on a free loopback port, in a temporary folder,
 /// as a user that is not root. fsync is on, since durability is what is tested.
+///
+/// With SAGAZ_TEST_POOLER=1 every URL leads through a pgbouncer in transaction mode of the server's
+/// own, so that what is tested meets another session with each transaction. The test's own eyes,
+/// `connect`, look past it.
 namespace sagaz::test {
+
+class PgbouncerServer;
 
 /// A plain blocking connection for tests: throws std::runtime_error with the server's text.
 class Sql {
@@ -65,9 +71,17 @@ public:
     /// The server that all tests of one binary share; ended when the process exits.
     static PostgresServer& shared();
 
+    /// Where what is tested connects to.
     std::string url(std::string_view database = "postgres",
                     std::string_view user = "postgres") const;
+    /// Past a pooler, for a test that means nothing through one; says `why` when there is one.
+    std::string direct_url(std::string_view why, std::string_view database = "postgres",
+                           std::string_view user = "postgres") const;
+    /// The test's own connection, which may look at sessions: never through a pooler.
+    Sql connect(std::string_view database = "postgres", std::string_view user = "postgres") const;
     int port() const { return port_; }
+    /// A program of its own version: pg_dump, psql.
+    std::string program(const std::string& name) const { return bin_ + "/" + name; }
     int version() const;                ///< Major: 15, 17.
     pid_t pid() const { return pid_; }  ///< Of the postmaster; 0 while stopped.
     const std::filesystem::path& data() const { return data_; }
@@ -106,6 +120,7 @@ private:
     std::filesystem::path data_;
     int port_{};
     pid_t pid_{};
+    std::unique_ptr<PgbouncerServer> pooler_;  ///< Null unless SAGAZ_TEST_POOLER asks for it.
 };
 
 /// A schema of its own for one test, in a database of its own when asked: migrated, with
@@ -117,8 +132,10 @@ public:
 
     const std::string& name() const { return name_; }
     std::string url() const { return server_->url(); }
+    std::string direct_url(std::string_view why) const { return server_->direct_url(why); }
     PostgresServer& server() const { return *server_; }
-    Sql connect() const { return Sql(url()); }
+    Sql connect() const { return server_->connect(); }  ///< The test's own eyes.
+    Sql client() const { return Sql(url()); }           ///< For what is tested to work on.
     /// `text` with "@s@" replaced by the schema's name.
     std::string sql(std::string_view text) const;
 

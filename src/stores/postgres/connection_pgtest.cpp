@@ -1,6 +1,7 @@
 #include "stores/postgres/connection.hpp"
 #include "stores/postgres/error_table.hpp"
 #include "testing/store_reader.hpp"
+#include "tests/support/pgbouncer_server.hpp"
 #include "tests/support/postgres_process.hpp"
 #include "tests/support/postgres_writer.hpp"
 
@@ -107,7 +108,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(NativeErrors, AreAllInTheTest) {
     // Thirty-three rows of the table and the one for all others: a new row needs its line above.
     EXPECT_EQ(postgres::sqlstate_table().size(), 33U);
-    EXPECT_EQ(postgres::connect_table().size(), 14U);
+    EXPECT_EQ(postgres::connect_table().size(), 16U);
 }
 
 TEST(NativeErrors, OfAConnectionAreToldByItsWords) {
@@ -123,6 +124,8 @@ TEST(NativeErrors, OfAConnectionAreToldByItsWords) {
         {"FATAL:  Peer authentication failed", ErrorKind::invalid, "login_refused"},
         {"FATAL:  database \"x\" does not exist", ErrorKind::invalid, "database_missing"},
         {"FATAL:  no such database: x", ErrorKind::invalid, "database_missing"},
+        {"FATAL:  no such user", ErrorKind::invalid, "login_refused"},
+        {"FATAL:  unsupported startup parameter: options", ErrorKind::invalid, "store_url"},
         {"FATAL:  sorry, too many clients already", ErrorKind::unavailable, "too_many_connections"},
         {"FATAL:  remaining connection slots are reserved", ErrorKind::unavailable,
          "too_many_connections"},
@@ -140,7 +143,7 @@ TEST(NativeErrors, OfAConnectionAreToldByItsWords) {
 
 TEST(NativeErrors, OfARealLoginAreTold) {
     PostgresServer server;
-    Sql(server.url()).run("CREATE ROLE someone LOGIN PASSWORD 'right'; CREATE ROLE weak LOGIN");
+    server.connect().run("CREATE ROLE someone LOGIN PASSWORD 'right'; CREATE ROLE weak LOGIN");
     std::string hba = test::read_file(server.data() / "pg_hba.conf");
     std::ofstream(server.data() / "pg_hba.conf")
         << "host all someone 127.0.0.1/32 scram-sha-256\nhost all refused 127.0.0.1/32 reject\n"
@@ -149,8 +152,11 @@ TEST(NativeErrors, OfARealLoginAreTold) {
     const auto code = [&](const std::string& url) {
         return code_of([&] { Connection(url, {5s, 5s}).run_script("SELECT 1"); });
     };
+    const auto url_of = [&](std::string_view user, std::string_view database = "postgres") {
+        return server.direct_url("a pooler answers logins itself", database, user);
+    };
     const auto with_password = [&](const std::string& password) {
-        auto url = server.url("postgres", "someone");
+        auto url = url_of("someone");
         return url.replace(url.find('@'), 1, ":" + password + "@");
     };
     EXPECT_EQ(code(with_password("right")), "");
@@ -159,37 +165,55 @@ TEST(NativeErrors, OfARealLoginAreTold) {
     ASSERT_TRUE(wrong);
     EXPECT_EQ(wrong->code(), "wrong_password");
     EXPECT_EQ(std::string(wrong->what()).find("wr0ng-secret"), std::string::npos);
-    EXPECT_EQ(code(server.url("postgres", "refused")), "login_refused");
-    EXPECT_EQ(code(server.url("nowhere")), "database_missing");
-    EXPECT_EQ(code(server.url("postgres", "nobody_here")), "database_missing");
-    Sql admin(server.url());
-    const auto denied = error_of([&] {
-        Connection(server.url("postgres", "weak"), {5s, 5s}).run_script("SELECT * FROM pg_authid");
-    });
+    EXPECT_EQ(code(url_of("refused")), "login_refused");
+    EXPECT_EQ(code(url_of("postgres", "nowhere")), "database_missing");
+    EXPECT_EQ(code(url_of("nobody_here")), "database_missing");
+    const auto denied = error_of(
+        [&] { Connection(url_of("weak"), {5s, 5s}).run_script("SELECT * FROM pg_authid"); });
     ASSERT_TRUE(denied);
     EXPECT_EQ(denied->code(), "permission_denied");
     EXPECT_NE(denied->hint().find("GRANT"), std::string_view::npos);
-    const auto url = server.url();
+    const auto url = url_of("postgres");
     server.stop(test::StopMode::fast);
     EXPECT_EQ(code(url), "connection_failed");
 }
 
+TEST(NativeErrors, OfAPoolerAreTold) {
+    PostgresServer server;
+    server.connect().run("CREATE ROLE barred LOGIN");
+    const std::string hba = test::read_file(server.data() / "pg_hba.conf");
+    std::ofstream(server.data() / "pg_hba.conf") << "host all barred 127.0.0.1/32 reject\n" << hba;
+    server.restart(test::StopMode::fast);
+    const test::PgbouncerServer pooler(server);
+    const auto answer = [](const std::string& url) {
+        const auto error = error_of([&] { Connection(url, {5s, 5s}).run_script("SELECT 1"); });
+        return error ? std::string(error->code()) : "";
+    };
+    EXPECT_EQ(answer(pooler.url()), "");
+    EXPECT_EQ(answer(pooler.url("nowhere")), "database_missing");
+    EXPECT_EQ(answer(pooler.url("postgres", "nobody_here")), "login_refused");
+    EXPECT_EQ(answer(pooler.url("postgres", "barred")), "login_refused");
+    EXPECT_EQ(answer(pooler.url() + "?options=-c%20work_mem%3D1MB"), "store_url");
+    server.stop();
+    EXPECT_EQ(answer(pooler.url()), "deadline_passed") << "an outage: it waits for the server";
+}
+
 TEST(Connection, F98_TakesARotatedPasswordWithoutARestart) {
     PostgresServer server;
-    Sql admin(server.url());
+    Sql admin = server.connect();
     admin.run("CREATE ROLE someone LOGIN PASSWORD 'old'");
     const std::string hba = test::read_file(server.data() / "pg_hba.conf");
     std::ofstream(server.data() / "pg_hba.conf") << "host all someone 127.0.0.1/32 scram-sha-256\n"
                                                  << hba;
     server.restart(test::StopMode::fast);
     const auto url = [&](const std::string& password) {
-        auto text = server.url("postgres", "someone");
+        auto text = server.direct_url("a pooler asks for passwords itself", "postgres", "someone");
         return text.replace(text.find('@'), 1, ":" + password + "@");
     };
     std::string file = url("old");
     Connection connection(file, {5s, 5s}, [&] { return file; });
     connection.run_script("SELECT 1");
-    Sql(server.url()).run("ALTER ROLE someone PASSWORD 'new'");
+    server.connect().run("ALTER ROLE someone PASSWORD 'new'");
     connection.drop();
     const auto early = error_of([&] { connection.run_script("SELECT 1"); });
     ASSERT_TRUE(early);
@@ -249,7 +273,7 @@ TEST(Connection, TellsAServerThatEndedAndConnectsAnew) {
     auto& server = PostgresServer::shared();
     Connection connection(server.url(), {5s, 5s});
     const std::string pid = PQgetvalue(connection.execute("SELECT pg_backend_pid()").get(), 0, 0);
-    Sql(server.url()).run("SELECT pg_terminate_backend(" + pid + ")");
+    server.connect().run("SELECT pg_terminate_backend(" + pid + ")");
     test::wait_for("the connection to be new", [&] {
         const auto code = code_of([&] { connection.execute("SELECT 1"); });
         EXPECT_TRUE(code.empty() || code == "server_shutdown" || code == "connection_lost") << code;
@@ -284,20 +308,27 @@ TEST(Connection, WritesArraysThatReadBackAsTheyWere) {
     }
 }
 
+// A login whose sessions begin so, whoever makes them: a pooler passes no options on.
+std::string url_with(const Schema& schema, const std::string& setting) {
+    const std::string role = schema.name() + "_with_settings";
+    schema.connect().run(
+        fmt::format("CREATE ROLE {0} SUPERUSER LOGIN; ALTER ROLE {0} SET {1}", role, setting));
+    return schema.server().url("postgres", role);
+}
+
 TEST(Connection, F18_SaysThatAReadOnlyDatabaseIsOne) {
     const Schema schema;
-    const auto store =
-        postgres::open(schema.url() + "?options=-c%20default_transaction_read_only%3Don",
-                       {.schema = schema.name()});
+    const auto store = postgres::open(url_with(schema, "default_transaction_read_only = on"),
+                                      {.schema = schema.name()});
     EXPECT_EQ(code_of([&] { store->attach(Id::generate()); }), "read_only");
 }
 
 TEST(Connection, MeetsAConflictByTryingAgain) {
     const Schema schema;
     // Somebody made repeatable read the default: a row changed meanwhile is then a conflict.
-    const auto store = postgres::open(
-        schema.url() + "?options=-c%20default_transaction_isolation%3Drepeatable%5C%20read",
-        {.schema = schema.name()});
+    const auto store =
+        postgres::open(url_with(schema, "default_transaction_isolation = 'repeatable read'"),
+                       {.schema = schema.name()});
     testing::StoreReader reader(*store);
     EXPECT_EQ(reader.owned().size(), 16U);
     auto moves = reader.moves();

@@ -74,6 +74,11 @@ constexpr std::array kConnectWords{
             "create the database or role that is named, or fix the URL"},
     Meaning{"no such database", invalid, "database_missing",
             "add the database to the pooler, or fix the URL"},
+    Meaning{"no such user", invalid, "login_refused",
+            "add the user to the pooler (auth_file or auth_query), or fix the URL"},
+    Meaning{"unsupported startup parameter", invalid, "store_url",
+            "take the parameter out of the URL, since a pooler does not pass it on; ALTER ROLE "
+            "SET does the same"},
     Meaning{"too many clients", unavailable, "too_many_connections",
             "raise max_connections, or put a pooler in between"},
     Meaning{"remaining connection slots", unavailable, "too_many_connections",

@@ -52,13 +52,14 @@ PostgresServer& forgetful_server() {
     return server;
 }
 
-constexpr int kAppended = 5;
+constexpr int kAppended = 8;
+// Attaching anew takes two transaction ids before the new event does, and the first that was lost
+// may have left a record that keeps its id taken; so many must be free again.
+constexpr std::int64_t kTakenFirst = 4;
 
 // Reads a few rows that are not on disk, crashes the server, and expects that what survived is
 // read again, and a new row with it. Returns how many survived: the server may have written them
 // out by itself meanwhile.
-// Attaching anew takes two transaction ids before the new event does; so many must be free again.
-constexpr std::int64_t kTakenFirst = 3;
 
 std::int64_t survive_a_crash(const Schema& schema, Store& store) {
     StoreReader reader(store);
