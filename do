@@ -42,6 +42,7 @@ help() {
 ./do test --root debian13 [...]   the same ./do test in a Debian 13 root made by debootstrap
 ./do realrun [...]       pgbench, a release relay and Kafka; compares what arrived with the truth
 ./do chaos [...]         the same under kills, freezes and outages
+./do bench [...]         how fast, beside a bare read and others; writes bench/RESULTS.md
 ./do format [--check]    clang-format 19 on every file of ours
 ./do tidy [FILE...]      clang-tidy 19 on those files; without any, on all
 ./do tidy --changed [REV]   the same on what differs from that revision (default HEAD)
@@ -190,6 +191,7 @@ case ${1:-help} in
     test) run_tests "${@:2}" ;;
     realrun) setup "$kBuild $kTest"; exec tests/chaos/realrun.sh "${@:2}" ;;
     chaos) setup "$kBuild $kTest"; exec tests/chaos/chaos.sh "${@:2}" ;;
+    bench) setup "$kBuild $kTest"; exec tests/bench/bench.sh "${@:2}" ;;
     format) format "${@:2}" ;;
     tidy) tidy "${@:2}" ;;
     *) help >&2; die "unknown command '$1'" ;;

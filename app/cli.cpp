@@ -1,11 +1,11 @@
 // The only file that includes CLI11, which costs seconds to compile.
 #include "app/cli.hpp"
 
+#include "app/arguments.hpp"
 #include "app/commands.hpp"
 #include "app/config.hpp"
 #include "app/console.hpp"
 #include "app/errors.hpp"
-#include "app/units.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -22,23 +22,6 @@ constexpr auto kFooter =
     "Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 condition found, 130 interrupted.\n"
     "Every key of the configuration has a variable: SAGAZ_<SECTION>_<KEY>. See sagaz config "
     "show.\n";
-
-std::chrono::milliseconds duration_of(const std::string& flag, const std::string& text) {
-    const auto value = parse_duration(text);
-    if (!value) {
-        refuse("argument_invalid", flag + " is \"" + text + "\"",
-               "write a number with its unit: ms, s, m, h or d, as 30s");
-    }
-    return *value;
-}
-
-std::pair<std::string, std::string> pair_of(const std::string& flag, const std::string& text) {
-    const auto equals = text.find('=');
-    if (equals == std::string::npos || equals == 0) {
-        refuse("argument_invalid", flag + " is \"" + text + "\"", "write NAME=VALUE");
-    }
-    return {text.substr(0, equals), text.substr(equals + 1)};
-}
 
 /// The parser with one `add_` function a verb. Each leaves in `run_` what is to be done; the
 /// lambdas view this object, which outlives them.
@@ -61,6 +44,7 @@ public:
         add_checks();
         add_demo();
         add_dev();
+        add_bench();
         add_probes();
     }
 
@@ -485,6 +469,35 @@ private:
         });
     }
 
+    void add_bench() {
+        auto* const command =
+            verb(app_, "bench", "how fast, how soon, for how much, beside a bare read and others");
+        command->add_option("--only", bench_.only, "names of benchmarks, separated by commas")
+            ->delimiter(',');
+        command->add_option("--rounds", bench_.rounds, "how often each way is measured, 5")
+            ->check(CLI::Range(1, 101));
+        command->add_option("--events", bench_.events, "events of a drain")
+            ->check(CLI::Range(1'000, 4'000'000));
+        command->add_option("--scale", scale_, "quick (a minute or two) or full (half an hour)")
+            ->check(CLI::IsMember({"quick", "full"}));
+        command->footer(
+            "Makes the schema sagaz_bench (or --schema's) on the store's database, and removes it; "
+            "refuses one\nthat is there with anything in it. With --broker kafka://... it makes "
+            "and removes the topic\nsagaz-bench there. Give it a server that nobody else works "
+            "with.\n");
+        command->callback([this] {
+            run_ = [this] {
+                bench_.json = json_;
+                bench_.full = scale_ == "full";
+                bench_.store = store();
+                if (flags_["store.schema"].empty()) bench_.store.schema = "sagaz_bench";
+                // What the environment names may be a destination that people work with.
+                if (!flags_["broker.url"].empty()) bench_.broker = broker_target(config());
+                return run_bench(bench_, console_);
+            };
+        });
+    }
+
     void list_verbs(const CLI::App& app, const std::string& path) {
         VerbInfo info{path, {}};
         for (const auto* const command : app.get_subcommands({})) {
@@ -534,23 +547,7 @@ private:
         for (const auto* const command : app_.get_subcommands({})) {
             names.push_back(command->get_name());
         }
-        std::string help = "sagaz --help";
-        for (int n = 1; n < argc; ++n) {
-            const std::string word = argv[n];
-            if (word.starts_with('-')) {
-                continue;
-            }
-            if (std::find(names.begin(), names.end(), word) != names.end()) {
-                help = "sagaz " + word + " --help";
-                break;
-            }
-            const auto guess = nearest(word, names);
-            if (!guess.empty() && n == 1) {
-                refuse("usage", "unknown command \"" + word + "\"",
-                       "did you mean \"" + guess + "\"? see sagaz --help");
-            }
-        }
-        refuse("usage", error.what(), "see " + help);
+        refuse_words({argv + 1, argv + argc}, names, error.what());
     }
 
     Console& console_;
@@ -585,6 +582,8 @@ private:
     CompletionOptions completion_;
     DemoOptions demo_;
     DevOptions dev_;
+    BenchOptions bench_;
+    std::string scale_;
 };
 
 }  // namespace

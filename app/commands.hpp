@@ -180,6 +180,16 @@ struct DevOptions {
     bool json{};
 };
 
+struct BenchOptions {
+    StoreTarget store{};
+    std::optional<BrokerTarget> broker{};  ///< Kafka; none: only what needs none is measured.
+    std::vector<std::string> only{};       ///< Names; empty: all.
+    std::int64_t rounds{5};                ///< Each way is measured so often, in turns.
+    std::optional<std::int64_t> events{};  ///< For the drains, instead of the scale's number.
+    bool full{};                           ///< Or quick, for a first look.
+    bool json{};                           ///< One object a benchmark, as it ends.
+};
+
 /// A verb as a shell should complete it.
 struct VerbInfo {
     std::string path{};                ///< "events ls"; empty: the program itself.
@@ -211,8 +221,9 @@ int run_check(const CheckOptions& options, Console& console);
 /// What `check` prints when it could not look, and its exit code.
 int say_unknown(const Error& error, bool json, Console& console);
 int run_doctor(const DoctorOptions& options, Console& console);
-int run_demo(const DemoOptions& options, Console& console);  // in app/demo
-int run_dev(const DevOptions& options, Console& console);    // in app/demo
+int run_demo(const DemoOptions& options, Console& console);    // in app/demo
+int run_dev(const DevOptions& options, Console& console);      // in app/demo
+int run_bench(const BenchOptions& options, Console& console);  // in app/bench
 int run_completion(const CompletionOptions& options, Console& console);
 int run_config_show(const ConfigShowOptions& options, Console& console);
 int run_config_validate(const ConfigShowOptions& options, Console& console);

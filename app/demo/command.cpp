@@ -1,9 +1,9 @@
 #include "app/commands.hpp"
 #include "app/console.hpp"
 #include "app/demo/paste.hpp"
-#include "app/demo/relay_process.hpp"
 #include "app/demo/stage.hpp"
 #include "app/errors.hpp"
+#include "app/relay_process.hpp"
 #include "app/store.hpp"
 #include "app/store_look.hpp"
 #include "app/table.hpp"
@@ -19,8 +19,6 @@ namespace {
 
 using demo::Account;
 using demo::Deliveries;
-using demo::RelayPlan;
-using demo::RelayProcess;
 using demo::Shop;
 using demo::Stage;
 using std::chrono::milliseconds;
@@ -53,7 +51,7 @@ void drain(const Stage& stage, RelayProcess& relay, Console& console) {
         relay.must_run();
         if (std::chrono::steady_clock::now() >= end) {
             throw Error{
-                ErrorKind::unavailable, "demo_relay",
+                ErrorKind::unavailable, "relay_process",
                 "the demo's relay did not finish in time, " + grouped(pending) + " events are left",
                 "see " + stage.relay_log()};
         }
@@ -68,8 +66,8 @@ void kill_in_the_middle(const Stage& stage, std::unique_ptr<RelayProcess>& relay
          size_of(stage.events()) == 0;) {
         relay->must_run();
         if (std::chrono::steady_clock::now() >= end) {
-            throw Error{ErrorKind::unavailable, "demo_relay", "the demo's relay publishes nothing",
-                        "see " + stage.relay_log()};
+            throw Error{ErrorKind::unavailable, "relay_process",
+                        "the demo's relay publishes nothing", "see " + stage.relay_log()};
         }
         std::this_thread::sleep_for(milliseconds{1});
     }

@@ -31,7 +31,6 @@ namespace {
 
 using demo::KeptRelay;
 using demo::LiveConsumer;
-using demo::RelayPlan;
 using demo::Shop;
 using demo::Stage;
 using std::chrono::milliseconds;
@@ -292,7 +291,7 @@ private:
             if (!was_busy) std::this_thread::sleep_for(kTurn);
         } catch (const Error& error) {
             if (error.kind() == ErrorKind::invalid || error.kind() == ErrorKind::fatal ||
-                error.code() == "demo_relay") {
+                error.code() == "relay_process") {
                 throw;
             }
             if (trouble_ != error.code()) lines_.note(hide_secrets(error.what()));

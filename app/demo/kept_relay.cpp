@@ -32,7 +32,7 @@ void KeptRelay::keep() {
         has_ended_ = true;
         short_lives_ = Clock::now() - started_ < kShortLife ? short_lives_ + 1 : 0;
         if (short_lives_ == kShortLivesMax) {
-            throw Error{ErrorKind::unavailable, "demo_relay",
+            throw Error{ErrorKind::unavailable, "relay_process",
                         "the relay ends each time it is started: " + process_->how_it_ended(),
                         "see " + plan_.log};
         }

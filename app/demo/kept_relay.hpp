@@ -1,6 +1,6 @@
 #pragma once
 
-#include "app/demo/relay_process.hpp"
+#include "app/relay_process.hpp"
 
 #include <functional>
 #include <memory>
@@ -14,7 +14,7 @@ public:
     /// `say` gets a sentence each time it was started again.
     KeptRelay(RelayPlan plan, std::function<void(const std::string&)> say);
 
-    /// Call it often. Throws `unavailable` (`demo_relay`) when the relay ends at once each time.
+    /// Call it often. Throws `unavailable` (`relay_process`) when the relay ends at once each time.
     void keep();
 
     /// For the end: as `RelayProcess::stop`, and nothing when it has ended already.

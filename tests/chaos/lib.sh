@@ -60,11 +60,10 @@ find_programs() {
     if [ -z "${SAGAZ:-}" ]; then
         say "== building the release"
         (cd "$chaos_root" && cmake --preset release >/dev/null &&
-            cmake --build build/release --target sagaz_executable history_check bare_read \
+            cmake --build build/release --target sagaz_executable history_check \
                 inbox_consumer ledger_consumer >&2)
         SAGAZ=$chaos_root/build/release/app/sagaz
         HISTORY_CHECK=$chaos_root/build/release/tests/history_check
-        BARE_READ=$chaos_root/build/release/tests/bench/bare_read
         INBOX_CONSUMER=$chaos_root/build/release/tests/chaos/inbox_consumer
         LEDGER_CONSUMER=$chaos_root/build/release/tests/chaos/ledger_consumer
     fi

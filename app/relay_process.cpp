@@ -1,4 +1,4 @@
-#include "app/demo/relay_process.hpp"
+#include "app/relay_process.hpp"
 
 #include <sagaz/error.hpp>
 
@@ -10,10 +10,11 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <fstream>
 #include <thread>
 #include <vector>
 
-namespace sagaz::inline v0::app::demo {
+namespace sagaz::inline v0::app {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -30,6 +31,7 @@ std::vector<std::string> environment(const RelayPlan& plan) {
         "SAGAZ_BROKER_URL=" + plan.broker,
         "SAGAZ_ADMIN_LISTEN=" + plan.admin,
         "SAGAZ_RELAY_LEASE=" + std::to_string(plan.lease.count()) + "ms"};
+    variables.insert(variables.end(), plan.variables.begin(), plan.variables.end());
     for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
         const std::string_view text{*entry};
         if (text.starts_with("PG") || text.starts_with("HOME=")) variables.emplace_back(text);
@@ -84,7 +86,7 @@ RelayProcess::~RelayProcess() {
 }
 
 void RelayProcess::fail(const std::string& what) const {
-    throw Error{ErrorKind::unavailable, "demo_relay", "the relay: " + what, "see " + log_};
+    throw Error{ErrorKind::unavailable, "relay_process", "the relay: " + what, "see " + log_};
 }
 
 bool RelayProcess::has_ended() {
@@ -103,6 +105,16 @@ void RelayProcess::must_run() {
     if (has_ended()) {
         fail("it ended by itself");
     }
+}
+
+// What rusage tells of a child begins with what its parent had when it forked; this does not.
+std::size_t RelayProcess::memory_peak() const {
+    std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
+    for (std::string word; status >> word;) {
+        std::size_t kibibytes = 0;
+        if (word == "VmHWM:" && status >> kibibytes) return kibibytes * 1024;
+    }
+    return 0;
 }
 
 void RelayProcess::kill_hard() {
@@ -126,4 +138,4 @@ void RelayProcess::stop(milliseconds deadline) {
     }
 }
 
-}  // namespace sagaz::inline v0::app::demo
+}  // namespace sagaz::inline v0::app

@@ -6,23 +6,25 @@
 
 #include <chrono>
 #include <string>
+#include <vector>
 
-namespace sagaz::inline v0::app::demo {
+namespace sagaz::inline v0::app {
 
 struct RelayPlan {
     StoreTarget store{};
-    std::string broker{};  ///< "file:PATH".
+    std::string broker{};  ///< Its URL.
     std::string log{};     ///< The file that its log is appended to.
     std::string admin{"127.0.0.1:0"};
     /// Short, since a relay that is started again waits for the lease of the one that was killed.
     std::chrono::milliseconds lease{500};
+    std::vector<std::string> variables{};  ///< More of its configuration: "SAGAZ_...=value".
 };
 
 /// A `sagaz relay` of its own, so that it can be killed like one. It hears no Ctrl-C of this
 /// terminal. Killed with this object; the kernel does it if the thread that started it ends first.
 class RelayProcess {
 public:
-    /// Throws `unavailable` (`demo_relay`) when no process can be started.
+    /// Throws `unavailable` (`relay_process`) when no process can be started.
     explicit RelayProcess(const RelayPlan& plan);
     ~RelayProcess();
     RelayProcess(const RelayProcess&) = delete;
@@ -32,15 +34,18 @@ public:
     void kill_hard();
 
     /// SIGTERM, and waits for the end, which must be an orderly one. Throws `unavailable`
-    /// (`demo_relay`) when it is not, or not within `deadline`.
+    /// (`relay_process`) when it is not, or not within `deadline`.
     void stop(std::chrono::milliseconds deadline);
 
-    /// Throws `unavailable` (`demo_relay`) when it ended by itself.
+    /// Throws `unavailable` (`relay_process`) when it ended by itself.
     void must_run();
     bool has_ended();
 
     /// "was killed by signal 9", "ended with exit code 1"; after the end.
     std::string how_it_ended() const;
+
+    /// The most memory that it had so far, in bytes; 0 once it has ended.
+    std::size_t memory_peak() const;
 
     pid_t pid() const { return pid_; }
 
@@ -52,4 +57,4 @@ private:
     int status_{};
 };
 
-}  // namespace sagaz::inline v0::app::demo
+}  // namespace sagaz::inline v0::app
