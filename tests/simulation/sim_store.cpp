@@ -366,6 +366,7 @@ void SimStore::release(std::span<const OwnedSlot> slots) {
         for (const OwnedSlot& one : slots) {
             if (owns(one.slot, one.epoch)) ours.push_back(one);
         }
+        world_.history.on_released(ours.size());
         world_.database.write([ours](Tables& tables) {
             for (const OwnedSlot& one : ours) {
                 tables.slots[static_cast<std::size_t>(one.slot)].owner.reset();
