@@ -110,6 +110,12 @@ struct SlotView {
     std::int64_t owner_beat{-1};  ///< The owner's heartbeat counter; -1: it has none.
 };
 
+/// A relay of the destination as `observe` saw it.
+struct RelayView {
+    Id relay{};
+    std::int64_t beat{};  ///< Its heartbeat counter.
+};
+
 struct OwnedSlot {
     std::int16_t slot{};
     std::int64_t epoch{};
@@ -140,6 +146,13 @@ struct Opening {
     std::int64_t last_position{};  ///< No row visible in `target` has a higher position.
     std::uint64_t gate{};          ///< Log position by which all that `target` sees is written.
     std::uint64_t flushed{};       ///< Log position by which all is on disk.
+};
+
+/// What one look at ownership tells.
+struct Observed {
+    std::vector<SlotView> slots{};    ///< Every slot of the destination.
+    std::vector<RelayView> relays{};  ///< The relays that made themselves known and did not leave.
+    Opening opening{};  ///< As of `open_window`, so that a relay at rest needs one statement.
 };
 
 /// Asks which late transactions have rows of `slot` in (after, upto]: any of `transactions`, and
@@ -237,8 +250,8 @@ public:
     /// Connects, checks the schema, makes `relay` known, and learns the incarnation.
     virtual Attached attach(const Id& relay) = 0;
 
-    /// Beats the relay's heart and returns every slot. One statement.
-    virtual std::vector<SlotView> observe(const Report& report) = 0;
+    /// Beats the relay's heart and returns every slot, every relay and a window. One statement.
+    virtual Observed observe(const Report& report) = 0;
 
     /// Takes those of `slots` whose owner, epoch and beat are still as seen; skips contended ones.
     virtual std::vector<OwnedSlot> acquire(std::span<const SlotView> slots) = 0;
@@ -272,6 +285,10 @@ public:
 
     /// Gives slots back, if still owned in that epoch.
     virtual void release(std::span<const OwnedSlot> slots) = 0;
+
+    /// Gives back every slot of this relay and takes the relay itself off the list, so that the
+    /// others need not wait for its silence. One statement, the last one but `attach`.
+    virtual void leave() = 0;
 
     /// Deletes cursors that no longer count. Cheap; called every few seconds.
     virtual void tidy(std::span<const OwnedSlot> slots) = 0;

@@ -3,6 +3,8 @@
 #include "core/clock.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <random>
 
@@ -32,6 +34,22 @@ private:
     Duration max_;
     int failures_{};
     std::mt19937_64 random_;
+};
+
+/// At most five failures a second, however often a success between them resets the backoff.
+class TryLimit {
+public:
+    /// Takes a failure and returns when the next try may be made.
+    Instant next(Instant now) noexcept {
+        failed_[next_] = now;
+        next_ = (next_ + 1) % failed_.size();
+        const Instant oldest = failed_[next_];
+        return oldest == Instant{} ? now : std::max(now, oldest + std::chrono::seconds{1});
+    }
+
+private:
+    std::array<Instant, 5> failed_{};
+    std::size_t next_{};
 };
 
 }  // namespace sagaz::inline v0::core

@@ -15,7 +15,7 @@ class LeaseStepTest : public testing::Test {
 protected:
     std::vector<std::int16_t> see(SlotView slot, Duration later) {
         now_ += later;
-        return lease_.observed({&slot, 1}, now_);
+        return lease_.observed({.slots = {slot}}, now_);
     }
 
     /// Observes an owner that never beats again, each time it is due, for `duration`.

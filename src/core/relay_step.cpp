@@ -25,6 +25,7 @@ constexpr Duration kGatePatience = 5ms;      ///< For the flush to pass by itsel
 constexpr Duration kLookInterval = 5ms;
 constexpr Duration kTidyInterval = 10s;
 constexpr Duration kMeasureInterval = 5s;
+constexpr int kIdleRarer = 6;                 ///< Tidying and measuring in silence, by so much.
 constexpr Duration kServiceInterval = 100ms;  ///< A broker's client is served at least so often.
 
 void check_range(bool in_range, const char* option, const char* range) {
@@ -81,13 +82,30 @@ Command RelayStep::next(Instant now) {
 }
 
 std::optional<Command> RelayStep::own_slots(Instant now) {
-    if (now >= lease_.observe_at()) {
-        const Duration down = down_for(now);
-        return command::Observe{
-            {counters().accepted, down_, std::chrono::duration_cast<Milliseconds>(down).count()}};
-    }
+    // A look at the slots opens a window too. In silence one that falls due before the next poll
+    // takes the place of this one, so that all in all a relay makes no more than its polls.
+    const bool is_poll = is_idle(now) && opened_at_ != Instant{} && now >= open_at(now);
+    const Instant soon = is_poll ? now + (open_at(now) - opened_at_) : now;
+    if (soon >= lease_.observe_at()) return observe_command(now);
     if (!lease_.claims().empty()) return command::Acquire{lease_.claims()};
     if (!fresh_.empty()) return command::Load{fresh_};
+    return hand_over();
+}
+
+command::Observe RelayStep::observe_command(Instant now) const {
+    const auto down = std::chrono::duration_cast<Milliseconds>(down_for(now));
+    return {{counters().accepted, down_, down.count()}};
+}
+
+// Gives a slot to another relay once nothing of it was sent that its stored cursor does not pass.
+std::optional<Command> RelayStep::hand_over() {
+    for (const auto& log : delivery_.logs()) {
+        if (!is_leaving(*log)) continue;
+        if (kPlant == Plant::release_early) return command::Release{{log->slot}};
+        if (!log->ledger.is_clean()) return std::nullopt;
+        if (log->ledger.is_behind() || log->ledger.has_parking_in_front()) return store_command();
+        return command::Release{{log->slot}};
+    }
     return std::nullopt;
 }
 
@@ -100,20 +118,27 @@ bool RelayStep::has_to_store() const {
 bool RelayStep::store_is_due(Instant now) const {
     if (now - stored_at_ >= options_.store_interval) return has_to_store();
     // Events to be parked leave only by a store; when they fill the memory, nothing goes on before.
-    return !has_room() &&
-           std::any_of(delivery_.logs().begin(), delivery_.logs().end(),
+    return !has_room() && has_parking_in_front();
+}
+
+bool RelayStep::has_parking_in_front() const {
+    return std::any_of(delivery_.logs().begin(), delivery_.logs().end(),
                        [](const auto& log) { return log->ledger.has_parking_in_front(); });
 }
 
 std::optional<Command> RelayStep::settle(Instant now) {
     if (store_is_due(now)) return store_command();
-    if (now - tidied_at_ >= kTidyInterval) return command::Tidy{lease_.owned()};
-    if (now - measured_at_ >= kMeasureInterval) return command::Measure{};
-    if (now - looked_at_ >= kLookInterval) {
-        looking_ = delivery_.held(kHeldMax);
-        if (!looking_.empty()) return command::LookAt{looking_};
-    }
-    return std::nullopt;
+    const int rarer = is_idle(now) ? kIdleRarer : 1;
+    if (now - tidied_at_ >= rarer * kTidyInterval) return command::Tidy{lease_.owned()};
+    if (now - measured_at_ >= rarer * kMeasureInterval) return command::Measure{};
+    return look_at_held(now);
+}
+
+std::optional<Command> RelayStep::look_at_held(Instant now) {
+    if (now - looked_at_ < kLookInterval) return std::nullopt;
+    looking_ = delivery_.held(kHeldMax);
+    if (looking_.empty()) return std::nullopt;
+    return command::LookAt{looking_};
 }
 
 command::StoreCursors RelayStep::store_command() {
@@ -154,14 +179,17 @@ std::optional<Command> RelayStep::read(Instant now) {
 }
 
 bool RelayStep::has_closed_window() const {
-    return std::any_of(delivery_.logs().begin(), delivery_.logs().end(), [](const auto& log) {
-        return log->window.is_closed() || log->window.needs_end();
+    return std::any_of(delivery_.logs().begin(), delivery_.logs().end(), [&](const auto& log) {
+        return !is_leaving(*log) && (log->window.is_closed() || log->window.needs_end());
     });
 }
 
+bool RelayStep::is_idle(Instant now) const { return now - active_at_ >= kIdleAfter; }
+
 Instant RelayStep::open_at(Instant now) const {
-    const bool is_idle = now - active_at_ >= kIdleAfter;
-    return opened_at_ + (is_idle ? options_.idle_poll_interval : options_.poll_interval);
+    if (!is_idle(now)) return opened_at_ + options_.poll_interval;
+    // A sixteenth more than asked for makes room for tidying and measuring among the polls.
+    return opened_at_ + options_.idle_poll_interval + options_.idle_poll_interval / 16;
 }
 
 std::optional<Command> RelayStep::late_command() {
@@ -180,7 +208,8 @@ std::optional<Command> RelayStep::read_command() {
     command::StartRead start;
     reading_slots_.clear();
     for (const auto& log : delivery_.logs()) {
-        if (!log->window.wants_rows() || log->waiting >= kWaitingMax) continue;
+        const bool pauses = is_leaving(*log) || log->waiting >= kWaitingMax;
+        if (!log->window.wants_rows() || pauses) continue;
         start.request.ranges.push_back(log->window.range());
         reading_slots_.push_back(log->slot.slot);
     }
@@ -237,7 +266,7 @@ Command RelayStep::rest(Instant now) {
         }
         wake = std::min(wake, lease_.observe_at());
         // A relay without slots, or without room, has no window to open and so none to wake for.
-        const bool opens = has_closed_window() && has_room() && !lease_.is_stale(now);
+        const bool opens = !stopping_ && has_closed_window() && has_room() && !lease_.is_stale(now);
         if (opens) wake = std::min(wake, open_at(now));
         // Not is_behind: empty windows alone are no reason to store, nor to wake.
         if (has_to_store()) wake = std::min(wake, stored_at_ + options_.store_interval);
@@ -258,13 +287,32 @@ void RelayStep::stop(Instant now, Instant deadline) {
     stop_by_ = deadline;
     // Half the time for the destination, so that half is left for the store.
     give_up_at_ = now + (deadline - now) / 2;
-    delivery_.stop_sending();
     lease_.stop_claiming();
+}
+
+// What was sent is settled only when all before it is: a row before it that was held or not yet
+// sent goes out first, and the rows behind it are dropped. So a stop in calm repeats nothing.
+std::optional<Command> RelayStep::settle_before_the_end(Instant now) {
+    const auto is_clean = [](const auto& log) { return log->ledger.is_clean(); };
+    const bool is_settled = std::all_of(delivery_.logs().begin(), delivery_.logs().end(), is_clean);
+    if (is_settled || abandoned_ || now >= give_up_at_ || !down_.empty()) {
+        delivery_.stop_sending();
+        return std::nullopt;
+    }
+    if (attached_ && store_at_ <= now) {
+        if (now >= lease_.observe_at()) return observe_command(now);
+        if (has_parking_in_front()) return store_command();
+        if (auto command = look_at_held(now)) return command;
+        if (auto command = open_gate(now)) return command;
+    }
+    if (auto command = send(now)) return command;
+    return rest(now);
 }
 
 Command RelayStep::next_while_stopping(Instant now) {
     const bool late = now >= stop_by_;
     if (reading_) return command::FinishRead{};
+    if (auto command = settle_before_the_end(now)) return *std::move(command);
     if (delivery_.in_flight() > 0 && !abandoned_) {
         if (now < give_up_at_ && down_.empty()) {
             return command::Poll{std::min(milliseconds_until(now, give_up_at_), Milliseconds{100})};
@@ -274,10 +322,10 @@ Command RelayStep::next_while_stopping(Instant now) {
     }
     const bool can_store = attached_ && !late;
     if (can_store && store_at_ > now) return command::Wait{std::min(store_at_, stop_by_)};
-    if (can_store && !released_) {
+    if (can_store && !left_) {
         auto store = store_command();
         if (!store.moves.empty()) return store;
-        if (lease_.owned_count() > 0) return command::Release{lease_.owned()};
+        return command::Leave{};
     }
     return command::End{};
 }
@@ -297,14 +345,15 @@ void RelayStep::on_attached(const Attached& attached) {
     delivery_.configure(attached.settings);
 }
 
-void RelayStep::on_observed(std::span<const SlotView> slots, Instant now) {
+void RelayStep::on_observed(const Observed& seen, Instant now) {
     store_backoff_.reset();
     store_at_ = Instant{};
     heard_ = true;
-    for (const std::int16_t slot : lease_.observed(slots, now)) {
+    for (const std::int16_t slot : lease_.observed(seen, now)) {
         delivery_.remove(slot);
         std::erase_if(fresh_, [&](const OwnedSlot& fresh) { return fresh.slot == slot; });
     }
+    if (!stopping_) on_opened(seen.opening, now);
 }
 
 void RelayStep::on_acquired(std::span<const OwnedSlot> slots) {
@@ -334,6 +383,7 @@ void RelayStep::on_opened(const Opening& opening, Instant now) {
     big_window_ = false;
     const auto target = std::make_shared<const Snapshot>(opening.target);
     for (const auto& log : delivery_.logs()) {
+        if (is_leaving(*log)) continue;
         const bool inherited = log->window.needs_end();
         if (!inherited && !log->window.is_closed()) continue;
         log->window.open(opening, target);
@@ -435,8 +485,15 @@ void RelayStep::on_looked_at(std::span<const HoldState> states, Instant now) {
     looking_.clear();
 }
 
-void RelayStep::on_released() {
-    released_ = true;
+void RelayStep::on_released(std::span<const OwnedSlot> slots) {
+    for (const OwnedSlot& slot : slots) {
+        lease_.lost(slot.slot);
+        delivery_.remove(slot.slot);
+    }
+}
+
+void RelayStep::on_left() {
+    left_ = true;
     delivery_.clear();
     lease_.forget();
 }
@@ -446,6 +503,7 @@ void RelayStep::on_tidied(Instant now) { tidied_at_ = now; }
 void RelayStep::on_measured(Instant now) { measured_at_ = now; }
 
 void RelayStep::on_store_error(const Error& error, Instant now) {
+    const Instant allowed = store_tries_.next(now);
     // What did not come in time will not come in time again: less of it may.
     if (std::exchange(reading_, false) && error.code() == "deadline_passed") {
         read_max_ = std::max<std::size_t>(1, std::min(read_max_, options_.batch_max) / 2);
@@ -457,6 +515,7 @@ void RelayStep::on_store_error(const Error& error, Instant now) {
     } else {
         store_at_ = now + store_backoff_.next();
     }
+    store_at_ = std::max(store_at_, allowed);
     lease_.failed(store_at_);
 }
 

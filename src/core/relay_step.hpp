@@ -63,6 +63,7 @@ struct LookAt {
 struct Release {
     std::vector<OwnedSlot> slots{};
 };
+struct Leave {};  ///< Gives every slot back, for good.
 struct Tidy {
     std::vector<OwnedSlot> slots{};
 };
@@ -80,7 +81,7 @@ using Command =
     std::variant<command::Attach, command::Observe, command::Acquire, command::Load,
                  command::OpenWindow, command::FindLate, command::StartRead, command::FinishRead,
                  command::Flush, command::Publish, command::Poll, command::StoreCursors,
-                 command::LookAt, command::Release, command::Tidy, command::Measure,
+                 command::LookAt, command::Release, command::Leave, command::Tidy, command::Measure,
                  command::Abandon, command::Wait, command::End>;
 
 class RelayStep {
@@ -93,7 +94,7 @@ public:
     Command next(Instant now);
 
     void on_attached(const Attached& attached);
-    void on_observed(std::span<const SlotView> slots, Instant now);
+    void on_observed(const Observed& seen, Instant now);
     void on_acquired(std::span<const OwnedSlot> slots);
     void on_loaded(const Loaded& loaded);
     void on_opened(const Opening& opening, Instant now);
@@ -104,7 +105,8 @@ public:
     void on_receipts(std::span<const Receipt> receipts, Instant now);
     void on_stored(std::span<const std::int16_t> slots, Instant now);
     void on_looked_at(std::span<const HoldState> states, Instant now);
-    void on_released();
+    void on_released(std::span<const OwnedSlot> slots);
+    void on_left();
     void on_tidied(Instant now);
     void on_measured(Instant now);
     /// A store command failed with an error that time can heal.
@@ -112,7 +114,8 @@ public:
     /// What Broker::down said after a publish or a poll.
     void on_destination(std::string down, Instant now);
 
-    /// Stop reading and sending, settle what is on its way, store, release; End by `deadline`.
+    /// Stop reading, settle what was sent and what stands before it, store, release; End by
+    /// `deadline`.
     void stop(Instant now, Instant deadline);
 
     /// True when everything that was committed at `since` is settled: every slot is owned, was
@@ -129,11 +132,15 @@ public:
     std::size_t last_read_rows() const noexcept { return last_read_rows_; }
 
 private:
+    command::Observe observe_command(Instant now) const;
     std::optional<Command> own_slots(Instant now);
+    std::optional<Command> hand_over();
     std::optional<Command> settle(Instant now);
     std::optional<Command> read(Instant now);
     std::optional<Command> send(Instant now);
     Command rest(Instant now);
+    std::optional<Command> look_at_held(Instant now);
+    std::optional<Command> settle_before_the_end(Instant now);
     Command next_while_stopping(Instant now);
     command::StoreCursors store_command();
     std::optional<Command> late_command();
@@ -143,9 +150,12 @@ private:
     std::optional<Command> open_gate(Instant now);
     bool has_room() const;
     std::size_t rows_free() const;
+    bool is_idle(Instant now) const;
+    bool is_leaving(const OwnedLog& log) const { return lease_.leaving() == log.slot.slot; }
     bool has_closed_window() const;
     Instant open_at(Instant now) const;
     bool has_to_store() const;
+    bool has_parking_in_front() const;
     bool store_is_due(Instant now) const;
     void forget();
 
@@ -153,6 +163,7 @@ private:
     LeaseStep lease_;
     Delivery delivery_;
     Backoff store_backoff_;
+    TryLimit store_tries_;
     Backoff send_backoff_;
 
     bool attached_{};
@@ -186,7 +197,7 @@ private:
     Instant give_up_at_{};
     bool stopping_{};
     bool abandoned_{};
-    bool released_{};
+    bool left_{};
 };
 
 }  // namespace sagaz::inline v0::core

@@ -25,13 +25,21 @@ protected:
         return command == nullptr ? T{} : std::move(*command);
     }
 
+    /// Answers an `observe`; the window that comes with it ends at `last_position`.
+    void see(const std::vector<SlotView>& slots, std::int64_t last_position = 1,
+             const std::vector<RelayView>& relays = {}) {
+        Observed seen{.slots = slots, .relays = relays};
+        seen.opening = {
+            .target = Snapshot::parse("10:10:"), .ceiling = 10, .last_position = last_position};
+        step_.on_observed(seen, now_);
+    }
+
     /// Attached, owner of the only slot, with its first cursor.
     void begin() {
         expect<command::Attach>();
         step_.on_attached({});
         expect<command::Observe>();
-        const SlotView free{0, 0, std::nullopt, -1};
-        step_.on_observed({&free, 1}, now_);
+        see({{0, 0, std::nullopt, -1}});
         expect<command::Acquire>();
         const OwnedSlot mine{0, 1};
         step_.on_acquired({&mine, 1});
@@ -110,8 +118,7 @@ TEST_F(RelayStepTest, F57_KeepsTheCursorWhenTheBrokerIsDown) {
             step_.on_opened({.target = Snapshot::parse("10:10:"), .last_position = 1}, now_);
         }
         if (std::holds_alternative<command::Observe>(next)) {
-            const SlotView mine{0, 1, kMe, 1};
-            step_.on_observed({&mine, 1}, now_);
+            see({{0, 1, kMe, 1}});
         }
         now_ += 100ms;
     }
@@ -152,7 +159,7 @@ TEST_F(RelayStepTest, ReadsSlotsThatCameInTwoTakeovers) {
         expect<command::Observe>();
         std::vector<SlotView> views{{0, 1, kMe, 1}, {1, 0, std::nullopt, -1}};
         if (slot == 0) views = {{0, 0, std::nullopt, -1}, {1, 1, kMe, 1}};
-        step_.on_observed(views, now_);
+        see(views, 0);
         expect<command::Acquire>();
         step_.on_acquired(std::vector{OwnedSlot{slot, slot == 0 ? 2 : 1}});
         expect<command::Load>();
@@ -217,8 +224,7 @@ TEST_F(RelayStepTest, KeepsItsMemoryThroughALostConnection) {
     EXPECT_TRUE(std::holds_alternative<command::Wait>(step_.next(now_)));
     now_ += 1s;
     expect<command::Observe>();
-    const SlotView mine{0, 1, kMe, 1};
-    step_.on_observed({&mine, 1}, now_);
+    see({{0, 1, kMe, 1}});
     read({{1}}, 1);
 }
 
@@ -232,8 +238,7 @@ TEST_F(RelayStepTest, ReadsLessAfterAReadThatTookTooLong) {
         rows = std::max<std::size_t>(1, rows / 2);
         now_ += 10s;
         expect<command::Observe>();
-        const SlotView mine{0, 1, kMe, 1};
-        step_.on_observed({&mine, 1}, now_);
+        see({{0, 1, kMe, 1}});
         step_.on_measured(now_);
         step_.on_tidied(now_);
     }
@@ -255,8 +260,7 @@ TEST_F(RelayStepTest, F58_StoresAgainUnderANewNumberWhenTheAnswerWasLost) {
     step_.on_store_error(Error{ErrorKind::unavailable, "connection_lost", "", ""}, now_);
     now_ += 200ms;
     expect<command::Observe>();
-    const SlotView mine{0, 1, kMe, 1};
-    step_.on_observed({&mine, 1}, now_);
+    see({{0, 1, kMe, 1}});
     const auto second = expect<command::StoreCursors>();
     EXPECT_EQ(second.moves[0].cursor.last, 1);
     EXPECT_GT(second.moves[0].cursor.n, first.moves[0].cursor.n);
@@ -274,9 +278,34 @@ TEST_F(RelayStepTest, F28_DrainsStoresReleasesAndEnds) {
     EXPECT_EQ(store.moves[0].cursor.last, 2);
     const std::int16_t stored = 0;
     step_.on_stored({&stored, 1}, now_);
-    EXPECT_EQ(expect<command::Release>().slots, (std::vector<OwnedSlot>{{0, 1}}));
-    step_.on_released();
+    expect<command::Leave>();
+    step_.on_left();
     expect<command::End>();
+}
+
+TEST_F(RelayStepTest, F28_SendsWhatStandsBeforeASentEventAndThenEnds) {
+    begin();
+    open(2);
+    read({{1, "k", true}, {2, "l"}}, 2);
+    expect<command::LookAt>();
+    step_.on_looked_at(std::vector{HoldState::held}, now_);
+    publish(1);
+    poll({{1, Receipt::State::accepted, "", ""}});
+    step_.stop(now_, now_ + 20s);
+    now_ += 5ms;
+    EXPECT_EQ(expect<command::LookAt>().rows.size(), 1U);
+    step_.on_looked_at(std::vector{HoldState::released}, now_);
+    publish(1);
+    poll({{2, Receipt::State::accepted, "", ""}});
+    EXPECT_EQ(expect<command::StoreCursors>().moves[0].cursor.last, 2) << "nothing will repeat";
+}
+
+TEST_F(RelayStepTest, F28_DropsWhatIsHeldWhenNothingBehindItWasSent) {
+    begin();
+    open(1);
+    read({{1, "k", true}}, 1);
+    step_.stop(now_, now_ + 20s);
+    expect<command::StoreCursors>();
 }
 
 TEST_F(RelayStepTest, F94_GivesUpWhatIsOnItsWayWhenTheTimeIsUp) {
@@ -295,7 +324,7 @@ TEST_F(RelayStepTest, F94_GivesUpWhatIsOnItsWayWhenTheTimeIsUp) {
     EXPECT_EQ(expect<command::StoreCursors>().moves[0].cursor.position, 0);
     const std::int16_t stored = 0;
     step_.on_stored({&stored, 1}, now_);
-    expect<command::Release>();
+    expect<command::Leave>();
     EXPECT_EQ(step_.counters().accepted, 0U);
 }
 

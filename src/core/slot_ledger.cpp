@@ -137,6 +137,12 @@ bool SlotLedger::has_parking_in_front() const {
     return has_parking;
 }
 
+bool SlotLedger::is_clean() const {
+    return std::none_of(entries_.begin(), entries_.end(), [](const Entry& entry) {
+        return entry.state == EntryState::sent || entry.state == EntryState::finished;
+    });
+}
+
 SlotLedger::Settling SlotLedger::settling(std::size_t parked_max) {
     Settling settling{settled_, front_, {}};
     auto mark = marks_.begin();

@@ -94,6 +94,9 @@ public:
     /// True when the stored cursor lags behind, if only by empty windows.
     bool is_behind() const noexcept { return settled_ != stored_; }
     bool has_parking_in_front() const;
+    /// True when no event was sent that the cursor to store does not pass: whoever reads on from it
+    /// repeats nothing.
+    bool is_clean() const;
 
     struct Settling {
         Cursor cursor{};

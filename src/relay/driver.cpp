@@ -61,8 +61,8 @@ void Driver::run(command::Attach&) {
 
 void Driver::run(command::Observe& observe) {
     last_command_ = "observe";
-    const auto slots = store_.observe(observe.report);
-    step_.on_observed(slots, clock_.now());
+    const Observed seen = store_.observe(observe.report);
+    step_.on_observed(seen, clock_.now());
     store_error_.clear();
 }
 
@@ -133,7 +133,13 @@ void Driver::run(command::LookAt& look) {
 void Driver::run(command::Release& release) {
     last_command_ = "release";
     store_.release(release.slots);
-    step_.on_released();
+    step_.on_released(release.slots);
+}
+
+void Driver::run(command::Leave&) {
+    last_command_ = "leave";
+    store_.leave();
+    step_.on_left();
 }
 
 void Driver::run(command::Tidy& tidy) {

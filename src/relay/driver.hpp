@@ -56,6 +56,7 @@ private:
     void run(core::command::StoreCursors& cursors);
     void run(core::command::LookAt& look);
     void run(core::command::Release& release);
+    void run(core::command::Leave&);
     void run(core::command::Tidy& tidy);
     void run(core::command::Measure&);
     void run(core::command::Abandon& abandon);

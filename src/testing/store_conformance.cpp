@@ -105,6 +105,7 @@ void acts_only_within_its_incarnation(Case& c) {
         {"store", [&] { (void)store->store(moves, {}); }},
         {"look_at", [&] { (void)store->look_at(std::vector<RowRef>{{0, 1, {}}}); }},
         {"release", [&] { store->release(reader.owned()); }},
+        {"leave", [&] { store->leave(); }},
         {"tidy", [&] { store->tidy(reader.owned()); }},
         {"measure", [&] { (void)store->measure(); }},
     };
@@ -122,9 +123,9 @@ void gives_a_slot_to_one_of_two(Case& c) {
     const auto two = c.open();
     one->attach(Id::generate());
     two->attach(Id::generate());
-    const auto seen = one->observe({});
+    const auto seen = one->observe({}).slots;
     ASSERT_FALSE(seen.empty());
-    EXPECT_EQ(two->observe({}).size(), seen.size());
+    EXPECT_EQ(two->observe({}).slots.size(), seen.size());
     EXPECT_EQ(one->acquire(seen).size(), seen.size());
     EXPECT_TRUE(two->acquire(seen).empty());
 }
@@ -134,7 +135,7 @@ void gives_a_slot_to_one_of_two(Case& c) {
 void gives_a_relay_its_own_slots_again(Case& c) {
     const auto store = c.open();
     StoreReader owner(*store);
-    const auto taken = store->acquire(store->observe({}));
+    const auto taken = store->acquire(store->observe({}).slots);
     ASSERT_EQ(taken.size(), owner.owned().size());
     EXPECT_GT(taken[0].epoch, owner.owned()[0].epoch);
 }
@@ -144,12 +145,12 @@ void takes_a_silent_owners_slots_and_not_a_beating_ones(Case& c) {
     const auto two = c.open();
     StoreReader owner(*one);
     two->attach(Id::generate());
-    const auto before = two->observe({});
+    const auto before = two->observe({}).slots;
     ASSERT_EQ(before.size(), owner.owned().size());
     EXPECT_EQ(before[0].owner, owner.relay());
     (void)one->observe({});
     EXPECT_TRUE(two->acquire(before).empty()) << "its heart has beaten since";
-    const auto after = two->observe({});
+    const auto after = two->observe({}).slots;
     EXPECT_NE(after[0].owner_beat, before[0].owner_beat);
     const auto taken = two->acquire(after);
     ASSERT_EQ(taken.size(), owner.owned().size());
@@ -164,13 +165,75 @@ void releases_what_it_owns_in_that_epoch(Case& c) {
     for (auto& slot : wrong) ++slot.epoch;
     one->release(wrong);
     two->attach(Id::generate());
-    EXPECT_TRUE(two->observe({})[0].owner.has_value());
+    EXPECT_TRUE(two->observe({}).slots[0].owner.has_value());
     one->release(first.owned());
-    const auto free = two->observe({});
+    const auto free = two->observe({}).slots;
     EXPECT_FALSE(free[0].owner.has_value());
     EXPECT_EQ(two->acquire(free).size(), free.size());
     one->release(first.owned());
-    EXPECT_TRUE(two->observe({})[0].owner.has_value()) << "a stale owner released another's slot";
+    EXPECT_TRUE(two->observe({}).slots[0].owner.has_value())
+        << "a stale owner released another's slot";
+}
+
+void tells_who_beats(Case& c) {
+    const auto one = c.open();
+    const auto two = c.open();
+    const Id first = Id::generate();
+    const Id second = Id::generate();
+    one->attach(first);
+    two->attach(second);
+    const auto beat_of = [&](const Id& relay) {
+        std::optional<std::int64_t> beat;
+        for (const RelayView& seen : one->observe({}).relays) {
+            if (seen.relay == relay) beat = seen.beat;
+        }
+        return beat;
+    };
+    EXPECT_TRUE(beat_of(first).has_value());
+    const auto before = beat_of(second);
+    ASSERT_TRUE(before.has_value());
+    EXPECT_EQ(beat_of(second), before) << "the others' hearts are their own";
+    (void)two->observe({});
+    EXPECT_NE(beat_of(second), before);
+}
+
+// What `observe` says of the log is as good as `open_window`: nothing is passed over by it.
+void opens_a_window_with_a_look_at_ownership(Case& c) {
+    const auto store = c.open();
+    StoreReader reader(*store);
+    c.commit("before");
+    const Opening seen = store->observe({}).opening;
+    c.commit("after");
+    EXPECT_EQ(payloads_of(reader.read_window(seen)), Words{"before"});
+    EXPECT_GE(store->flushed(true), seen.gate);
+    EXPECT_EQ(payloads_of(reader.read_window()), Words{"after"});
+}
+
+void misses_no_late_commit_by_a_look_at_ownership(Case& c) {
+    if (!c.writes_concurrently()) return;
+    const auto store = c.open();
+    StoreReader reader(*store);
+    const auto late = c.begin();
+    late->append(event_of("late"));
+    c.commit({event_of("early", "other")});
+    EXPECT_EQ(payloads_of(reader.read_window(store->observe({}).opening)), Words{"early"});
+    late->commit();
+    EXPECT_EQ(payloads_of(reader.read_window(store->observe({}).opening)), Words{"late"});
+    EXPECT_TRUE(reader.read_window(store->observe({}).opening).empty());
+}
+
+void takes_a_relay_off_the_list_with_its_slots(Case& c) {
+    const auto one = c.open();
+    const auto two = c.open();
+    StoreReader first(*one);
+    two->attach(Id::generate());
+    EXPECT_EQ(two->observe({}).relays.size(), 2U);
+    one->leave();
+    const auto seen = two->observe({});
+    EXPECT_EQ(seen.relays.size(), 1U);
+    for (const SlotView& slot : seen.slots) EXPECT_FALSE(slot.owner.has_value()) << slot.slot;
+    EXPECT_EQ(two->acquire(seen.slots).size(), first.owned().size());
+    EXPECT_EQ(two->observe({}).slots.size(), first.owned().size());
 }
 
 void stores_nothing_in_a_stale_epoch(Case& c) {
@@ -181,11 +244,11 @@ void stores_nothing_in_a_stale_epoch(Case& c) {
     const auto rows = stale.read_window();
     ASSERT_EQ(rows.size(), 1U);
     two->attach(Id::generate());
-    (void)two->acquire(two->observe({}));
+    (void)two->acquire(two->observe({}).slots);
     const std::vector<Parking> parked{
         {rows[0].slot, rows[0].position, rows[0].event_id, "refused", ""}};
     EXPECT_TRUE(one->store(stale.moves(), parked).empty());
-    const Loaded loaded = two->load(two->acquire(two->observe({})));
+    const Loaded loaded = two->load(two->acquire(two->observe({}).slots));
     for (const auto& [slot, cursor] : loaded.cursors) EXPECT_EQ(cursor.position, 0) << slot;
     EXPECT_TRUE(loaded.stopped.empty());
 }
@@ -445,6 +508,10 @@ constexpr Entry kEntries[] = {
     {"TakesASilentOwnersSlotsAndNotABeatingOnes",
      takes_a_silent_owners_slots_and_not_a_beating_ones},
     {"ReleasesWhatItOwnsInThatEpoch", releases_what_it_owns_in_that_epoch},
+    {"TellsWhoBeats", tells_who_beats},
+    {"TakesARelayOffTheListWithItsSlots", takes_a_relay_off_the_list_with_its_slots},
+    {"OpensAWindowWithALookAtOwnership", opens_a_window_with_a_look_at_ownership},
+    {"MissesNoLateCommitByALookAtOwnership", misses_no_late_commit_by_a_look_at_ownership},
     {"F22_StoresNothingInAStaleEpoch", stores_nothing_in_a_stale_epoch},
     {"DeliversWhatWasCommittedOnceAndInOrder", delivers_what_was_committed_once_and_in_order},
     {"DeliversNothingThatWasRolledBack", delivers_nothing_that_was_rolled_back},

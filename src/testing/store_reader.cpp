@@ -32,7 +32,7 @@ StoreReader::StoreReader(Store& store) : StoreReader(store, Limits{}) {}
 StoreReader::StoreReader(Store& store, Limits limits)
     : store_(store), limits_(limits), relay_(Id::generate()) {
     settings_ = store_.attach(relay_).settings;
-    owned_ = store_.acquire(store_.observe({}));
+    owned_ = store_.acquire(store_.observe({}).slots);
     const Loaded loaded = store_.load(owned_);
     for (const auto& [slot, cursor] : loaded.cursors) {
         windows_.emplace(slot, core::SlotWindow(slot, cursor, loaded.gate));
@@ -84,8 +84,10 @@ bool StoreReader::read_batch(std::vector<ReadRow>& rows) {
     return true;
 }
 
-std::vector<ReadRow> StoreReader::read_window() {
-    opening_ = store_.open_window();
+std::vector<ReadRow> StoreReader::read_window() { return read_window(store_.open_window()); }
+
+std::vector<ReadRow> StoreReader::read_window(const Opening& opening) {
+    opening_ = opening;
     const auto target = std::make_shared<const Snapshot>(opening_.target);
     for (auto& [slot, window] : windows_) window.open(opening_, target);
     find_late();

@@ -43,6 +43,8 @@ public:
 
     /// Opens a window on every slot and reads it to its end. Rows in the order they came.
     std::vector<ReadRow> read_window();
+    /// The same for a window that was opened already.
+    std::vector<ReadRow> read_window(const Opening& opening);
 
     /// Moves that store what has been read so far.
     std::vector<CursorMove> moves() const;

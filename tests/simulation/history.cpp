@@ -69,10 +69,15 @@ void History::on_arrived(EventIndex event, std::uint64_t bytes, const std::strin
                                  row.position, state.arrivals));
     if (state.arrivals > 1) {
         ++repeats_;
+        if (forbids_repeats_ && state.by_relay) {
+            violation("repeated though nothing went wrong: " + name(row));
+        }
+        state.by_relay = state.by_relay || who != "publisher";
         if (state.bytes != bytes) violation("a repeat has other bytes: " + name(row));
         return;
     }
     ++first_arrivals_;
+    state.by_relay = who != "publisher";
     state.bytes = bytes;
     if (row.fate != Fate::committed) violation("arrived without a commit: " + name(row));
     if (row.key) check_order(row);

@@ -22,6 +22,8 @@ namespace sagaz::simulation {
 /// 4. A repeat has the same bytes.
 /// 6. Only what the destination refuses is parked, or what stands behind it by policy.
 /// 5. A relay leaves a held event to its publisher until the hold is over.
+/// 4. In a run without faults there is none of what a relay sent: starting, stopping and moving
+///    slots repeats nothing. (A publisher may die at any time, and what it sent comes again.)
 /// 7. Nothing of a stopped key arrives after the event that stopped it.
 class History {
 public:
@@ -38,6 +40,9 @@ public:
     void on_accepted(EventIndex event);
     /// Before the statement that stores `cursor` and parks `parked` takes effect.
     void on_cursor(std::int16_t slot, const Cursor& cursor, const std::vector<ParkedEvent>& parked);
+    void on_released(std::size_t slots) { moves_ += slots; }
+    /// Nothing goes wrong in this run, so nothing may repeat.
+    void forbid_repeats() { forbids_repeats_ = true; }
     /// All is healed and quiet: what has not arrived by now is lost.
     void finish();
 
@@ -47,6 +52,7 @@ public:
     bool has_arrived(EventIndex event) const;
     bool is_settled(const LogRow& row) const;
     std::uint64_t repeats() const { return repeats_; }
+    std::uint64_t moves() const { return moves_; }
     std::uint64_t first_arrivals() const { return first_arrivals_; }
 
 private:
@@ -54,6 +60,7 @@ private:
         std::uint64_t arrivals{};
         std::uint64_t bytes{};
         bool accepted{};
+        bool by_relay{};
     };
 
     Seen& seen(EventIndex event);
@@ -70,6 +77,8 @@ private:
     std::map<std::pair<std::string, std::string>, EventIndex> newest_arrived_;
     std::vector<std::string> violations_;
     std::uint64_t repeats_{};
+    std::uint64_t moves_{};
+    bool forbids_repeats_{};
     std::uint64_t first_arrivals_{};
 };
 

@@ -83,6 +83,23 @@ void make_late_commits(Random& random, Plan& plan) {
     plan.store.takes_xids = false;
 }
 
+/// Relays come and go in good order, and that is all that happens.
+void make_calm(Random& random, Plan& plan) {
+    plan.calm = true;
+    plan.crashes = plan.outages = plan.kills = plan.freezes = 0;
+    plan.store = {.short_reads = plan.store.short_reads, .takes_xids = plan.store.takes_xids};
+    plan.broker = {.partial_takes = plan.broker.partial_takes,
+                   .capacity = plan.broker.capacity,
+                   .delay_max = plan.broker.delay_max};
+    plan.settings.slot_count = one_of<std::int16_t>(random, {2, 4, 16});
+    plan.business.transactions = 25;
+    plan.options.drain_timeout = seconds{10};
+    plan.options.lease = milliseconds{1'500};
+    plan.busy = milliseconds{random.between(1'500, 4'000)};
+    plan.joins = static_cast<int>(random.between(1, 4));
+    plan.leaves = static_cast<int>(random.between(0, 3));
+}
+
 }  // namespace
 
 Plan plan_of(std::uint64_t seed) {
@@ -105,7 +122,10 @@ Plan plan_of(std::uint64_t seed) {
     plan.freezes = sometimes(random, 300, 3);
     plan.stops = sometimes(random, 300, 2);
     plan.busy = milliseconds{random.between(500, 2'500)};
+    plan.joins = sometimes(random, 300, 3);
+    plan.leaves = sometimes(random, 300, 2);
     if (random.chance(200)) make_late_commits(random, plan);
+    if (random.chance(150)) make_calm(random, plan);
     return plan;
 }
 

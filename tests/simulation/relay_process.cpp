@@ -88,7 +88,7 @@ void RelayProcess::freeze(Duration time) {
 void RelayProcess::stop() {
     if (over_) return;
     trace_.line(who_, R"("what":"stopping")");
-    stop_asked_ = true;
+    stop_asked_ = was_stopped_ = true;
     if (!acting_) schedule(Duration{});
 }
 

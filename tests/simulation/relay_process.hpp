@@ -34,6 +34,7 @@ public:
     void heal();
 
     bool is_over() const { return over_; }
+    bool is_staying() const { return !over_ && !was_stopped_; }  ///< Nobody told it to end.
     const std::string& error() const { return error_; }
     std::uint64_t turns() const { return turns_; }
     const std::string& who() const { return who_; }
@@ -64,6 +65,7 @@ private:
     bool acting_{};
     bool doomed_{};
     bool stop_asked_{};
+    bool was_stopped_{};
     bool over_{};
     std::string error_;
 };

@@ -115,10 +115,10 @@ Attached SimStore::attach(const Id& relay) {
     });
 }
 
-std::vector<SlotView> SimStore::observe(const Report&) {
+Observed SimStore::observe(const Report&) {
     return call("observe", false, [&] {
         world_.database.write([relay = relay_](Tables& tables) { ++tables.beats[relay]; });
-        std::vector<SlotView> views;
+        Observed seen;
         const Tables& tables = world_.database.tables();
         for (std::size_t n = 0; n < tables.slots.size(); ++n) {
             SlotView view{static_cast<std::int16_t>(n), tables.slots[n].epoch,
@@ -127,9 +127,11 @@ std::vector<SlotView> SimStore::observe(const Report&) {
                 const auto beat = tables.beats.find(*view.owner);
                 if (beat != tables.beats.end()) view.owner_beat = beat->second;
             }
-            views.push_back(view);
+            seen.slots.push_back(view);
         }
-        return views;
+        for (const auto& [relay, beat] : tables.beats) seen.relays.push_back({relay, beat});
+        seen.opening = look_around();
+        return seen;
     });
 }
 
@@ -183,25 +185,26 @@ Loaded SimStore::load(std::span<const OwnedSlot> slots) {
 }
 
 Opening SimStore::open_window() {
-    return call("open_window", false, [&] {
-        // One statement, but not one moment: its parts are read in the order that makes each
-        // true, and others act between them.
-        Opening opening;
-        opening.target = world_.database.snapshot();
-        const std::uint64_t generation = world_.database.generation();
-        pass_time();
-        opening.last_position = world_.database.last_position();
-        pass_time();
-        if (generation != world_.database.generation()) lose_connection();
-        opening.ceiling =
-            faults_.takes_xids ? world_.database.burn_xid() : world_.database.next_xid();
-        opening.gate = world_.database.insert_lsn();
-        opening.flushed = world_.database.flushed_lsn();
-        world_.trace.line(who_, fmt::format(R"("target":"{}","last":{},"ceiling":{},"gate":{})",
-                                            opening.target.text(), opening.last_position,
-                                            opening.ceiling, opening.gate));
-        return opening;
-    });
+    return call("open_window", false, [&] { return look_around(); });
+}
+
+// One statement, but not one moment: its parts are read in the order that makes each true, and
+// others act between them.
+Opening SimStore::look_around() {
+    Opening opening;
+    opening.target = world_.database.snapshot();
+    const std::uint64_t generation = world_.database.generation();
+    pass_time();
+    opening.last_position = world_.database.last_position();
+    pass_time();
+    if (generation != world_.database.generation()) lose_connection();
+    opening.ceiling = faults_.takes_xids ? world_.database.burn_xid() : world_.database.next_xid();
+    opening.gate = world_.database.insert_lsn();
+    opening.flushed = world_.database.flushed_lsn();
+    world_.trace.line(who_, fmt::format(R"("target":"{}","last":{},"ceiling":{},"gate":{})",
+                                        opening.target.text(), opening.last_position,
+                                        opening.ceiling, opening.gate));
+    return opening;
 }
 
 std::vector<LateTransaction> SimStore::find_late(std::span<const LateQuery> queries) {
@@ -363,10 +366,23 @@ void SimStore::release(std::span<const OwnedSlot> slots) {
         for (const OwnedSlot& one : slots) {
             if (owns(one.slot, one.epoch)) ours.push_back(one);
         }
+        world_.history.on_released(ours.size());
         world_.database.write([ours](Tables& tables) {
             for (const OwnedSlot& one : ours) {
                 tables.slots[static_cast<std::size_t>(one.slot)].owner.reset();
             }
+        });
+        commit();
+    });
+}
+
+void SimStore::leave() {
+    call("leave", false, [&] {
+        world_.database.write([relay = relay_](Tables& tables) {
+            for (Tables::Slot& slot : tables.slots) {
+                if (slot.owner == relay) slot.owner.reset();
+            }
+            tables.beats.erase(relay);
         });
         commit();
     });

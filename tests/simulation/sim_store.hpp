@@ -52,7 +52,7 @@ public:
         : world_(world), faults_(faults), who_(std::move(who)), random_(seed) {}
 
     Attached attach(const Id& relay) override;
-    std::vector<SlotView> observe(const Report& report) override;
+    Observed observe(const Report& report) override;
     std::vector<OwnedSlot> acquire(std::span<const SlotView> slots) override;
     Loaded load(std::span<const OwnedSlot> slots) override;
     Opening open_window() override;
@@ -64,6 +64,7 @@ public:
                                     std::span<const Parking> parked) override;
     std::vector<HoldState> look_at(std::span<const RowRef> rows) override;
     void release(std::span<const OwnedSlot> slots) override;
+    void leave() override;
     void tidy(std::span<const OwnedSlot> slots) override;
     Backlog measure() override;
 
@@ -80,6 +81,7 @@ private:
     void commit();
     bool owns(std::int16_t slot, std::int64_t epoch) const;
     bool is_held(const LogRow& row) const;
+    Opening look_around();
     ReadResult execute_read(const ReadRequest& request);
 
     World world_;

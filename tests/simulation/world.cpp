@@ -29,6 +29,7 @@ public:
           destination_(scheduler_, database_, history_, trace_),
           producers_(scheduler_, database_, destination_, plan.business, random_.next()) {
         destination_.set_faults(plan.broker, random_.next());
+        if (plan.calm) history_.forbid_repeats();
         g_current_lines = &trace_.last_lines();
     }
     ~World() {
@@ -44,6 +45,7 @@ public:
         for (int n = 0; n < plan_.relays; ++n) start_relay();
         schedule_wal_writer();
         schedule_faults();
+        schedule_scaling();
         run_while_clean(plan_.busy);
         heal();
         const Instant limit = scheduler_.now() + kDrainWithin + plan_.business.long_max * 20;
@@ -74,11 +76,16 @@ private:
         relays_.push_back(std::move(relay));
     }
 
-    RelayProcess* any_relay() {
+    std::vector<RelayProcess*> staying_relays() const {
         std::vector<RelayProcess*> living;
         for (const auto& relay : relays_) {
-            if (!relay->is_over()) living.push_back(relay.get());
+            if (relay->is_staying()) living.push_back(relay.get());
         }
+        return living;
+    }
+
+    RelayProcess* any_relay() {
+        const auto living = staying_relays();
         return living.empty() ? nullptr : living[random_.below(living.size())];
     }
 
@@ -123,6 +130,13 @@ private:
         schedule_some(plan_.stops, [this] {
             if (RelayProcess* relay = any_relay()) relay->stop();
             scheduler_.after(some(kDownMax), [this] { start_relay(); });
+        });
+    }
+
+    void schedule_scaling() {
+        schedule_some(plan_.joins, [this] { start_relay(); });
+        schedule_some(plan_.leaves, [this] {
+            if (staying_relays().size() > 1) any_relay()->stop();
         });
     }
 
@@ -217,6 +231,7 @@ private:
         tally.arrived = history_.first_arrivals();
         tally.repeats = history_.repeats();
         tally.parked = database_.tables().parked.size();
+        tally.moves = history_.moves();
         tally.breaks = destination_.breaks();
         tally.crashes = database_.generation() - 1;
         tally.turns = turns();
@@ -259,6 +274,7 @@ void Tally::add(const Tally& other) {
     lost_in_crashes += other.lost_in_crashes;
     sent_by_publishers += other.sent_by_publishers;
     takeovers += other.takeovers;
+    moves += other.moves;
     breaks += other.breaks;
     crashes += other.crashes;
     turns += other.turns;

@@ -30,7 +30,10 @@ struct Plan {
     int outages{};
     int kills{};
     int freezes{};
-    int stops{};  ///< Of a relay, in good order, with a new one afterwards.
+    int stops{};   ///< Of a relay, in good order, with a new one afterwards.
+    int joins{};   ///< One more relay.
+    int leaves{};  ///< One relay less, in good order.
+    bool calm{};   ///< Nothing but these three happens: then nothing may repeat.
 };
 
 Plan plan_of(std::uint64_t seed);
@@ -45,6 +48,7 @@ struct Tally {
     std::uint64_t lost_in_crashes{};  ///< Events whose transactions did not survive.
     std::uint64_t sent_by_publishers{};
     std::uint64_t takeovers{};
+    std::uint64_t moves{};  ///< Slots that one living relay gave to another.
     std::uint64_t breaks{};
     std::uint64_t crashes{};
     std::uint64_t turns{};

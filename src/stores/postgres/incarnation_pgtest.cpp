@@ -193,7 +193,7 @@ TEST(Incarnation, F26_WorksThroughAPoolerThatMixesConnections) {
         for (auto& move : moves) move.cursor.n = round;
         EXPECT_EQ(store->store(moves, {}).size(), 16U);
         EXPECT_GE(store->flushed(true), reader.opening().gate);
-        EXPECT_EQ(store->observe({}).size(), 16U);
+        EXPECT_EQ(store->observe({}).slots.size(), 16U);
     }
 }
 

@@ -78,11 +78,11 @@ TEST_F(Ownership, MakesATakeoverWaitForAStoreInProgress) {
     });
     const auto other = open_store(schema_);
     other->attach(Id::generate());
-    EXPECT_TRUE(other->acquire(other->observe({})).empty()) << "contended slots are skipped";
+    EXPECT_TRUE(other->acquire(other->observe({}).slots).empty()) << "contended slots are skipped";
     sql_.run("SELECT pg_advisory_unlock(4711)");
     owner.join();
     EXPECT_EQ(stored.size(), 16U);
-    EXPECT_EQ(other->acquire(other->observe({})).size(), 16U);
+    EXPECT_EQ(other->acquire(other->observe({}).slots).size(), 16U);
 }
 
 TEST_F(Ownership, StoresCursorAndParkedEventTogetherOrNeither) {
@@ -137,9 +137,9 @@ TEST_F(Ownership, ParksNothingThatIsGone) {
 TEST_F(Ownership, BeatsAgainAfterItsRowVanished) {
     StoreReader reader(*store_);
     sql_.run(schema_.sql("DELETE FROM @s@.relay"));
-    const auto slots =
+    const auto seen =
         store_->observe({.published = 7, .down_reason = "no \"route\"", .down_for_ms = 12});
-    EXPECT_EQ(slots.size(), 16U);
+    EXPECT_EQ(seen.slots.size(), 16U);
     EXPECT_EQ(sql_.value(schema_.sql("SELECT concat_ws('|', id, report ->> 'published', "
                                      "report ->> 'down_reason', report ->> 'down_for_ms') "
                                      "FROM @s@.relay")),

@@ -49,6 +49,17 @@ std::int16_t slot_at(const PGresult* result, int row) {
 // A passing guard yields one row of nulls where there is nothing else.
 bool is_empty(const PGresult* result) { return is_null(result, 0, 0); }
 
+std::optional<Id> id_at(const PGresult* result, int row, int column) {
+    if (is_null(result, row, column)) return std::nullopt;
+    return Id::parse(text_at(result, row, column));
+}
+
+// The columns of `observe` behind those of a window; a row's kind.
+namespace observed {
+enum : int { kind = 5, slot, epoch, relay, beat };
+constexpr int kRelay = 2;
+}  // namespace observed
+
 std::int64_t wide(std::int16_t value) { return value; }
 
 std::string own_label() {
@@ -149,7 +160,7 @@ Attached PostgresStore::attach(const Id& relay) {
 
 // ------------------------------------------------------------------------------------- ownership
 
-std::vector<SlotView> PostgresStore::observe(const Report& report) {
+Observed PostgresStore::observe(const Report& report) {
     const Result rows =
         run(statements_.observe, identified()
                                      .text(label_)
@@ -157,16 +168,20 @@ std::vector<SlotView> PostgresStore::observe(const Report& report) {
                                      .number(static_cast<std::int64_t>(report.published))
                                      .text(report.down_reason)
                                      .number(report.down_for_ms));
-    std::vector<SlotView> slots;
-    for (int n = 0; n < PQntuples(rows.get()) && !is_empty(rows.get()); ++n) {
-        SlotView view;
-        view.slot = slot_at(rows.get(), n);
-        view.epoch = number_at<std::int64_t>(rows.get(), n, 1);
-        if (!is_null(rows.get(), n, 2)) view.owner = Id::parse(text_at(rows.get(), n, 2));
-        view.owner_beat = number_at<std::int64_t>(rows.get(), n, 3);
-        slots.push_back(view);
+    Observed seen;
+    seen.opening = take_opening(rows.get());
+    for (int n = 1; n < PQntuples(rows.get()); ++n) {
+        const auto beat = number_at<std::int64_t>(rows.get(), n, observed::beat);
+        const std::optional<Id> relay = id_at(rows.get(), n, observed::relay);
+        if (number_at<int>(rows.get(), n, observed::kind) == observed::kRelay) {
+            seen.relays.push_back({relay.value(), beat});
+        } else {
+            seen.slots.push_back({number_at<std::int16_t>(rows.get(), n, observed::slot),
+                                  number_at<std::int64_t>(rows.get(), n, observed::epoch), relay,
+                                  beat});
+        }
     }
-    return slots;
+    return seen;
 }
 
 std::vector<OwnedSlot> PostgresStore::acquire(std::span<const SlotView> slots) {
@@ -248,17 +263,22 @@ void PostgresStore::release(std::span<const OwnedSlot> slots) {
             .array(slots, [](const OwnedSlot& owned) { return owned.epoch; }));
 }
 
+void PostgresStore::leave() { run(statements_.leave, identified()); }
+
 // ------------------------------------------------------------------------------------ the window
 
 Opening PostgresStore::open_window() {
-    const Result row = run(statements_.open_window, guarded());
+    return take_opening(run(statements_.open_window, guarded()).get());
+}
+
+Opening PostgresStore::take_opening(const PGresult* row) {
     Opening opening;
-    opening.target = Snapshot::parse(text_at(row.get(), 0, 0));
-    opening.last_position = number_at<std::int64_t>(row.get(), 0, 1);
-    const auto age = number_at<std::int32_t>(row.get(), 0, 2);
+    opening.target = Snapshot::parse(text_at(row, 0, 0));
+    opening.last_position = number_at<std::int64_t>(row, 0, 1);
+    const auto age = number_at<std::int32_t>(row, 0, 2);
     opening.ceiling = widen(static_cast<std::uint32_t>(age) + 3U, opening.target.xmax);
-    opening.gate = number_at<std::uint64_t>(row.get(), 0, 3);
-    opening.flushed = number_at<std::uint64_t>(row.get(), 0, 4);
+    opening.gate = number_at<std::uint64_t>(row, 0, 3);
+    opening.flushed = number_at<std::uint64_t>(row, 0, 4);
     if (opening.last_position < last_position_) {
         throw Error(ErrorKind::fatal, "sequence_behind",
                     fmt::format("the sequence went back from {} to {}", last_position_,
@@ -310,13 +330,9 @@ std::vector<std::int16_t> PostgresStore::store(std::span<const CursorMove> moves
 }
 
 void PostgresStore::tidy(std::span<const OwnedSlot> slots) {
-    if (!slots.empty()) {
-        run(statements_.tidy_cursors,
-            identified()
-                .array(slots, [](const OwnedSlot& owned) { return wide(owned.slot); })
-                .array(slots, [](const OwnedSlot& owned) { return owned.epoch; }));
-    }
-    run(statements_.tidy_relays, guarded().id(relay_));
+    run(statements_.tidy, identified()
+                              .array(slots, [](const OwnedSlot& owned) { return wide(owned.slot); })
+                              .array(slots, [](const OwnedSlot& owned) { return owned.epoch; }));
 }
 
 Backlog PostgresStore::measure() {

@@ -22,7 +22,7 @@ public:
     PostgresStore(const std::string& url, Options options);
 
     Attached attach(const Id& relay) override;
-    std::vector<SlotView> observe(const Report& report) override;
+    Observed observe(const Report& report) override;
     std::vector<OwnedSlot> acquire(std::span<const SlotView> slots) override;
     Loaded load(std::span<const OwnedSlot> slots) override;
     Opening open_window() override;
@@ -34,6 +34,7 @@ public:
                                     std::span<const Parking> parked) override;
     std::vector<HoldState> look_at(std::span<const RowRef> rows) override;
     void release(std::span<const OwnedSlot> slots) override;
+    void leave() override;
     void tidy(std::span<const OwnedSlot> slots) override;
     Backlog measure() override;
 
@@ -79,6 +80,7 @@ private:
     void check_schema();
     Loaded::SlotCursor decode_cursor(const PGresult* rows, int n) const;
 
+    Opening take_opening(const PGresult* row);
     void remember_start(const Opening& opening);
     std::optional<std::int64_t> first_segment_of(std::uint64_t transaction) const;
     std::vector<std::size_t> leaves_for(std::span<const LateQuery> queries) const;

@@ -58,21 +58,40 @@ SELECT s.key, s.value FROM guard LEFT JOIN @schema@.setting s ON true)";
 
 // ------------------------------------------------------------------------------------- ownership
 
-// $2 relay, $3 destination, $4 label, $5 version, $6 published, $7 down reason, $8 down for ms
-constexpr std::string_view kObserve = R"(WITH guard, beaten AS (
+// $2 relay, $3 destination, $4 label, $5 version, $6 published, $7 down reason, $8 down for ms.
+// Three kinds of rows: 0 a window, as kOpenWindow has it; 1 slots; 2 relays, the ones that beat
+// last if there were more than anybody runs.
+//
+// The window may be stored as done although the statement writes. Its snapshot is the statement's
+// own, taken before the statement has a transaction id; so whatever id it is given is not below the
+// snapshot's xmax and never counts as seen, and the statement writes nothing into the log anyway.
+// The beat takes its row from the window: so sequence and next transaction id have been read, in
+// this order, before there is an id of its own, which age() would count from instead.
+constexpr std::string_view kObserve = R"(WITH guard, opening AS MATERIALIZED (
+    SELECT {opening}
+), beaten AS (
     INSERT INTO @schema@.relay AS r (id, destination, label, version, report)
     SELECT $2::uuid, $3::text, $4::text, $5::text,
            pg_catalog.jsonb_build_object('published', $6::bigint, 'down_reason', $7::text,
                               'down_for_ms', $8::bigint)
-    FROM guard
+    FROM opening
     ON CONFLICT (id) DO UPDATE
         SET beat = r.beat + 1, beat_at = pg_catalog.clock_timestamp(), report = excluded.report
 )
-SELECT s.slot, s.epoch, s.owner, coalesce(r.beat, -1)
-FROM guard
-LEFT JOIN @schema@.slot s ON s.destination = $3::text
+SELECT o.target, o.last_position, o.next_age, o.gate, o.flushed, 0 AS kind, NULL::int2 AS slot,
+       NULL::int8, NULL::uuid, NULL::int8
+FROM opening o
+UNION ALL
+SELECT NULL, NULL, NULL, NULL, NULL, 1, s.slot, s.epoch, s.owner, coalesce(r.beat, -1)
+FROM opening
+JOIN @schema@.slot s ON s.destination = $3::text
 LEFT JOIN @schema@.relay r ON r.id = s.owner
-ORDER BY s.slot)";
+UNION ALL
+SELECT NULL, NULL, NULL, NULL, NULL, 2, NULL, NULL, r.id, r.beat
+FROM opening
+CROSS JOIN LATERAL (SELECT r.id, r.beat FROM @schema@.relay r WHERE r.destination = $3::text
+                    ORDER BY r.beat_at DESC LIMIT 1000) r
+ORDER BY kind, slot)";
 
 // $2 relay, $3 destination, $4 slots, $5 epochs, $6 owners, $7 beats. A relay's own slots, which it
 // has forgotten after a crash of the database, are taken whatever its beat: its look shows the one
@@ -128,6 +147,15 @@ constexpr std::string_view kRelease = R"(WITH guard, released AS (
 )
 SELECT FROM guard)";
 
+// $2 relay, $3 destination. Whatever its epoch: nobody else makes this relay an owner.
+constexpr std::string_view kLeave = R"(WITH guard, released AS (
+    UPDATE @schema@.slot s SET owner = NULL
+    FROM guard WHERE s.destination = $3::text AND s.owner = $2::uuid
+), gone AS (
+    DELETE FROM @schema@.relay r USING guard WHERE r.id = $2::uuid
+)
+SELECT FROM guard)";
+
 // ------------------------------------------------------------------------------------ the window
 //
 // The shape of the reads leaves the planner no choice; the tables have no statistics, and nothing
@@ -148,14 +176,16 @@ SELECT FROM guard)";
 // the inner query, and only then the next transaction id, so that whoever takes an id at or below
 // last_value has a transaction id below the ceiling. age() counts from the next transaction id
 // without taking one; '3' is the first normal id.
-constexpr std::string_view kOpenWindow = R"(WITH guard
-SELECT pg_catalog.pg_current_snapshot(), q.last_position, pg_catalog.age('3'::xid),
-       pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn,
-       pg_catalog.pg_current_wal_flush_lsn() - '0/0'::pg_lsn
-FROM guard
-CROSS JOIN (SELECT CASE WHEN i.is_called THEN i.last_value ELSE i.last_value - 1 END
-                   AS last_position
-            FROM @schema@.outbox_id i OFFSET 0) q)";
+constexpr std::string_view kOpening = R"(pg_catalog.pg_current_snapshot() AS target,
+           q.last_position, pg_catalog.age('3'::xid) AS next_age,
+           pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn AS gate,
+           pg_catalog.pg_current_wal_flush_lsn() - '0/0'::pg_lsn AS flushed
+    FROM guard
+    CROSS JOIN (SELECT CASE WHEN i.is_called THEN i.last_value ELSE i.last_value - 1 END
+                       AS last_position
+                FROM @schema@.outbox_id i OFFSET 0) q)";
+
+constexpr std::string_view kOpenWindow = "WITH guard SELECT {opening}";
 
 // $2 slots, $3 after, $4 upto, $5 range_min, $6 range_end; $7 slots and $8 transactions, in pairs.
 //
@@ -334,7 +364,7 @@ ORDER BY r.place)";
 // ---------------------------------------------------------------------------------------- tidying
 
 // $2 relay, $3 destination, $4 slots, $5 epochs
-constexpr std::string_view kTidyCursors = R"(WITH guard, removed AS (
+constexpr std::string_view kTidy = R"(WITH guard, old_cursors AS (
     DELETE FROM @schema@.cursor c
     USING guard, unnest($4::int2[], $5::int8[]) v (slot, epoch), @schema@.slot s
     WHERE s.destination = $3::text AND s.slot = v.slot AND s.owner = $2::uuid
@@ -342,10 +372,7 @@ constexpr std::string_view kTidyCursors = R"(WITH guard, removed AS (
       AND c.n < (SELECT k.n FROM @schema@.cursor k
                  WHERE k.destination = s.destination AND k.slot = s.slot
                  ORDER BY k.n DESC OFFSET 2 LIMIT 1)
-)
-SELECT FROM guard)";
-
-constexpr std::string_view kTidyRelays = R"(WITH guard, removed AS (
+), dead_relays AS (
     DELETE FROM @schema@.relay r
     USING guard
     WHERE r.beat_at < pg_catalog.clock_timestamp() - interval '1 day' AND r.id <> $2::uuid
@@ -388,6 +415,7 @@ std::string finished(std::string_view text, std::string_view schema) {
         sql.replace(at + name, std::string_view("guard").size(), kGuard);
         break;
     }
+    sql = replaced(std::move(sql), "{opening}", kOpening);
     sql = replaced(std::move(sql), "{last_xid}", kLastTransaction);
     sql = replaced(std::move(sql), "{last_id}", kLastId);
     return with_schema(sql, schema);
@@ -416,8 +444,8 @@ Statements::Statements(std::string_view schema)
       store(finished(replaced(std::string(kStore), "{parked}", ""), schema)),
       store_and_park(finished(replaced(std::string(kStore), "{parked}", kPark), schema)),
       release(finished(kRelease, schema)),
-      tidy_cursors(finished(kTidyCursors, schema)),
-      tidy_relays(finished(kTidyRelays, schema)),
+      leave(finished(kLeave, schema)),
+      tidy(finished(kTidy, schema)),
       measure(finished(kMeasure, schema)) {
     const auto rows = [&](std::string_view text) {
         const auto sql = replaced(std::string(text), "{columns}", kColumns);

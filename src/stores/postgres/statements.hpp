@@ -36,8 +36,8 @@ struct Statements {
     std::string store_and_park;
     std::array<std::string, kSegments> look_at;
     std::string release;
-    std::string tidy_cursors;
-    std::string tidy_relays;
+    std::string leave;
+    std::string tidy;
     std::string measure;
 };
 

@@ -180,8 +180,9 @@ Attached SqliteStore::introduce(Database& database) {
 
 // ------------------------------------------------------------------------------------- ownership
 
-std::vector<SlotView> SqliteStore::observe(const Report& report) {
-    std::vector<SlotView> slots;
+Observed SqliteStore::observe(const Report& report) {
+    Observed seen;
+    std::int64_t sequence = 0;
     write([&](Database& database) {
         database.query(statements_.report)
             .text(relay_.text())
@@ -197,10 +198,17 @@ std::vector<SlotView> SqliteStore::observe(const Report& report) {
             view.epoch = rows.number_at(1);
             if (!rows.is_null(2)) view.owner = Id::parse(rows.text_at(2));
             view.owner_beat = rows.number_at(3);
-            slots.push_back(view);
+            seen.slots.push_back(view);
         }
+        auto relays = database.query(statements_.relays);
+        relays.text(options_.destination);
+        while (relays.step()) {
+            seen.relays.push_back({Id::parse(relays.text_at(0)), relays.number_at(1)});
+        }
+        sequence = sequence_of(database);
     });
-    return slots;
+    seen.opening = opening_at(sequence);
+    return seen;
 }
 
 std::vector<OwnedSlot> SqliteStore::acquire(std::span<const SlotView> slots) {
@@ -279,11 +287,23 @@ void SqliteStore::release(std::span<const OwnedSlot> slots) {
     });
 }
 
+void SqliteStore::leave() {
+    write([&](Database& database) {
+        database.query(statements_.give_back).text(relay_.text()).text(options_.destination).run();
+        database.query(statements_.forget_relay).text(relay_.text()).run();
+    });
+    incarnation_ = {};  // Without its row a relay cannot tell the file from an older one.
+}
+
 // ------------------------------------------------------------------------------------ the window
 
 Opening SqliteStore::open_window() {
     std::int64_t sequence = 0;
     read([&](Database& database) { sequence = sequence_of(database); });
+    return opening_at(sequence);
+}
+
+Opening SqliteStore::opening_at(std::int64_t sequence) {
     if (sequence < last_position_) {
         was_set_back_ = true;
         incarnation_ = {};

@@ -20,7 +20,7 @@ public:
     SqliteStore(std::string path, Options options);
 
     Attached attach(const Id& relay) override;
-    std::vector<SlotView> observe(const Report& report) override;
+    Observed observe(const Report& report) override;
     std::vector<OwnedSlot> acquire(std::span<const SlotView> slots) override;
     Loaded load(std::span<const OwnedSlot> slots) override;
     Opening open_window() override;
@@ -32,6 +32,7 @@ public:
                                     std::span<const Parking> parked) override;
     std::vector<HoldState> look_at(std::span<const RowRef> rows) override;
     void release(std::span<const OwnedSlot> slots) override;
+    void leave() override;
     void tidy(std::span<const OwnedSlot> slots) override;
     Backlog measure() override;
 
@@ -51,6 +52,7 @@ private:
     Attached introduce(Database& database);
     void forget();
     std::int64_t sequence_of(Database& database) const;
+    Opening opening_at(std::int64_t sequence);
     Loaded::SlotCursor load_cursor(Database& database, std::int16_t slot,
                                    std::int64_t sequence) const;
     bool owns(Database& database, std::int16_t slot, std::int64_t epoch) const;

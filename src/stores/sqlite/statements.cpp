@@ -92,6 +92,10 @@ constexpr std::string_view kSlots =
     "SELECT s.slot, s.epoch, s.owner, coalesce(r.beat, -1) FROM @schema@_slot s "
     "LEFT JOIN @schema@_relay r ON r.id = s.owner WHERE s.destination = ?1 ORDER BY s.slot";
 
+// ?1 destination. The ones that beat last, if there were more than anybody runs.
+constexpr std::string_view kRelays =
+    "SELECT id, beat FROM @schema@_relay WHERE destination = ?1 ORDER BY beat_at DESC LIMIT 1000";
+
 // ?1 relay, ?2 destination, ?3 slot, ?4 epoch, ?5 owner, ?6 beat. A relay's own slots, which it has
 // forgotten, are taken whatever its beat.
 constexpr std::string_view kAcquire =
@@ -104,6 +108,13 @@ constexpr std::string_view kAcquire =
 constexpr std::string_view kRelease =
     "UPDATE @schema@_slot SET owner = NULL "
     "WHERE owner = ?1 AND destination = ?2 AND slot = ?3 AND epoch = ?4";
+
+// ?1 relay, ?2 destination. Whatever its epoch: nobody else makes this relay an owner.
+constexpr std::string_view kGiveBack =
+    "UPDATE @schema@_slot SET owner = NULL WHERE owner = ?1 AND destination = ?2";
+
+// ?1 relay
+constexpr std::string_view kForgetRelay = "DELETE FROM @schema@_relay WHERE id = ?1";
 
 constexpr std::string_view kOwns =
     "SELECT 1 FROM @schema@_slot "
@@ -210,7 +221,10 @@ Statements::Statements(std::string_view schema)
       report(finished(kReport, schema)),
       slots(finished(kSlots, schema)),
       acquire(finished(kAcquire, schema)),
+      relays(finished(kRelays, schema)),
       release(finished(kRelease, schema)),
+      give_back(finished(kGiveBack, schema)),
+      forget_relay(finished(kForgetRelay, schema)),
       cursor(finished(kCursor, schema)),
       stopped(finished(kStopped, schema)),
       find_late(finished(kFindLate, schema)),

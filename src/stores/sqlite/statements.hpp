@@ -21,7 +21,10 @@ struct Statements {
     std::string report;
     std::string slots;
     std::string acquire;
+    std::string relays;
     std::string release;
+    std::string give_back;
+    std::string forget_relay;
     std::string cursor;
     std::string stopped;
     std::string find_late;

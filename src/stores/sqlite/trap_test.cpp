@@ -75,7 +75,7 @@ TEST(SqliteLog, F89_SaysBusyWhileAnotherWritesAndReadsOn) {
         EXPECT_EQ(code_of([&] { (void)file.open(Milliseconds{50})->attach(Id::generate()); }),
                   "busy");
     }
-    EXPECT_FALSE(store->observe({}).empty()) << "and forgot nothing";
+    EXPECT_FALSE(store->observe({}).slots.empty()) << "and forgot nothing";
     EXPECT_EQ(store->store(reader.moves(), {}).size(), 1U);
 }
 
