@@ -43,6 +43,8 @@ RelayOptions checked(RelayOptions options) {
     check_range(options.lease >= 200ms, "lease", "to 200ms or more");
     check_range(options.store_interval >= 1ms, "store_interval", "to 1ms or more");
     check_range(options.drain_timeout >= 0ms, "drain_timeout", "to 0s or more");
+    check_range(options.retention >= 0ms && options.retention <= 87'600h, "retention",
+                "between 0s and 87600h");
     check_range(options.retry_initial >= 1ms && options.retry_max >= options.retry_initial,
                 "retry_initial, retry_max", "to 1ms or more, the second not below the first");
     return options;
@@ -55,7 +57,8 @@ RelayStep::RelayStep(const Id& relay, const RelayOptions& options, std::uint64_t
       lease_(relay, options.lease),
       delivery_(options.grace),
       store_backoff_(options.retry_initial, options.retry_max, seed),
-      send_backoff_(options.retry_initial, options.retry_max, seed + 1) {}
+      send_backoff_(options.retry_initial, options.retry_max, seed + 1),
+      reclaim_(seed + 2) {}
 
 // ---- what is next
 
@@ -108,6 +111,11 @@ std::optional<Command> RelayStep::settle(Instant now) {
     if (store_is_due(now)) return store_command();
     if (now - tidied_at_ >= kTidyInterval) return command::Tidy{lease_.owned()};
     if (now - measured_at_ >= kMeasureInterval) return command::Measure{};
+    const auto& logs = delivery_.logs();
+    const auto lowest = logs.empty() ? std::nullopt : std::optional{logs.front()->slot.slot};
+    if (reclaim_.is_due(lowest, counters().accepted, now)) {
+        return command::Reclaim{{.retention = options_.retention}};
+    }
     if (now - looked_at_ >= kLookInterval) {
         looking_ = delivery_.held(kHeldMax);
         if (!looking_.empty()) return command::LookAt{looking_};
@@ -434,6 +442,10 @@ void RelayStep::on_released() {
 void RelayStep::on_tidied(Instant now) { tidied_at_ = now; }
 
 void RelayStep::on_measured(Instant now) { measured_at_ = now; }
+
+void RelayStep::on_reclaimed(const Reclaimed& reclaimed, Instant now) {
+    reclaim_.reclaimed(reclaimed, counters().accepted, now);
+}
 
 void RelayStep::on_store_error(const Error& error, Instant now) {
     // What did not come in time will not come in time again: less of it may.

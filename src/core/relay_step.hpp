@@ -4,6 +4,7 @@
 #include "core/clock.hpp"
 #include "core/delivery.hpp"
 #include "core/lease_step.hpp"
+#include "core/reclaim_step.hpp"
 
 #include <sagaz/error.hpp>
 #include <sagaz/relay.hpp>
@@ -67,6 +68,9 @@ struct Tidy {
     std::vector<OwnedSlot> slots{};
 };
 struct Measure {};
+struct Reclaim {
+    ReclaimLimits limits{};
+};
 struct Abandon {
     Milliseconds deadline{};
 };  ///< Then poll once without waiting.
@@ -81,7 +85,7 @@ using Command =
                  command::OpenWindow, command::FindLate, command::StartRead, command::FinishRead,
                  command::Flush, command::Publish, command::Poll, command::StoreCursors,
                  command::LookAt, command::Release, command::Tidy, command::Measure,
-                 command::Abandon, command::Wait, command::End>;
+                 command::Reclaim, command::Abandon, command::Wait, command::End>;
 
 class RelayStep {
 public:
@@ -107,6 +111,7 @@ public:
     void on_released();
     void on_tidied(Instant now);
     void on_measured(Instant now);
+    void on_reclaimed(const Reclaimed& reclaimed, Instant now);
     /// A store command failed with an error that time can heal.
     void on_store_error(const Error& error, Instant now);
     /// What Broker::down said after a publish or a poll.
@@ -126,6 +131,7 @@ public:
     bool store_is_up() const noexcept { return attached_ && store_at_ == Instant{}; }
     const std::string& destination_down() const noexcept { return down_; }
     Duration down_for(Instant now) const { return down_.empty() ? Duration{} : now - down_since_; }
+    const ReclaimStep& reclaiming() const noexcept { return reclaim_; }
     std::size_t last_read_rows() const noexcept { return last_read_rows_; }
 
 private:
@@ -153,6 +159,7 @@ private:
     Delivery delivery_;
     Backoff store_backoff_;
     Backoff send_backoff_;
+    ReclaimStep reclaim_;
 
     bool attached_{};
     Instant store_at_{};  ///< The store is left alone until then, after an error; zero: it is up.

@@ -58,6 +58,7 @@ private:
     void run(core::command::Release& release);
     void run(core::command::Tidy& tidy);
     void run(core::command::Measure&);
+    void run(core::command::Reclaim& reclaim);
     void run(core::command::Abandon& abandon);
     void run(core::command::Wait& wait);
     void run(core::command::End&);

@@ -4,7 +4,8 @@
 #
 # The log is filled once. Before each drain the cursors go back to the first migration's rows
 # (n = 0) while no relay runs: the same million is then undelivered again. One drain and one read
-# before the counted rounds warm the server's and the kernel's memory.
+# before the counted rounds warm the server's and the kernel's memory. What is delivered has to stay
+# for the next round, hence the retention.
 #
 # EVENTS (1000000), ROUNDS (5), PAYLOAD (200) bytes, PROFILE=1; SAGAZ, BARE_READ.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -35,7 +36,7 @@ drain() {
     local from
     rewind_cursors
     from=$(now_ms)
-    SAGAZ_ADMIN_LISTEN=127.0.0.1:0 SAGAZ_RELAY_LEASE=$LEASE "$@" \
+    SAGAZ_ADMIN_LISTEN=127.0.0.1:0 SAGAZ_RELAY_LEASE=$LEASE SAGAZ_RELAY_RETENTION=24h "$@" \
         "$SAGAZ" relay --store "$pg_url" --broker null: --until-drained >>"$work/relay.log" 2>&1 ||
         die "the drain failed, see $work/relay.log"
     echo $(($(now_ms) - from))

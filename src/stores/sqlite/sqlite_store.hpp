@@ -34,6 +34,7 @@ public:
     void release(std::span<const OwnedSlot> slots) override;
     void tidy(std::span<const OwnedSlot> slots) override;
     Backlog measure() override;
+    Reclaimed reclaim(const ReclaimLimits& limits) override;
 
 private:
     using Body = std::function<void(Database&)>;
@@ -53,6 +54,7 @@ private:
     std::int64_t sequence_of(Database& database) const;
     Loaded::SlotCursor load_cursor(Database& database, std::int16_t slot,
                                    std::int64_t sequence) const;
+    std::int64_t delivered_upto(Database& database) const;
     bool owns(Database& database, std::int16_t slot, std::int64_t epoch) const;
 
     std::string path_;
