@@ -37,6 +37,8 @@ constexpr std::array kKeys{
     KeyInfo{"relay.store_interval", duration, "100ms", "", "",
             "between stored cursors; a crash repeats this much"},
     KeyInfo{"relay.drain_timeout", duration, "20s", "", "", "from SIGTERM to the end, at most"},
+    KeyInfo{"relay.retention", duration, "0s", "", "",
+            "how long delivered events stay in the log, at least"},
     KeyInfo{"relay.retry_initial", duration, "100ms", "", "",
             "first backoff after an error of store or broker"},
     KeyInfo{"relay.retry_max", duration, "5s", "", "", "longest backoff"},

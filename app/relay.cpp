@@ -47,6 +47,7 @@ RelayOptions relay_options(const Config& config) {
     options.store_interval = config.duration("relay.store_interval");
     options.grace = config.duration("optimistic.grace");
     options.drain_timeout = config.duration("relay.drain_timeout");
+    options.retention = config.duration("relay.retention");
     options.retry_initial = config.duration("relay.retry_initial");
     options.retry_max = config.duration("relay.retry_max");
     return options;

@@ -23,8 +23,10 @@ struct RelayOptions {
     Milliseconds store_interval{100};    ///< Between stored cursors; a crash repeats this much.
     Milliseconds grace{1'500};           ///< How long a held event is left to its publisher.
     Milliseconds drain_timeout{20'000};  ///< From stop to the end of `run`, at most.
-    Milliseconds retry_initial{100};     ///< Backoff after an error of store or broker: first,
-    Milliseconds retry_max{5'000};       ///< and at most; doubled with jitter between.
+    Milliseconds retention{0};  ///< How long delivered events stay in the log, at least; up to ten
+                                ///< years. Costs their space.
+    Milliseconds retry_initial{100};  ///< Backoff after an error of store or broker: first,
+    Milliseconds retry_max{5'000};    ///< and at most; doubled with jitter between.
 };
 
 /// What a relay is doing, for probes.

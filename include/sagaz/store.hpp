@@ -231,6 +231,20 @@ struct Backlog {
     std::int64_t parked_dead{};
 };
 
+/// What `reclaim` may remove of what is delivered.
+struct ReclaimLimits {
+    Milliseconds retention{0};     ///< Nothing younger.
+    Milliseconds age{3'600'000};   ///< Nor, of the part that is still being written, than this.
+    std::int32_t rows_max{1'000};  ///< Rows of a slot deleted one by one in a call, at most.
+};
+
+struct Reclaimed {
+    std::int32_t truncations{};  ///< Segments emptied.
+    std::int64_t deleted{};      ///< Rows deleted by age.
+    bool blocked{};   ///< Something delivered could not be removed: somebody else is using it.
+    bool has_more{};  ///< Call again soon.
+};
+
 /// A destination's log in a database. One object belongs to one thread. Every call ends within
 /// the store's own deadline (`postgres::Options::statement_timeout`) and throws `sagaz::Error`:
 ///
@@ -292,6 +306,10 @@ public:
 
     /// Deletes cursors that no longer count. Cheap; called every few seconds.
     virtual void tidy(std::span<const OwnedSlot> slots) = 0;
+
+    /// Gives back the space of what every slot's *stored* cursor has passed: one small piece, and
+    /// never waits for anybody. Any relay may call it at any time; whom it serves is the log.
+    virtual Reclaimed reclaim(const ReclaimLimits& limits) = 0;
 
     /// Measures the backlog for the metrics; cheap whatever its size, so it may be an estimate.
     virtual Backlog measure() = 0;

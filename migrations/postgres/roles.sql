@@ -36,11 +36,11 @@ TO @schema@_producer;
 GRANT @schema@_producer TO @schema@_publisher;
 GRANT INSERT (held_until) ON @schema@.outbox TO @schema@_publisher;
 
--- Relay: reads the log, owns slots, stores cursors, parks.
+-- Relay: reads the log, owns slots, stores cursors, parks, empties what is delivered.
 DO $roles$
 BEGIN
     FOR n IN 0..15 LOOP
-        EXECUTE format('GRANT SELECT, DELETE ON @schema@.outbox_%s TO @schema@_relay', lpad(n::text, 2, '0'));
+        EXECUTE format('GRANT SELECT, DELETE, TRUNCATE ON @schema@.outbox_%s TO @schema@_relay', lpad(n::text, 2, '0'));
     END LOOP;
 END
 $roles$;
@@ -54,7 +54,13 @@ GRANT SELECT, INSERT, UPDATE ON @schema@.incarnation TO @schema@_relay;
 GRANT SELECT ON @schema@.setting, @schema@.destination, @schema@.schema_version, @schema@.backlog TO @schema@_relay;
 GRANT USAGE ON SEQUENCE @schema@.parked_position TO @schema@_relay;
 GRANT INSERT ON @schema@.audit TO @schema@_relay;
-GRANT EXECUTE ON FUNCTION @schema@.attach() TO @schema@_relay;
+GRANT EXECUTE ON FUNCTION
+    @schema@.attach(),
+    @schema@.segment_cursors(name),
+    @schema@.segment_state(name),
+    @schema@.delete_aged(smallint, name, timestamptz, integer),
+    @schema@.reclaim(interval, interval, integer)
+TO @schema@_relay;
 
 -- Consumer: the inbox and nothing of the log. In `parked`, which holds both, policies keep it to its
 -- own; the owner of the tables is not bound by them.

@@ -45,6 +45,8 @@ RelayOptions checked(RelayOptions options) {
     check_range(options.lease >= 200ms, "lease", "to 200ms or more");
     check_range(options.store_interval >= 1ms, "store_interval", "to 1ms or more");
     check_range(options.drain_timeout >= 0ms, "drain_timeout", "to 0s or more");
+    check_range(options.retention >= 0ms && options.retention <= 87'600h, "retention",
+                "between 0s and 87600h");
     check_range(options.retry_initial >= 1ms && options.retry_max >= options.retry_initial,
                 "retry_initial, retry_max", "to 1ms or more, the second not below the first");
     return options;
@@ -57,7 +59,8 @@ RelayStep::RelayStep(const Id& relay, const RelayOptions& options, std::uint64_t
       lease_(relay, options.lease),
       delivery_(options.grace),
       store_backoff_(options.retry_initial, options.retry_max, seed),
-      send_backoff_(options.retry_initial, options.retry_max, seed + 1) {}
+      send_backoff_(options.retry_initial, options.retry_max, seed + 1),
+      reclaim_(seed + 2) {}
 
 // ---- what is next
 
@@ -131,7 +134,15 @@ std::optional<Command> RelayStep::settle(Instant now) {
     const int rarer = is_idle(now) ? kIdleRarer : 1;
     if (now - tidied_at_ >= rarer * kTidyInterval) return command::Tidy{lease_.owned()};
     if (now - measured_at_ >= rarer * kMeasureInterval) return command::Measure{};
+    if (auto command = reclaim(now)) return command;
     return look_at_held(now);
+}
+
+std::optional<Command> RelayStep::reclaim(Instant now) {
+    const auto& logs = delivery_.logs();
+    const auto lowest = logs.empty() ? std::nullopt : std::optional{logs.front()->slot.slot};
+    if (!reclaim_.is_due(lowest, counters().accepted, now)) return std::nullopt;
+    return command::Reclaim{{.retention = options_.retention}};
 }
 
 std::optional<Command> RelayStep::look_at_held(Instant now) {
@@ -501,6 +512,10 @@ void RelayStep::on_left() {
 void RelayStep::on_tidied(Instant now) { tidied_at_ = now; }
 
 void RelayStep::on_measured(Instant now) { measured_at_ = now; }
+
+void RelayStep::on_reclaimed(const Reclaimed& reclaimed, Instant now) {
+    reclaim_.reclaimed(reclaimed, counters().accepted, now);
+}
 
 void RelayStep::on_store_error(const Error& error, Instant now) {
     const Instant allowed = store_tries_.next(now);

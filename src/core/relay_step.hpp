@@ -4,6 +4,7 @@
 #include "core/clock.hpp"
 #include "core/delivery.hpp"
 #include "core/lease_step.hpp"
+#include "core/reclaim_step.hpp"
 
 #include <sagaz/error.hpp>
 #include <sagaz/relay.hpp>
@@ -68,6 +69,9 @@ struct Tidy {
     std::vector<OwnedSlot> slots{};
 };
 struct Measure {};
+struct Reclaim {
+    ReclaimLimits limits{};
+};
 struct Abandon {
     Milliseconds deadline{};
 };  ///< Then poll once without waiting.
@@ -82,7 +86,7 @@ using Command =
                  command::OpenWindow, command::FindLate, command::StartRead, command::FinishRead,
                  command::Flush, command::Publish, command::Poll, command::StoreCursors,
                  command::LookAt, command::Release, command::Leave, command::Tidy, command::Measure,
-                 command::Abandon, command::Wait, command::End>;
+                 command::Reclaim, command::Abandon, command::Wait, command::End>;
 
 class RelayStep {
 public:
@@ -109,6 +113,7 @@ public:
     void on_left();
     void on_tidied(Instant now);
     void on_measured(Instant now);
+    void on_reclaimed(const Reclaimed& reclaimed, Instant now);
     /// A store command failed with an error that time can heal.
     void on_store_error(const Error& error, Instant now);
     /// What Broker::down said after a publish or a poll.
@@ -129,6 +134,7 @@ public:
     bool store_is_up() const noexcept { return attached_ && store_at_ == Instant{}; }
     const std::string& destination_down() const noexcept { return down_; }
     Duration down_for(Instant now) const { return down_.empty() ? Duration{} : now - down_since_; }
+    const ReclaimStep& reclaiming() const noexcept { return reclaim_; }
     std::size_t last_read_rows() const noexcept { return last_read_rows_; }
 
 private:
@@ -139,6 +145,7 @@ private:
     std::optional<Command> read(Instant now);
     std::optional<Command> send(Instant now);
     Command rest(Instant now);
+    std::optional<Command> reclaim(Instant now);
     std::optional<Command> look_at_held(Instant now);
     std::optional<Command> settle_before_the_end(Instant now);
     Command next_while_stopping(Instant now);
@@ -165,6 +172,7 @@ private:
     Backoff store_backoff_;
     TryLimit store_tries_;
     Backoff send_backoff_;
+    ReclaimStep reclaim_;
 
     bool attached_{};
     Instant store_at_{};  ///< The store is left alone until then, after an error; zero: it is up.

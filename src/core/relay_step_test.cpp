@@ -6,6 +6,11 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <span>
+#include <variant>
+#include <vector>
+
 namespace sagaz::core {
 
 using namespace std::chrono_literals;
@@ -168,6 +173,7 @@ TEST_F(RelayStepTest, ReadsSlotsThatCameInTwoTakeovers) {
         step_.on_loaded(loaded);
         step_.on_measured(now_);
         step_.on_tidied(now_);
+        step_.on_reclaimed({}, now_);
     };
     take_over(1);
     take_over(0);  // The lower slot came last.
@@ -225,6 +231,7 @@ TEST_F(RelayStepTest, KeepsItsMemoryThroughALostConnection) {
     now_ += 1s;
     expect<command::Observe>();
     see({{0, 1, kMe, 1}});
+    step_.on_reclaimed({}, now_);
     read({{1}}, 1);
 }
 
@@ -241,6 +248,7 @@ TEST_F(RelayStepTest, ReadsLessAfterAReadThatTookTooLong) {
         see({{0, 1, kMe, 1}});
         step_.on_measured(now_);
         step_.on_tidied(now_);
+        step_.on_reclaimed({}, now_);
     }
     EXPECT_EQ(rows, 1U);
     EXPECT_EQ(expect<command::StartRead>().request.rows_max, 1U);
@@ -351,6 +359,54 @@ TEST(RelayOptions, OutOfRangeNamesTheOption) {
         EXPECT_EQ(error.code(), "option_range");
         EXPECT_NE(std::string(error.what()).find("batch_max"), std::string::npos);
     }
+}
+
+namespace {
+
+/// Answers what an idle relay asks, half a second apart, until it wants to reclaim.
+std::optional<ReclaimLimits> reclaim_within(int steps, RelayStep& step, Instant now,
+                                            std::span<const SlotView> views) {
+    for (; steps > 0; --steps) {
+        const Command next = step.next(now);
+        if (const auto* reclaim = std::get_if<command::Reclaim>(&next)) return reclaim->limits;
+        if (std::holds_alternative<command::Observe>(next)) step.on_observed(views, now);
+        if (std::holds_alternative<command::Tidy>(next)) step.on_tidied(now);
+        if (std::holds_alternative<command::Measure>(next)) step.on_measured(now);
+        if (std::holds_alternative<command::Poll>(next)) step.on_receipts({}, now);
+        if (std::holds_alternative<command::OpenWindow>(next)) {
+            step.on_opened({.target = Snapshot::parse("10:10:")}, now);
+        }
+        now += 500ms;
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+TEST_F(RelayStepTest, F61_ReclaimsWhatIsDeliveredWithItsRetention) {
+    step_ = RelayStep{kMe, RelayOptions{.retention = 3h}, 1};
+    begin();
+    const SlotView mine{0, 1, kMe, 1};
+    const auto limits = reclaim_within(10, step_, now_, {&mine, 1});
+    ASSERT_TRUE(limits.has_value());
+    EXPECT_EQ(limits->retention, 3h);
+}
+
+TEST_F(RelayStepTest, LeavesReclaimingToTheOwnerOfTheLowestSlot) {
+    expect<command::Attach>();
+    step_.on_attached({});
+    expect<command::Observe>();
+    const std::vector<SlotView> views{{0, 1, Id::generate(), 1}, {1, 0, std::nullopt, -1}};
+    step_.on_observed(views, now_);
+    expect<command::Acquire>();
+    const OwnedSlot mine{1, 1};
+    step_.on_acquired({&mine, 1});
+    expect<command::Load>();
+    Loaded loaded;
+    loaded.cursors.push_back({1, Cursor{}});
+    step_.on_loaded(loaded);
+    const std::vector<SlotView> later{{0, 1, views[0].owner, 1}, {1, 1, kMe, 1}};
+    EXPECT_FALSE(reclaim_within(15, step_, now_, later).has_value());
 }
 
 }  // namespace sagaz::core

@@ -161,6 +161,16 @@ void Driver::run(command::Measure&) {
     telemetry_->gauge("outbox_oldest_pending_age_seconds", backlog.oldest_age_seconds, kPlain);
     parked("waiting", backlog.parked_waiting);
     parked("dead", backlog.parked_dead);
+    const std::chrono::duration<double> blocked = step_.reclaiming().blocked_for(clock_.now());
+    telemetry_->gauge("outbox_reclaim_blocked_seconds", blocked.count(), kPlain);
+}
+
+void Driver::run(command::Reclaim& reclaim) {
+    last_command_ = "reclaim";
+    const Reclaimed reclaimed = store_.reclaim(reclaim.limits);
+    step_.on_reclaimed(reclaimed, clock_.now());
+    if (telemetry_ == nullptr || reclaimed.truncations == 0) return;
+    telemetry_->count("outbox_segment_truncations_total", reclaimed.truncations, kPlain);
 }
 
 void Driver::run(command::Abandon& abandon) {

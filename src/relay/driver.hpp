@@ -59,6 +59,7 @@ private:
     void run(core::command::Leave&);
     void run(core::command::Tidy& tidy);
     void run(core::command::Measure&);
+    void run(core::command::Reclaim& reclaim);
     void run(core::command::Abandon& abandon);
     void run(core::command::Wait& wait);
     void run(core::command::End&);

@@ -108,6 +108,7 @@ void acts_only_within_its_incarnation(Case& c) {
         {"leave", [&] { store->leave(); }},
         {"tidy", [&] { store->tidy(reader.owned()); }},
         {"measure", [&] { (void)store->measure(); }},
+        {"reclaim", [&] { (void)store->reclaim({}); }},
     };
     for (const auto& [name, call] : calls) {
         EXPECT_EQ(code_of(call), "incarnation_changed") << name;
@@ -495,6 +496,49 @@ void tidies_cursors_and_keeps_the_newest(Case& c) {
     }
 }
 
+// Until it has nothing more; returns whether something went.
+bool reclaim_all(Store& store, const ReclaimLimits& limits) {
+    bool is_any = false;
+    while (true) {
+        const Reclaimed reclaimed = store.reclaim(limits);
+        is_any = is_any || reclaimed.truncations > 0 || reclaimed.deleted > 0;
+        if (!reclaimed.has_more) return is_any;
+    }
+}
+
+// With no age to wait for, even of the part that is being written.
+constexpr ReclaimLimits kAtOnce{.age = Milliseconds{0}};
+
+void reclaims_what_stored_cursors_have_passed_and_nothing_else(Case& c) {
+    c.commit("a");
+    const auto store = c.open();
+    StoreReader reader(*store);
+    (void)reader.read_window();
+    EXPECT_FALSE(reclaim_all(*store, kAtOnce)) << "read, and nothing of it stored";
+    (void)store->store(reader.moves(), {});
+    c.commit("b");
+    (void)reclaim_all(*store, kAtOnce);
+    EXPECT_EQ(payloads_of(reader.read_window()), Words{"b"});
+    auto moves = reader.moves();
+    for (auto& move : moves) ++move.cursor.n;
+    (void)store->store(moves, {});
+    EXPECT_TRUE(reclaim_all(*store, kAtOnce));
+    EXPECT_FALSE(reclaim_all(*store, kAtOnce)) << "nothing is left";
+    c.commit("c");
+    EXPECT_EQ(payloads_of(reader.read_window()), Words{"c"}) << "positions go on growing";
+}
+
+void keeps_what_is_young(Case& c) {
+    c.commit("a");
+    const auto store = c.open();
+    StoreReader reader(*store);
+    (void)reader.read_window();
+    (void)store->store(reader.moves(), {});
+    EXPECT_FALSE(reclaim_all(*store, {})) << "the part being written goes by age";
+    EXPECT_FALSE(reclaim_all(*store, {.retention = Milliseconds{60'000}, .age = Milliseconds{0}}));
+    EXPECT_TRUE(reclaim_all(*store, kAtOnce));
+}
+
 struct Entry {
     const char* name;
     void (*body)(Case&);
@@ -529,6 +573,9 @@ constexpr Entry kEntries[] = {
      keeps_the_newest_cursor_when_an_older_store_comes_late},
     {"ParksWithTheCursorAndStopsTheKey", parks_with_the_cursor_and_stops_the_key},
     {"TidiesCursorsAndKeepsTheNewest", tidies_cursors_and_keeps_the_newest},
+    {"F61_ReclaimsWhatStoredCursorsHavePassedAndNothingElse",
+     reclaims_what_stored_cursors_have_passed_and_nothing_else},
+    {"F61_KeepsWhatIsYoung", keeps_what_is_young},
 };
 
 class ConformanceTest : public ::testing::Test {

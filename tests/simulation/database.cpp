@@ -125,7 +125,8 @@ Lsn SimDatabase::write_commit(Tx tx) {
 
 void SimDatabase::show(LogRow& row) {
     row.visible = true;
-    if (!row.deleted) live_[static_cast<std::size_t>(row.slot)].emplace(row.position, row.index);
+    if (!row.deleted && !row.reclaimed)
+        live_[static_cast<std::size_t>(row.slot)].emplace(row.position, row.index);
 }
 
 void SimDatabase::become_visible(Tx tx) {
@@ -241,6 +242,40 @@ void SimDatabase::remove(EventIndex event) {
     complete(xid, xid);
 }
 
+bool SimDatabase::is_segment_locked(std::int64_t segment) const {
+    return std::any_of(sessions_.begin(), sessions_.end(), [&](const Session& session) {
+        return !session.over &&
+               std::any_of(session.rows.begin(), session.rows.end(), [&](EventIndex index) {
+                   return segment_of(rows_[index].position) == segment;
+               });
+    });
+}
+
+void SimDatabase::truncate(std::int64_t segment) {
+    for (Live& rows : live_) {
+        for (auto at = rows.begin(); at != rows.end();) {
+            if (segment_of(at->first) != segment) {
+                ++at;
+                continue;
+            }
+            rows_[at->second].reclaimed = true;
+            at = rows.erase(at);
+        }
+    }
+    burn_xid();
+    // A commit that removes files waits for the disk, whatever synchronous_commit says.
+    flush(log({}, kRecordBytes));
+}
+
+void SimDatabase::delete_delivered(EventIndex event) {
+    LogRow& row = rows_[event];
+    const std::uint64_t xid = give_xid();
+    row.reclaimed = true;
+    row.delete_lsn = log({.xid = xid}, kRecordBytes);
+    live_[static_cast<std::size_t>(row.slot)].erase({row.position, event});
+    complete(xid, xid);
+}
+
 void SimDatabase::release_hold(EventIndex event) {
     rows_[event].held_until = Instant{};
     burn_xid();
@@ -280,6 +315,7 @@ void SimDatabase::crash(Lsn survives) {
         }
         if (row.fate != Fate::committed) continue;
         if (row.deleted && row.delete_lsn > flushed_lsn_) row.deleted = false;
+        if (row.reclaimed && row.delete_lsn > flushed_lsn_) row.reclaimed = false;
         show(row);
     }
     unflushed_.clear();

@@ -60,6 +60,7 @@ struct LogRow {
     Fate fate{Fate::open};
     bool visible{};
     bool deleted{};
+    bool reclaimed{};  ///< Removed after delivery; `delete_lsn` is of that.
     Lsn insert_lsn{};
     Lsn commit_lsn{};  ///< Zero: no commit record yet.
     Lsn delete_lsn{};
@@ -137,6 +138,10 @@ public:
     void write(const std::function<void(Tables&)>& change);
     void remove(EventIndex event);  ///< One DELETE, committed at once.
     void release_hold(EventIndex event);
+    /// True when a transaction that has not ended has rows in the segment, which locks it.
+    bool is_segment_locked(std::int64_t segment) const;
+    void truncate(std::int64_t segment);  ///< Committed at once, and on disk.
+    void delete_delivered(EventIndex event);
     void make_token(const Id& token) { token_ = token; }
     void flush(Lsn upto);
 
@@ -206,6 +211,10 @@ private:
     Tables durable_;
     std::optional<Id> token_;
 };
+
+/// A ring of four small segments, so that a run goes round it.
+inline std::int64_t segment_of(std::int64_t position) { return (position >> 3) % 4; }
+inline constexpr std::int64_t kSegments = 4;
 
 /// All events have one type, so that an empty topic stands for this one.
 inline constexpr std::string_view kEventType = "Simulated";

@@ -136,6 +136,10 @@ void History::on_cursor(std::int16_t slot, const Cursor& cursor,
     }
 }
 
+void History::on_reclaimed(const LogRow& row, const std::string& who) {
+    if (!is_settled(row)) violation(who + " removed what was never accepted: " + name(row));
+}
+
 void History::finish() {
     for (const LogRow& row : database_.rows()) {
         const bool arrived = has_arrived(row.index);

@@ -16,7 +16,8 @@ namespace sagaz::simulation {
 /// its section 5):
 ///
 /// 1. Nothing is lost: every event of a surviving transaction arrived or is parked with a reason,
-///    and no stored cursor ever counts one that the broker has not accepted.
+///    no stored cursor ever counts one that the broker has not accepted, and nothing is removed
+///    from the log before.
 /// 2. Nothing is published that did not commit, or whose commit is not on disk yet.
 /// 3. First arrivals of a (topic, key) are in the order of appending under the key's lock.
 /// 4. A repeat has the same bytes.
@@ -43,6 +44,8 @@ public:
     void on_released(std::size_t slots) { moves_ += slots; }
     /// Nothing goes wrong in this run, so nothing may repeat.
     void forbid_repeats() { forbids_repeats_ = true; }
+    /// Before a row is removed as delivered.
+    void on_reclaimed(const LogRow& row, const std::string& who);
     /// All is healed and quiet: what has not arrived by now is lost.
     void finish();
 

@@ -13,6 +13,8 @@
 namespace sagaz::simulation {
 namespace {
 
+constexpr Duration kAge = milliseconds{300};
+
 /// A batch that owns copies, so that the sanitizers see a view that outlives it.
 class SimBatch final : public Batch {
 public:
@@ -277,6 +279,7 @@ ReadResult SimStore::execute_read(const ReadRequest& request) {
                 break;
             }
             batch->add(row, is_held(row));
+            if (faults_.reclaims_what_was_read) rows_read_.insert(row.index);
             ++count;
             bytes += row.payload.size();
             last = row.position;
@@ -400,6 +403,59 @@ void SimStore::tidy(std::span<const OwnedSlot> slots) {
                 cursors.erase(cursors.begin(), std::prev(cursors.end()));
             }
         });
+    });
+}
+
+bool SimStore::is_delivered(const LogRow& row) const {
+    if (faults_.reclaims_what_was_read && rows_read_.contains(row.index)) return true;
+    return covers(world_.database.newest_cursor(faults_.reclaims_by_one_slot ? 0 : row.slot), row);
+}
+
+bool SimStore::empty_segment(std::int64_t segment) {
+    SimDatabase& database = world_.database;
+    std::vector<EventIndex> rows;
+    for (std::int16_t slot = 0; slot < database.settings().slot_count; ++slot) {
+        for (const auto& [position, event] : database.live(slot)) {
+            if (segment_of(position) == segment) rows.push_back(event);
+        }
+    }
+    const bool is_done = std::all_of(rows.begin(), rows.end(), [&](EventIndex event) {
+        return is_delivered(database.row(event));
+    });
+    if (rows.empty() || !is_done) return false;
+    for (const EventIndex event : rows) world_.history.on_reclaimed(database.row(event), who_);
+    world_.trace.line(who_, fmt::format(R"("truncate":{},"rows":{})", segment, rows.size()));
+    database.truncate(segment);
+    return true;
+}
+
+// The part that is being written goes by age, which here is short: a run is.
+Reclaimed SimStore::reclaim(const ReclaimLimits&) {
+    return call("reclaim", false, [&] {
+        SimDatabase& database = world_.database;
+        const std::int64_t written = segment_of(database.last_position());
+        Reclaimed reclaimed;
+        for (std::int64_t segment = 0; segment < kSegments; ++segment) {
+            if (segment == written) continue;
+            if (database.is_segment_locked(segment)) {
+                reclaimed.blocked = true;
+            } else if (empty_segment(segment)) {
+                reclaimed.truncations = 1;
+                reclaimed.has_more = true;
+                return reclaimed;
+            }
+        }
+        for (const LogRow& row : database.rows()) {
+            if (!row.visible || row.reclaimed || row.deleted || row.fate != Fate::committed)
+                continue;
+            if (segment_of(row.position) != written || !is_delivered(row)) continue;
+            if (database.now() - row.appended_at < kAge) continue;
+            world_.history.on_reclaimed(row, who_);
+            database.delete_delivered(row.index);
+            ++reclaimed.deleted;
+        }
+        reclaimed.has_more = reclaimed.deleted > 0;
+        return reclaimed;
     });
 }
 

@@ -7,6 +7,7 @@
 #include <sagaz/store.hpp>
 
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -24,13 +25,17 @@ struct StoreFaults {
     bool takes_xids{};                ///< `open_window` takes a transaction id to know the ceiling.
     bool ignores_token{};             ///< A wrong store, to prove that the model needs the guard.
     bool ignores_epoch{};             ///< The same for the owner's epoch.
+    bool reclaims_what_was_read{};    ///< The same for removing by a cursor that is not stored.
+    bool reclaims_by_one_slot{};      ///< The same for removing by the cursor of one slot.
 };
 
 /// What is left of the faults when all is healed.
 inline StoreFaults healed(const StoreFaults& faults) {
     return {.pooler = faults.pooler,
             .ignores_token = faults.ignores_token,
-            .ignores_epoch = faults.ignores_epoch};
+            .ignores_epoch = faults.ignores_epoch,
+            .reclaims_what_was_read = faults.reclaims_what_was_read,
+            .reclaims_by_one_slot = faults.reclaims_by_one_slot};
 }
 
 /// A row as a store returns it; the views are into `row`.
@@ -67,6 +72,7 @@ public:
     void leave() override;
     void tidy(std::span<const OwnedSlot> slots) override;
     Backlog measure() override;
+    Reclaimed reclaim(const ReclaimLimits& limits) override;
 
     /// No more faults.
     void heal() { faults_ = healed(faults_); }
@@ -83,6 +89,8 @@ private:
     bool is_held(const LogRow& row) const;
     Opening look_around();
     ReadResult execute_read(const ReadRequest& request);
+    bool is_delivered(const LogRow& row) const;
+    bool empty_segment(std::int64_t segment);
 
     World world_;
     StoreFaults faults_;
@@ -93,6 +101,7 @@ private:
     std::uint64_t connected_to_{};        ///< The database's generation; 0: not connected.
     std::optional<ReadRequest> reading_;  ///< Sent; its snapshots are still the caller's.
     std::optional<ReadResult> read_;
+    std::set<EventIndex> rows_read_;  ///< Only for `reclaims_what_was_read`.
 };
 
 }  // namespace sagaz::simulation

@@ -72,10 +72,11 @@ TEST(Simulation, KeepsEveryPromiseUnderEverySeed) {
     }
     fmt::print(
         "{} seeds: {} events ({} rolled back, {} lost in {} crashes), {} arrived, {} of them "
-        "by publishers, {} repeats, {} breaks, {} parked, {} take-overs, {} moves, {} turns\n",
+        "by publishers, {} repeats, {} breaks, {} parked, {} reclaimed, {} take-overs, {} moves, "
+        "{} turns\n",
         last - first + 1, sum.events, sum.rolled_back, sum.lost_in_crashes, sum.crashes,
-        sum.arrived, sum.sent_by_publishers, sum.repeats, sum.breaks, sum.parked, sum.takeovers,
-        sum.moves, sum.turns);
+        sum.arrived, sum.sent_by_publishers, sum.repeats, sum.breaks, sum.parked, sum.reclaimed,
+        sum.takeovers, sum.moves, sum.turns);
     if (only) return;
     // A run that met nothing proves nothing: so much and more in a thousand seeds.
     const std::uint64_t seeds = last - first + 1;
@@ -86,6 +87,7 @@ TEST(Simulation, KeepsEveryPromiseUnderEverySeed) {
     EXPECT_GT(1'000 * sum.repeats, 1'000 * seeds);
     EXPECT_GT(1'000 * sum.breaks, 500 * seeds);
     EXPECT_GT(1'000 * sum.parked, 500 * seeds);
+    EXPECT_GT(1'000 * sum.reclaimed, 2'000 * seeds);
     EXPECT_GT(1'000 * sum.takeovers, 2'000 * seeds);
     EXPECT_GT(1'000 * sum.moves, 500 * seeds);
 }
@@ -185,6 +187,14 @@ TEST(Simulation, FindsAStoreThatDoesNotCheckTheEpoch) {
                   plan.freezes = 6;
               }),
               "");
+}
+
+TEST(Simulation, F61_FindsAStoreThatRemovesByTheCursorInMemory) {
+    EXPECT_NE(first_violation([](Plan& plan) { plan.store.reclaims_what_was_read = true; }), "");
+}
+
+TEST(Simulation, F61_FindsAStoreThatRemovesByTheCursorOfOneSlot) {
+    EXPECT_NE(first_violation([](Plan& plan) { plan.store.reclaims_by_one_slot = true; }), "");
 }
 
 }  // namespace sagaz::simulation

@@ -224,6 +224,7 @@ private:
             tally.rolled_back += row.fate == Fate::rolled_back ? 1 : 0;
             tally.lost_in_crashes += row.fate == Fate::lost ? 1 : 0;
             tally.sent_by_publishers += row.deleted ? 1 : 0;
+            tally.reclaimed += row.reclaimed ? 1 : 0;
         }
         for (const auto& slot : database_.tables().slots) {
             tally.takeovers += static_cast<std::uint64_t>(slot.epoch);
@@ -270,6 +271,7 @@ void Tally::add(const Tally& other) {
     arrived += other.arrived;
     repeats += other.repeats;
     parked += other.parked;
+    reclaimed += other.reclaimed;
     rolled_back += other.rolled_back;
     lost_in_crashes += other.lost_in_crashes;
     sent_by_publishers += other.sent_by_publishers;

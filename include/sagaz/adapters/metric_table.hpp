@@ -99,6 +99,11 @@ inline constexpr std::array kTable{
                "",
                "Segments of the log emptied after delivery.",
                {}},
+    MetricInfo{"outbox_reclaim_blocked_seconds",
+               gauge,
+               "",
+               "For how long somebody else's lock has kept a delivered segment from being emptied.",
+               {}},
     MetricInfo{
         "outbox_build_info", gauge, "version", "1, labelled with the version that runs.", {}},
     MetricInfo{"consumer_inbox_processed_total",

@@ -217,12 +217,12 @@ Result Connection::execute(const std::string& sql, const Parameters& parameters,
     return receive();
 }
 
-void Connection::run_script(const std::string& sql) {
+Result Connection::run_script(const std::string& sql) {
     if (!connection_) connect();
     statement_end_ = steady_clock::now() + deadlines_.statement;
     if (PQsendQuery(connection_.get(), sql.c_str()) == 0) throw_lost();
     flush(statement_end_);
-    receive();
+    return receive();
 }
 
 }  // namespace sagaz::inline v0::postgres

@@ -81,7 +81,9 @@ public:
     Result receive();
 
     /// Several statements without parameters, by the simple protocol; throws at the first failure.
-    void run_script(const std::string& sql);
+    /// They are one message: the server has all of it before it begins, and unless they say BEGIN
+    /// their transaction is over before the answer is sent. Returns the last one's result.
+    Result run_script(const std::string& sql);
 
     void drop() noexcept { connection_.reset(); }
     bool is_connected() const noexcept { return connection_ != nullptr; }

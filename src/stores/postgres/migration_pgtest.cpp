@@ -50,11 +50,13 @@ TEST(Migration, BringsAnEmptyDatabaseToTheNewestVersionOnce) {
     auto& server = PostgresServer::shared();
     const std::string url = server.url(server.fresh_database());
     EXPECT_TRUE(postgres::migration_status(url, "sagaz").is_behind());
-    EXPECT_EQ(postgres::migrate(url, "sagaz", false), (std::vector<int>{1, 2}));
+    std::vector<int> all;
+    for (const auto& migration : postgres::migrations()) all.push_back(migration.version);
+    EXPECT_EQ(postgres::migrate(url, "sagaz", false), all);
     EXPECT_EQ(postgres::migrate(url, "sagaz", false), std::vector<int>{});
     const auto status = postgres::migration_status(url, "sagaz");
     EXPECT_EQ(status.version, postgres::newest_version());
-    ASSERT_EQ(status.applied.size(), 2U);
+    ASSERT_EQ(status.applied.size(), all.size());
     EXPECT_EQ(status.applied[0].name, "log");
     EXPECT_EQ(status.applied[1].name, "inbox");
     EXPECT_EQ(status.applied[1].compatible_from, 1);

@@ -92,10 +92,10 @@ PostgresStore::PostgresStore(const std::string& url, Options options)
     connection_.needs({options_.schema + "_relay"});
 }
 
-Result PostgresStore::run(const std::string& sql, const Parameters& parameters) {
+Result PostgresStore::answer_to(const std::function<Result()>& ask) {
     Result result;
     try {
-        result = connection_.execute(sql, parameters);
+        result = ask();
     } catch (const Error& error) {
         const bool again = error.kind() == ErrorKind::conflict || error.code() == "duplicate";
         if (!again) throw;
@@ -104,6 +104,10 @@ Result PostgresStore::run(const std::string& sql, const Parameters& parameters) 
     }
     if (PQntuples(result.get()) == 0) throw incarnation_changed();
     return result;
+}
+
+Result PostgresStore::run(const std::string& sql, const Parameters& parameters) {
+    return answer_to([&] { return connection_.execute(sql, parameters); });
 }
 
 Parameters PostgresStore::guarded() const { return std::move(Parameters{}.id(incarnation_)); }

@@ -8,6 +8,7 @@
 #include <sagaz/store.hpp>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,6 +38,7 @@ public:
     void leave() override;
     void tidy(std::span<const OwnedSlot> slots) override;
     Backlog measure() override;
+    Reclaimed reclaim(const ReclaimLimits& limits) override;
 
 private:
     /// Which of the two read statements a range needs.
@@ -75,6 +77,7 @@ private:
     /// Runs one guarded statement. Throws `incarnation_changed` when it returns no row. A conflict
     /// with another relay is `unavailable` here: it is met by trying again.
     Result run(const std::string& sql, const Parameters& parameters);
+    static Result answer_to(const std::function<Result()>& ask);
     Parameters guarded() const;     ///< $1
     Parameters identified() const;  ///< $1 to $3: and who asks, for which destination
     void check_schema();

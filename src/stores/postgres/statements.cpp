@@ -393,6 +393,19 @@ SELECT b.pending_events, b.oldest_pending_age_seconds,
                                 AND p.state = 'dead' LIMIT 100000) d)
 FROM guard CROSS JOIN @schema@.backlog b)";
 
+// ------------------------------------------------------------------------------------- reclaiming
+
+// {retention} and {age} in milliseconds, {rows_max}. In the select list, which is worked out for a
+// row of the guard only; the planner may take a function in FROM first. What makes it safe is
+// argued in migration 0003.
+constexpr std::string_view kReclaim = R"(SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+WITH guard
+SELECT (r.reclaimed).truncated, (r.reclaimed).deleted, (r.reclaimed).blocked,
+       (r.reclaimed).has_more
+FROM (SELECT @schema@.reclaim(interval '{retention} ms', interval '{age} ms', {rows_max})
+          AS reclaimed
+      FROM guard OFFSET 0) r)";
+
 // ---------------------------------------------------------------------------------------- building
 
 std::string replaced(std::string text, std::string_view from, std::string_view to) {
@@ -446,7 +459,8 @@ Statements::Statements(std::string_view schema)
       release(finished(kRelease, schema)),
       leave(finished(kLeave, schema)),
       tidy(finished(kTidy, schema)),
-      measure(finished(kMeasure, schema)) {
+      measure(finished(kMeasure, schema)),
+      reclaim(finished(kReclaim, schema)) {
     const auto rows = [&](std::string_view text) {
         const auto sql = replaced(std::string(text), "{columns}", kColumns);
         return finished(std::string(kHead) + replaced(sql, "{size}", kSize), schema);

@@ -13,7 +13,8 @@ inline constexpr std::size_t kWholeRing = kSegments;  ///< In place of a leaf: a
 
 /// Every statement of the store, on one page: statements.cpp. Each begins with the guard, whose
 /// only parameter is $1, the incarnation; a statement that returns no row at all found another
-/// incarnation, or a database in recovery. Only the checked schema name is ever put into a text.
+/// incarnation, or a database in recovery. Only the checked schema name is ever put into a text;
+/// `reclaim`, which goes out as one message, gets an id and numbers: see postgres_reclaim.cpp.
 struct Statements {
     explicit Statements(std::string_view schema);
 
@@ -39,6 +40,7 @@ struct Statements {
     std::string leave;
     std::string tidy;
     std::string measure;
+    std::string reclaim;
 };
 
 /// The columns of a row as `read` and `read_late` return them, all binary.

@@ -128,9 +128,7 @@ Database::Database(std::string path, Access access, Milliseconds busy_timeout)
     connection_.reset(connection);
     check(result, connection);
     sqlite3_extended_result_codes(connection, 1);
-    const auto wait =
-        std::min<Milliseconds::rep>(busy_timeout.count(), std::numeric_limits<int>::max());
-    sqlite3_busy_timeout(connection, static_cast<int>(wait));
+    wait_at_most(busy_timeout);
     // The wait comes first: the mode may have to be changed, and the log to be recovered.
     if (access != Access::look) begin_wal();
     run_script("PRAGMA synchronous = FULL");
@@ -140,6 +138,12 @@ Database::Database(std::string path, Access access, Milliseconds busy_timeout)
                     "the file was replaced while it was opened", "nothing to do: it is read anew");
     }
     identity_ = *after;
+}
+
+void Database::wait_at_most(Milliseconds patience) noexcept {
+    const auto wait =
+        std::min<Milliseconds::rep>(patience.count(), std::numeric_limits<int>::max());
+    sqlite3_busy_timeout(connection_.get(), static_cast<int>(wait));
 }
 
 void Database::begin_wal() {

@@ -78,6 +78,9 @@ public:
     /// Runs a text of statements without values.
     void run_script(const std::string& sql);
 
+    /// For another connection that writes.
+    void wait_at_most(Milliseconds patience) noexcept;
+
     std::int64_t changes() const { return sqlite3_changes64(connection_.get()); }
     const FileIdentity& identity() const { return identity_; }
     /// True when the path does not lead to the opened file any more.

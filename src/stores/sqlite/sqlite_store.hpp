@@ -35,6 +35,7 @@ public:
     void leave() override;
     void tidy(std::span<const OwnedSlot> slots) override;
     Backlog measure() override;
+    Reclaimed reclaim(const ReclaimLimits& limits) override;
 
 private:
     using Body = std::function<void(Database&)>;
@@ -55,6 +56,7 @@ private:
     Opening opening_at(std::int64_t sequence);
     Loaded::SlotCursor load_cursor(Database& database, std::int16_t slot,
                                    std::int64_t sequence) const;
+    std::int64_t delivered_upto(Database& database) const;
     bool owns(Database& database, std::int16_t slot, std::int64_t epoch) const;
 
     std::string path_;

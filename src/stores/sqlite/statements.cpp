@@ -195,6 +195,23 @@ SELECT b.pending_events, b.oldest_pending_age_seconds,
                                 AND p.state = 'dead' LIMIT 100000))
 FROM @schema@_backlog b)";
 
+// ------------------------------------------------------------------------------------- reclaiming
+//
+// Here a row is delivered when its id is at or below what the newest stored cursor of every slot
+// has passed. The ids that are removed are never given out again, see above.
+
+constexpr std::string_view kEverySlot = "SELECT destination, slot FROM @schema@_slot";
+
+// ?1 the id up to which all is delivered, ?2 the retention and ?3 the age in milliseconds, ?4 the
+// id from which on rows go by age, ?5 how many of the lowest ids are looked at.
+constexpr std::string_view kFindDelivered =
+    "SELECT f.id FROM (SELECT o.id, o.created_at FROM @schema@_outbox o WHERE o.id <= ?1 "
+    "ORDER BY o.id LIMIT ?5) f "
+    "WHERE julianday(f.created_at) <= julianday('now') "
+    "- max(?2, CASE WHEN f.id < ?4 THEN 0 ELSE ?3 END) / 86400000.0";
+
+constexpr std::string_view kDeleteDelivered = "DELETE FROM @schema@_outbox WHERE id IN (";
+
 // ---------------------------------------------------------------------------------------- building
 
 std::string finished(std::string_view text, std::string_view schema) {
@@ -235,6 +252,10 @@ Statements::Statements(std::string_view schema)
       look_at(finished(kLookAt, schema)),
       tidy_cursors(finished(kTidyCursors, schema)),
       tidy_relays(finished(kTidyRelays, schema)),
-      measure(finished(kMeasure, schema)) {}
+      measure(finished(kMeasure, schema)),
+      every_slot(finished(kEverySlot, schema)),
+      find_delivered(finished(kFindDelivered, schema)),
+      delete_delivered(
+          finished(std::string(kDeleteDelivered) + std::string(kFindDelivered) + ")", schema)) {}
 
 }  // namespace sagaz::inline v0::sqlite

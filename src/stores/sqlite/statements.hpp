@@ -36,6 +36,9 @@ struct Statements {
     std::string tidy_cursors;
     std::string tidy_relays;
     std::string measure;
+    std::string every_slot;
+    std::string find_delivered;
+    std::string delete_delivered;
 };
 
 }  // namespace sagaz::inline v0::sqlite
