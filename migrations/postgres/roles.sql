@@ -29,7 +29,8 @@ GRANT EXECUTE ON FUNCTION
     @schema@.append(text, text, text, bytea, jsonb, text, uuid, text, text, text),
     @schema@.append(text, text, text, text, jsonb, text, uuid, text, text, text),
     @schema@.append(text, text, text, json, jsonb, text, uuid, text, text, text),
-    @schema@.append(text, text, text, jsonb, jsonb, text, uuid, text, text, text)
+    @schema@.append(text, text, text, jsonb, jsonb, text, uuid, text, text, text),
+    @schema@.resolve(uuid, uuid[], bigint[], xid8[], smallint[])
 TO @schema@_producer;
 
 -- Publisher: a producer that may take a hold.
@@ -54,7 +55,8 @@ GRANT SELECT, INSERT, UPDATE ON @schema@.incarnation TO @schema@_relay;
 GRANT SELECT ON @schema@.setting, @schema@.destination, @schema@.schema_version, @schema@.backlog TO @schema@_relay;
 GRANT USAGE ON SEQUENCE @schema@.parked_position TO @schema@_relay;
 GRANT INSERT ON @schema@.audit TO @schema@_relay;
-GRANT EXECUTE ON FUNCTION @schema@.attach() TO @schema@_relay;
+GRANT EXECUTE ON FUNCTION @schema@.attach(), @schema@.rebase(boolean),
+    @schema@.cursor_doubt(text, smallint) TO @schema@_relay;
 
 -- Consumer: the inbox and nothing of the log. In `parked`, which holds both, policies keep it to its
 -- own; the owner of the tables is not bound by them.
@@ -94,3 +96,4 @@ GRANT SELECT ON @schema@.backlog, @schema@.slot, @schema@.segment, @schema@.rela
     @schema@.destination, @schema@.schema_version, @schema@.incarnation, @schema@.audit,
     @schema@.inbox_attempt TO @schema@_reader;
 GRANT SELECT ON SEQUENCE @schema@.outbox_id TO @schema@_reader;
+GRANT EXECUTE ON FUNCTION @schema@.cursor_doubt(text, smallint) TO @schema@_reader;

@@ -50,11 +50,11 @@ TEST(Migration, BringsAnEmptyDatabaseToTheNewestVersionOnce) {
     auto& server = PostgresServer::shared();
     const std::string url = server.url(server.fresh_database());
     EXPECT_TRUE(postgres::migration_status(url, "sagaz").is_behind());
-    EXPECT_EQ(postgres::migrate(url, "sagaz", false), (std::vector<int>{1, 2}));
+    EXPECT_EQ(postgres::migrate(url, "sagaz", false).size(), postgres::migrations().size());
     EXPECT_EQ(postgres::migrate(url, "sagaz", false), std::vector<int>{});
     const auto status = postgres::migration_status(url, "sagaz");
     EXPECT_EQ(status.version, postgres::newest_version());
-    ASSERT_EQ(status.applied.size(), 2U);
+    ASSERT_EQ(status.applied.size(), postgres::migrations().size());
     EXPECT_EQ(status.applied[0].name, "log");
     EXPECT_EQ(status.applied[1].name, "inbox");
     EXPECT_EQ(status.applied[1].compatible_from, 1);

@@ -39,6 +39,7 @@ struct Statements {
     std::string tidy_cursors;
     std::string tidy_relays;
     std::string measure;
+    std::string rebase;  ///< Without the guard: it judges by itself, and renews the token.
 };
 
 /// The columns of a row as `read` and `read_late` return them, all binary.
