@@ -141,6 +141,8 @@ private:
             ->expected(1)
             ->take_all();
         command->add_flag("--no-roles", migrate_.no_roles, "make no roles and no grants");
+        command->add_flag("--after-restore", migrate_.after_restore,
+                          "before producers start on a restored database: re-base its log");
         command->callback([this] {
             run_ = [this] {
                 for (const auto& text : sets_) migrate_.set.push_back(pair_of("--set", text));

@@ -50,6 +50,7 @@ struct MigrateOptions {
     bool status{};  ///< Say which versions are there and which are not.
     bool check{};   ///< Exit 3 when behind.
     bool no_roles{};
+    bool after_restore{};       ///< Re-base the log, whatever its cursors look like.
     std::optional<int> from{};  ///< With `print`: the version the database has.
     std::optional<int> to{};
     std::vector<std::pair<std::string, std::string>> set{};

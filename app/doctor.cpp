@@ -150,15 +150,47 @@ Result check_sequence(Patient& patient) {
                        "ALTER SEQUENCE " + patient.options().store.schema + ".outbox_id CACHE 1");
     }
     const auto behind = patient.value(R"(
-select coalesce(max(m.id), 0) - (select s.last_value from @schema@.outbox_id s)
+select greatest(max(m.id), max(c.id), max(p.id))
+       - (select case when s.is_called then s.last_value else 0 end from @schema@.outbox_id s)
 from @schema@.slot s
-cross join lateral (select o.id from @schema@.outbox o where o.slot = s.slot
-                    order by o.id desc limit 1) m)");
+left join lateral (select o.id from @schema@.outbox o where o.slot = s.slot
+                   order by o.id desc limit 1) m on true
+left join lateral (select greatest(c.position, c.last_id) as id from @schema@.cursor c
+                   where c.destination = s.destination and c.slot = s.slot
+                   order by c.n desc limit 1) c on true
+left join (select max(p.position) as id from @schema@.parked p
+           where p.direction = 'outbox') p on true)");
     if (!behind.empty() && behind[0] != '-' && behind != "0") {
-        return finding("the newest row is " + behind + " ahead of the sequence",
-                       "stop the producers, then set the sequence above the highest id by setval");
+        return finding("the newest id is " + behind + " ahead of the sequence",
+                       "stop the producers, run sagaz migrate --after-restore, start them again");
     }
     return ok("CACHE 1, not behind the rows");
+}
+
+// Whether the stored cursors mean anything here, and what became of the last time they did not.
+constexpr auto kRebased = R"(
+select 'on ' || to_char(a.at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') || ' by ' || a.actor
+       || case when a.detail -> 'why' ? 'cluster'
+               then ' the log came from cluster ' || (a.detail ->> 'old_system_identifier')
+               when a.detail -> 'why' ? 'ahead' then ' transaction ids had gone back'
+               when a.detail -> 'why' ? 'sequence' then ' the sequence had gone back'
+               else ' somebody asked for it' end
+       || ', so ' || (a.detail ->> 'moved') || ' events moved in '
+       || (a.detail ->> 'seconds') || ' s: each may have come again, once'
+from @schema@.audit a where a.action = 'rebase' order by a.id desc limit 1)";
+
+Result check_restore(Patient& patient) {
+    const auto doubts = patient.column(R"(
+select d.why || ' (' || count(*) || ' slots)'
+from @schema@.slot s
+cross join lateral (select @schema@.cursor_doubt(s.destination, s.slot) as why) d
+where d.why is not null group by d.why order by 1)");
+    if (!doubts.empty()) {
+        return finding("cursors are in doubt: " + joined(doubts),
+                       "run sagaz migrate --after-restore before the producers start");
+    }
+    const auto rebased = patient.value(kRebased);
+    return ok(rebased.empty() ? "the log was never re-based" : "re-based " + rebased);
 }
 
 Result check_publications(Patient& patient) {
@@ -233,6 +265,8 @@ constexpr std::array kChecks{
     Check{"durability", "without it a crash of the server loses commits", check_durability,
           Needs::store, true},
     Check{"sequence", "ids order the events of a key", check_sequence, Needs::schema, true},
+    Check{"restore", "snapshots of another cluster count new events as delivered", check_restore,
+          Needs::schema, true},
     Check{"publications", "a subscriber would lose what the log empties after delivery",
           check_publications, Needs::schema, true},
     Check{"old_transactions", "they keep dead rows, and the log from being emptied",

@@ -63,9 +63,7 @@ void print_script(const MigrateOptions& options, Console& console) {
     console.out() << schema_script(options.store, from, to, !options.no_roles);
 }
 
-}  // namespace
-
-int run_migrate(const MigrateOptions& options, Console& console) {
+void check_usage(const MigrateOptions& options) {
     if (options.print + options.status + options.check > 1 && !(options.status && options.check)) {
         refuse("usage", "--print together with --status or --check", "give one of them");
     }
@@ -76,6 +74,25 @@ int run_migrate(const MigrateOptions& options, Console& console) {
         refuse("usage", "--set together with --print, --status or --check",
                "set in a run of its own");
     }
+    if (options.after_restore && (options.print || options.status || options.check)) {
+        refuse("usage", "--after-restore together with --print, --status or --check",
+               "give it alone");
+    }
+}
+
+// What the re-base did, in a sentence and in the object of `--json`.
+Json rebase(const MigrateOptions& options, Console& console) {
+    const Json report = Json::parse(rebase_log(options.store));
+    console.say("the log is re-based: " + std::to_string(report.value("moved", 0LL)) +
+                " events moved and are delivered next, at most so many of them again; start the "
+                "producers now");
+    return report;
+}
+
+}  // namespace
+
+int run_migrate(const MigrateOptions& options, Console& console) {
+    check_usage(options);
     if (options.print) {
         print_script(options, console);
         return kOk;
@@ -88,7 +105,7 @@ int run_migrate(const MigrateOptions& options, Console& console) {
         console.say("applied version " + std::to_string(version) + " (" +
                     name_of_version(options.store, version) + ")");
     }
-    if (applied.empty() && options.set.empty()) {
+    if (applied.empty() && options.set.empty() && !options.after_restore) {
         console.say("schema \"" + options.store.schema + "\" is up to date");
     }
     Json set = Json::object();
@@ -97,9 +114,9 @@ int run_migrate(const MigrateOptions& options, Console& console) {
         console.say(std::string{"set "}.append(key).append(" to \"").append(value).append("\""));
         set[key] = value;
     }
-    if (options.json) {
-        console.out() << Json{{"schema", 1}, {"applied", applied}, {"set", set}}.dump() << '\n';
-    }
+    Json object{{"schema", 1}, {"applied", applied}, {"set", set}};
+    if (options.after_restore) object["rebase"] = rebase(options, console);
+    if (options.json) console.out() << object.dump() << '\n';
     return kOk;
 }
 

@@ -230,6 +230,14 @@ std::vector<int> migrate_schema(const StoreTarget& target, bool with_roles) {
     return postgres::migrate(target.url, target.schema, with_roles);
 }
 
+std::string rebase_log(const StoreTarget& target) {
+    if (sqlite_path(target.url)) {
+        throw Error{ErrorKind::invalid, "store_scheme", "SQLite needs no re-base",
+                    "start the relay: it finds out by itself that the file was put back"};
+    }
+    return postgres::rebase(target.url, target.schema);
+}
+
 void change_setting(const StoreTarget& target, std::string_view key, std::string_view value) {
     if (const auto path = sqlite_path(target.url)) {
         sqlite::set_setting(*path, target.schema, key, value);

@@ -61,6 +61,9 @@ std::string name_of_version(const StoreTarget& target, int version);
 std::string schema_script(const StoreTarget& target, int from, int to, bool with_roles);
 /// Brings the schema up and returns the versions applied now. SQLite has no roles.
 std::vector<int> migrate_schema(const StoreTarget& target, bool with_roles);
+/// Re-bases the log of a restored database, waiting for it as long as that takes, and returns what
+/// it did as JSON. Throws `invalid` (`store_scheme`) for SQLite, which needs none.
+std::string rebase_log(const StoreTarget& target);
 void change_setting(const StoreTarget& target, std::string_view key, std::string_view value);
 
 }  // namespace sagaz::inline v0::app

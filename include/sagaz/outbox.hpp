@@ -46,6 +46,22 @@ private:
     std::vector<Id> ids_;
 };
 
+/// What became of a transaction whose COMMIT was not answered.
+enum class CommitOutcome {
+    committed,  ///< Its events are there: go on as after a successful commit.
+    aborted,    ///< They are not, and cannot appear any more: run the transaction again.
+    /// It is still running: its COMMIT may be on its way, or wait for a standby, or the
+    /// transaction is prepared. Ask again, in a new transaction.
+    wait,
+    /// The database lost its memory since the append (a crash, a failover, a restore), or had not
+    /// been attached to by a relay before it, and the events are not there. Whether they ever
+    /// were cannot be told any more: look for the business rows themselves.
+    lost,
+    /// It is over, and the place of its events in the log has been emptied since; or nobody knows
+    /// the events: the ticket was given to a publisher. Look for the business rows themselves.
+    unknown,
+};
+
 /// Writes events into the caller's own transaction. Stateless and thread-safe; never commits.
 /// An event is published if, and only if, that transaction commits.
 class SAGAZ_EXPORT Outbox {
@@ -78,10 +94,32 @@ public:
     /// the database. Throws `invalid` as `append` does.
     Statement append_statement(const Event& event, Dialect dialect = Dialect::postgres) const;
 
+    /// Tells what became of the transaction that `ticket` stands for, after the answer to its
+    /// COMMIT was lost. Never a guess: `committed` and `aborted` are final. Events are found by
+    /// their ids alone, since after a failover transaction ids and places in the log come again.
+    ///
+    /// `driver` is as for `append`, with a transaction of its own begun: a *new* one, best on a new
+    /// connection, READ COMMITTED, on the primary. One round trip (SQLite: one more than there are
+    /// events, and BEGIN IMMEDIATE; it throws `busy` while the other writer is at work). Only
+    /// reads; the driver's errors pass through, and then nothing is known: ask again.
+    ///
+    /// A ticket that was moved from is empty, and `unknown`. An event that was given an id by hand
+    /// is the same event in each try, so `committed` may be that of an earlier one.
+    template <class Driver>
+    CommitOutcome resolve(Driver& driver, const Ticket& ticket) const {
+        if constexpr (std::is_base_of_v<Transaction, Driver>) {
+            return resolve_in(driver, ticket);
+        } else {
+            typename Adapter<Driver>::type transaction{driver};
+            return resolve_in(transaction, ticket);
+        }
+    }
+
     static constexpr std::size_t kEventsMax = 1'000;  ///< Events of one call.
 
 private:
     Ticket append_in(Transaction& transaction, std::span<const Event> events) const;
+    CommitOutcome resolve_in(Transaction& transaction, const Ticket& ticket) const;
 
     std::string schema_;
 };

@@ -29,7 +29,8 @@ GRANT EXECUTE ON FUNCTION
     @schema@.append(text, text, text, bytea, jsonb, text, uuid, text, text, text),
     @schema@.append(text, text, text, text, jsonb, text, uuid, text, text, text),
     @schema@.append(text, text, text, json, jsonb, text, uuid, text, text, text),
-    @schema@.append(text, text, text, jsonb, jsonb, text, uuid, text, text, text)
+    @schema@.append(text, text, text, jsonb, jsonb, text, uuid, text, text, text),
+    @schema@.resolve(uuid, uuid[], bigint[], xid8[], smallint[])
 TO @schema@_producer;
 
 -- Publisher: a producer that may take a hold.
@@ -59,7 +60,9 @@ GRANT EXECUTE ON FUNCTION
     @schema@.segment_cursors(name),
     @schema@.segment_state(name),
     @schema@.delete_aged(smallint, name, timestamptz, integer),
-    @schema@.reclaim(interval, interval, integer)
+    @schema@.reclaim(interval, interval, integer),
+    @schema@.rebase(boolean),
+    @schema@.cursor_doubt(text, smallint)
 TO @schema@_relay;
 
 -- Consumer: the inbox and nothing of the log. In `parked`, which holds both, policies keep it to its
@@ -100,3 +103,4 @@ GRANT SELECT ON @schema@.backlog, @schema@.slot, @schema@.segment, @schema@.rela
     @schema@.destination, @schema@.schema_version, @schema@.incarnation, @schema@.audit,
     @schema@.inbox_attempt TO @schema@_reader;
 GRANT SELECT ON SEQUENCE @schema@.outbox_id TO @schema@_reader;
+GRANT EXECUTE ON FUNCTION @schema@.cursor_doubt(text, smallint) TO @schema@_reader;

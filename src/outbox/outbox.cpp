@@ -1,5 +1,6 @@
 #include "core/schema_name.hpp"
 #include "outbox/append.hpp"
+#include "outbox/resolve.hpp"
 #include "outbox/validation.hpp"
 
 #include <sagaz/error.hpp>
@@ -109,6 +110,10 @@ Ticket Outbox::append_in(Transaction& transaction, std::span<const Event> events
     // the events.
     std::ranges::stable_sort(entries, {}, &Ticket::Entry::position);
     return Ticket(std::move(entries));
+}
+
+CommitOutcome Outbox::resolve_in(Transaction& transaction, const Ticket& ticket) const {
+    return outbox::resolve(transaction, schema_, ticket);
 }
 
 }  // namespace sagaz::inline v0

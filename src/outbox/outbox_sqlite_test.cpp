@@ -175,5 +175,49 @@ TEST_F(OutboxOnSqlite, HandsOutTheStatementForWhoRunsItHimself) {
     EXPECT_EQ(count(), "1");
 }
 
+class ResolveOnSqlite : public OutboxOnSqlite {
+protected:
+    Ticket end(const char* how) {
+        sql_.run("BEGIN IMMEDIATE");
+        Ticket ticket = append(good());
+        sql_.run(how);
+        return ticket;
+    }
+    CommitOutcome resolve(const Ticket& ticket) {
+        SqliteConnection other(file_.path());
+        other.run("BEGIN IMMEDIATE");
+        sqlite3* raw = other.raw();
+        return Outbox().resolve(raw, ticket);
+    }
+};
+
+TEST_F(ResolveOnSqlite, F02_SaysCommittedOrAborted) {
+    EXPECT_EQ(resolve(end("COMMIT")), CommitOutcome::committed);
+    const Ticket aborted = end("ROLLBACK");
+    EXPECT_EQ(resolve(aborted), CommitOutcome::aborted);
+    EXPECT_EQ(resolve(end("COMMIT")), CommitOutcome::committed);
+    EXPECT_EQ(resolve(aborted), CommitOutcome::aborted) << "another event has its id";
+    EXPECT_EQ(resolve(Ticket{}), CommitOutcome::unknown);
+}
+
+TEST_F(ResolveOnSqlite, SaysNothingWhileAWriterIsAtWork) {
+    sql_.run("BEGIN IMMEDIATE");
+    const Ticket ticket = append(good());
+    SqliteConnection other(file_.path());
+    other.run("PRAGMA busy_timeout = 0; BEGIN");
+    sqlite3* raw = other.raw();
+    EXPECT_EQ(code_of([&] { (void)Outbox().resolve(raw, ticket); }), "busy");
+    sql_.run("COMMIT");
+    EXPECT_EQ(resolve(ticket), CommitOutcome::committed);
+}
+
+TEST_F(ResolveOnSqlite, DoesNotKnowWhatTheCursorHasPassedAndLosesWhatAnotherFileKnew) {
+    const Ticket ticket = end("COMMIT");
+    sql_.run("DELETE FROM sagaz_outbox; UPDATE sagaz_cursor SET position = 1");
+    EXPECT_EQ(resolve(ticket), CommitOutcome::unknown);
+    sql_.run("UPDATE sagaz_incarnation SET token = '0190a6f2-7c3b-7d11-8a51-3f1c9be2d0aa'");
+    EXPECT_EQ(resolve(ticket), CommitOutcome::lost);
+}
+
 }  // namespace
 }  // namespace sagaz

@@ -143,5 +143,23 @@ TEST_F(PqxxAdapter, LeavesNothingBehindInTheSession) {
     tx.commit();
 }
 
+TEST_F(PqxxAdapter, F02_TellsWhatBecameOfACommitWhoseAnswerWasLost) {
+    sql_.run(schema_.sql("SELECT @s@.attach()"));
+    Ticket committed;
+    Ticket aborted;
+    {
+        pqxx::work tx{connection_};
+        committed = outbox_.append(tx, {.event_type = "E"});
+        tx.commit();
+    }
+    {
+        pqxx::work tx{connection_};
+        aborted = outbox_.append(tx, {.event_type = "E"});
+    }
+    pqxx::work tx{connection_};
+    EXPECT_EQ(outbox_.resolve(tx, committed), CommitOutcome::committed);
+    EXPECT_EQ(outbox_.resolve(tx, aborted), CommitOutcome::aborted);
+}
+
 }  // namespace
 }  // namespace sagaz

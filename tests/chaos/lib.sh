@@ -24,6 +24,7 @@ chaos_begin() {
     declare -gA end_signals=()
     work=$(mktemp -d "${TMPDIR:-/tmp}/sagaz-$chaos_name-XXXXXX")
     chmod 711 "$work"
+    pg_home=$work/pg
     relay_cpu_ticks=0
     relay_peak_kib=0
     trap chaos_finish EXIT
@@ -46,7 +47,7 @@ chaos_finish() {
     if [ "$chaos_failed" = 0 ] && [ -z "${KEEP:-}" ]; then
         rm -rf "$work"
     else
-        rm -rf "$work/pg" "$work/kafka/data"
+        rm -rf "$work"/pg "$work"/pg-* "$work/kafka/data"
         say "== $chaos_name: logs are kept in $work"
         [ "$code" != 0 ] || code=1
         [ "$chaos_failed" != 0 ] || code=0
@@ -126,19 +127,19 @@ as_server() {
 # everybody but sql() works through a pgbouncer in transaction mode.
 pg_start() {
     pg_port=$(free_port)
-    mkdir -p "$work/pg"
-    [ "$(id -u)" != 0 ] || chown postgres "$work/pg"
-    (as_server "$pg_bin/initdb" -D "$work/pg/data" -U postgres -A trust -E UTF8 --locale=C \
+    mkdir -p "$pg_home"
+    [ "$(id -u)" != 0 ] || chown postgres "$pg_home"
+    (as_server "$pg_bin/initdb" -D "$pg_home/data" -U postgres -A trust -E UTF8 --locale=C \
         --no-sync) >"$work/initdb.log" 2>&1 || die "initdb failed, see $work/initdb.log"
     {
         echo "listen_addresses = '127.0.0.1'"
         echo "port = $pg_port"
-        echo "unix_socket_directories = '$work/pg'"
+        echo "unix_socket_directories = '$pg_home'"
         echo "max_connections = 100"
         echo "shared_buffers = 256MB"
         echo "max_wal_size = 4GB"
         printf '%s\n' "$@"
-    } >>"$work/pg/data/postgresql.conf"
+    } >>"$pg_home/data/postgresql.conf"
     pg_launch
     pg_url=postgresql://postgres@127.0.0.1:$pg_port/bank
     pg_direct_url=$pg_url
@@ -150,7 +151,7 @@ pg_start() {
 }
 
 pg_launch() {
-    as_server "$pg_bin/postgres" -D "$work/pg/data" >>"$work/postgres.log" 2>&1 </dev/null &
+    as_server "$pg_bin/postgres" -D "$pg_home/data" >>"$work/postgres.log" 2>&1 </dev/null &
     pg_pid=$!
     chaos_children+=("$pg_pid")
     end_signals[$pg_pid]=INT  # TERM would wait for the clients
@@ -159,7 +160,7 @@ pg_launch() {
 }
 
 pg_stop_immediately() {
-    (as_server "$pg_bin/pg_ctl" stop -s -m immediate -D "$work/pg/data") >/dev/null 2>&1 ||
+    (as_server "$pg_bin/pg_ctl" stop -s -m immediate -D "$pg_home/data") >/dev/null 2>&1 ||
         die "PostgreSQL did not stop"
     wait "$pg_pid" 2>/dev/null || true
 }

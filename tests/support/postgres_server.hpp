@@ -85,6 +85,7 @@ public:
     int version() const;                ///< Major: 15, 17.
     pid_t pid() const { return pid_; }  ///< Of the postmaster; 0 while stopped.
     const std::filesystem::path& data() const { return data_; }
+    const std::string& bin() const { return bin_; }  ///< The folder of its programs.
 
     /// An empty database with a name of its own.
     std::string fresh_database();

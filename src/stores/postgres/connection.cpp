@@ -192,6 +192,17 @@ Result Connection::receive_by(Moment end) {
     return Result(PQgetResult(connection_.get()));
 }
 
+bool Connection::is_ready(Milliseconds patience) {
+    const Moment end = steady_clock::now() + patience;
+    while (connection_ && PQisBusy(connection_.get()) != 0) {
+        const auto left = std::chrono::ceil<Milliseconds>(end - steady_clock::now()).count();
+        pollfd descriptor{PQsocket(connection_.get()), POLLIN, 0};
+        if (left <= 0 || ::poll(&descriptor, 1, static_cast<int>(left)) <= 0) return false;
+        if (PQconsumeInput(connection_.get()) == 0) return true;  // receive says what is wrong
+    }
+    return true;
+}
+
 Result Connection::receive() {
     if (!connection_) throw_lost();
     Result last;

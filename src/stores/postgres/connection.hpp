@@ -79,6 +79,8 @@ public:
     /// The same in two parts; nothing else may be called in between.
     void send(const std::string& sql, const Parameters& parameters, Format format);
     Result receive();
+    /// True when `receive` will not wait for the server; waits at most `patience` for that.
+    bool is_ready(Milliseconds patience);
 
     /// Several statements without parameters, by the simple protocol; throws at the first failure.
     /// They are one message: the server has all of it before it begins, and unless they say BEGIN

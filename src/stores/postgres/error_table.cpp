@@ -51,6 +51,13 @@ constexpr std::array kSqlstates{
     Meaning{"23505", invalid, "duplicate", "the row exists already"},
     Meaning{"XX001", fatal, "data_corrupted", "stop writing; restore the database from a backup"},
     Meaning{"XX002", fatal, "data_corrupted", "reindex; then look for what broke the index"},
+    Meaning{"SG001", unavailable, "still_subscribed",
+            "stop the old producers, let the subscription catch up, then ALTER SUBSCRIPTION ... "
+            "DISABLE"},
+    Meaning{"SG002", fatal, "slot_count_differs",
+            "make the schema of a copy by pg_dump --schema-only, not by sagaz migrate"},
+    Meaning{"SG003", invalid, "rebase_not_alone", "run it alone, outside of a transaction"},
+    Meaning{"SG004", unavailable, "rebasing", kRetry},
     Meaning{"08", unavailable, "connection_lost", kRetry},
     Meaning{"53", unavailable, "server_resources", "the server is out of a resource; see its log"},
     Meaning{"55", unavailable, "server_not_ready", kRetry},

@@ -39,6 +39,10 @@ SAGAZ_EXPORT MigrationStatus migration_status(const std::string& url, std::strin
 SAGAZ_EXPORT std::vector<int> migrate(const std::string& url, std::string_view schema,
                                       bool with_roles);
 
+/// Re-bases the log of a restored database: see migration 0003. Waits as long as it takes, and for
+/// transactions that have appended up to ten seconds. Returns what it did, as JSON.
+SAGAZ_EXPORT std::string rebase(const std::string& url, std::string_view schema);
+
 /// Sets one of `slot_count`, `topic_template`, `source`, `on_refused` and writes an audit row.
 /// Throws `invalid` with code `setting_unknown`, `setting_value`, or `setting_fixed` when rows
 /// exist that the change would move to another slot or send from another source.

@@ -88,6 +88,7 @@ PostgresStore::PostgresStore(const std::string& url, Options options)
       statements_(options_.schema),
       connection_(url, {options_.connect_timeout, options_.statement_timeout},
                   options_.current_url),
+      rebaser_(url, options_),
       label_(own_label()) {
     connection_.needs({options_.schema + "_relay"});
 }
@@ -213,20 +214,6 @@ Loaded::SlotCursor PostgresStore::decode_cursor(const PGresult* rows, int n) con
         throw Error(ErrorKind::fatal, "cursor_missing", fmt::format("slot {} has no cursor", slot),
                     "the cursor table was changed by hand; restore it from a backup");
     }
-    if (is_true(rows, n, 9)) {
-        throw Error(ErrorKind::fatal, "cursor_foreign",
-                    fmt::format("the cursor of slot {} was stored in another cluster", slot),
-                    "after a dump and restore, a logical copy, pg_upgrade or pg_resetwal the log "
-                    "must be re-based before a relay may run");
-    }
-    if (is_true(rows, n, 10)) {
-        throw Error(ErrorKind::fatal, "sequence_behind",
-                    fmt::format("the sequence is behind the cursor of slot {}", slot),
-                    fmt::format("run: SELECT setval('{}.outbox_id', (SELECT max(id) FROM {}.outbox "
-                                "UNION ALL SELECT max(greatest(position, last_id)) FROM {}.cursor "
-                                "ORDER BY 1 DESC NULLS LAST LIMIT 1))",
-                                options_.schema, options_.schema, options_.schema));
-    }
     Cursor cursor;
     cursor.n = number_at<std::int64_t>(rows, n, 1);
     cursor.done = Snapshot::parse(text_at(rows, n, 2));
@@ -247,6 +234,10 @@ Loaded PostgresStore::load(std::span<const OwnedSlot> slots) {
         });
     const Result cursors = run(statements_.load_cursors, parameters);
     for (int n = 0; n < PQntuples(cursors.get()); ++n) {
+        if (!is_null(cursors.get(), n, 9)) {
+            rebaser_.run(statements_.rebase);
+            throw incarnation_changed();
+        }
         loaded.cursors.push_back(decode_cursor(cursors.get(), n));
         loaded.gate = number_at<std::uint64_t>(cursors.get(), n, 8);
     }
@@ -283,12 +274,8 @@ Opening PostgresStore::take_opening(const PGresult* row) {
     opening.ceiling = widen(static_cast<std::uint32_t>(age) + 3U, opening.target.xmax);
     opening.gate = number_at<std::uint64_t>(row, 0, 3);
     opening.flushed = number_at<std::uint64_t>(row, 0, 4);
-    if (opening.last_position < last_position_) {
-        throw Error(ErrorKind::fatal, "sequence_behind",
-                    fmt::format("the sequence went back from {} to {}", last_position_,
-                                opening.last_position),
-                    "somebody set it back; set it above the highest id of the outbox");
-    }
+    // Somebody set it back, or put old files back: the cursors tell, when they are read anew.
+    if (opening.last_position < last_position_) throw incarnation_changed();
     last_position_ = opening.last_position;
     remember_start(opening);
     return opening;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "stores/postgres/connection.hpp"
+#include "stores/postgres/rebaser.hpp"
 #include "stores/postgres/row_decoder.hpp"
 #include "stores/postgres/statements.hpp"
 
@@ -102,6 +103,7 @@ private:
     Options options_;
     Statements statements_;
     Connection connection_;
+    Rebaser rebaser_;
     std::string label_;
     Id relay_{};
     Id incarnation_{};

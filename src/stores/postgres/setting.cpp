@@ -5,7 +5,8 @@
 // change are one transaction that holds a lock against inserts, so no row slips in between. The
 // change also writes a new incarnation token: every running relay finds its own out of date with
 // its next statement, forgets what it remembered and attaches anew, with the new settings. So no
-// two relays go on with different ones.
+// two relays go on with different ones. The audit keeps which token took the place of which: the
+// memory is the same, so what became of a commit under the old one can still be told (resolve).
 //
 // Whoever waits for that lock makes every later insert wait behind him, as long as the oldest
 // transaction that has inserted. So the server waits for a second at most, whatever becomes of this
@@ -45,11 +46,15 @@ constexpr std::string_view kIsPending =
 constexpr std::string_view kWriteSetting = R"(
 WITH old AS (
     SELECT value FROM @schema@.setting WHERE key = $1
+), renewed AS (
+    UPDATE @schema@.incarnation i SET token = gen_random_uuid()
+    FROM (SELECT b.token FROM @schema@.incarnation b) b
+    RETURNING b.token AS old_token, i.token AS new_token
 ), audited AS (
     INSERT INTO @schema@.audit (action, detail)
-    SELECT 'set', jsonb_build_object('key', $1::text, 'old', old.value, 'new', $2::text) FROM old
-), renewed AS (
-    UPDATE @schema@.incarnation SET token = gen_random_uuid()
+    SELECT 'set', jsonb_build_object('key', $1::text, 'old', old.value, 'new', $2::text,
+                                     'old_incarnation', r.old_token, 'new_incarnation', r.new_token)
+    FROM old LEFT JOIN renewed r ON true
 )
 UPDATE @schema@.setting SET value = $2 WHERE key = $1)";
 

@@ -112,22 +112,19 @@ constexpr std::string_view kAcquire = R"(WITH guard, free AS (
 )
 SELECT t.slot, t.epoch FROM guard LEFT JOIN taken t ON true ORDER BY t.slot)";
 
-// $2 destination, $3 slots. Ids and snapshots of another cluster mean nothing here, nor do those
-// ahead of this one; and ids must grow.
+// $2 destination, $3 slots. Why a cursor that is in doubt means nothing here: migration 0003.
 constexpr std::string_view kLoadCursors = R"(WITH guard
 SELECT w.slot, c.n, c.done, c.target, coalesce(c.done_ceiling, '0'),
        coalesce(c.target_ceiling, '0'), c.position, c.last_id,
        pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn,
-       c.system_identifier <> (SELECT k.system_identifier FROM pg_catalog.pg_control_system() k)
-       OR greatest(pg_catalog.pg_snapshot_xmax(c.done), pg_catalog.pg_snapshot_xmax(c.target))
-          > pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()) AS is_foreign,
-       greatest(c.position, c.last_id) > q.last_value AS is_ahead
+       @schema@.cursor_doubt($2::text, w.slot)
 FROM guard
-CROSS JOIN @schema@.outbox_id q
 CROSS JOIN pg_catalog.unnest($3::int2[]) w (slot)
 LEFT JOIN LATERAL (SELECT * FROM @schema@.cursor c
                    WHERE c.destination = $2::text AND c.slot = w.slot
                    ORDER BY c.n DESC LIMIT 1) c ON true)";
+
+constexpr std::string_view kRebase = "SELECT @schema@.rebase()";
 
 constexpr std::string_view kLoadStopped = R"(WITH guard
 SELECT p.slot, p.topic, p.key, p.event_type
@@ -308,13 +305,16 @@ constexpr std::string_view kFlush =
 // FOR SHARE makes a takeover in progress wait for us, or us for it; without it a takeover that
 // commits meanwhile would go unnoticed. A statement that we gave up on may still be carried out,
 // even after a newer one: it has a lower n, since the core never uses one twice, so it is not the
-// newest row and counts for nothing.
+// newest row and counts for nothing. A target of the future was remembered from files that were
+// put back under us with their token; then the slot is not ours any more either.
 constexpr std::string_view kStore = R"(WITH guard, owned AS (
     SELECT s.slot, s.epoch
     FROM guard
-    CROSS JOIN unnest($4::int2[], $5::int8[]) v (slot, epoch)
+    CROSS JOIN unnest($4::int2[], $5::int8[], $8::pg_snapshot[]) v (slot, epoch, target)
     JOIN @schema@.slot s ON s.slot = v.slot
     WHERE s.destination = $3::text AND s.owner = $2::uuid AND s.epoch = v.epoch
+      AND pg_catalog.pg_snapshot_xmax(v.target)
+          <= pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
     FOR SHARE OF s
 ), stored AS (
     INSERT INTO @schema@.cursor (destination, slot, n, epoch, done, target, position, last_id,
@@ -460,7 +460,8 @@ Statements::Statements(std::string_view schema)
       leave(finished(kLeave, schema)),
       tidy(finished(kTidy, schema)),
       measure(finished(kMeasure, schema)),
-      reclaim(finished(kReclaim, schema)) {
+      reclaim(finished(kReclaim, schema)),
+      rebase(finished(kRebase, schema)) {
     const auto rows = [&](std::string_view text) {
         const auto sql = replaced(std::string(text), "{columns}", kColumns);
         return finished(std::string(kHead) + replaced(sql, "{size}", kSize), schema);

@@ -41,6 +41,7 @@ struct Statements {
     std::string tidy;
     std::string measure;
     std::string reclaim;
+    std::string rebase;  ///< Without the guard: it judges by itself, and renews the token.
 };
 
 /// The columns of a row as `read` and `read_late` return them, all binary.

@@ -316,32 +316,6 @@ TEST_F(Window, FindsLateRowsInEverySegmentSinceTheirTransactionBegan) {
     EXPECT_EQ(payloads_of(reader.read_window()), (Words{"1", "3", "4", "6"}));
 }
 
-TEST_F(Window, RefusesASequenceThatWentBack) {
-    StoreReader reader(*store_);
-    commit_event(schema_, "a");
-    commit_event(schema_, "b");
-    EXPECT_EQ(reader.read_window().size(), 2U);
-    (void)store_->store(reader.moves(), {});
-    schema_.connect().run(schema_.sql("SELECT setval('@s@.outbox_id', 1)"));
-    EXPECT_EQ(code_of([&] { (void)store_->open_window(); }), "sequence_behind");
-    const auto other = open_store(schema_);
-    EXPECT_EQ(code_of([&] { StoreReader again(*other); }), "sequence_behind");
-}
-
-TEST_F(Window, RefusesACursorOfAnotherCluster) {
-    Sql sql = schema_.connect();
-    const auto load = [&] { return code_of([&] { StoreReader reader(*open_store(schema_)); }); };
-    EXPECT_EQ(load(), "");
-    sql.run(
-        schema_.sql("UPDATE @s@.cursor SET system_identifier = system_identifier + 1 "
-                    "WHERE slot = 3"));
-    EXPECT_EQ(load(), "cursor_foreign");
-    sql.run(
-        schema_.sql("UPDATE @s@.cursor SET system_identifier = system_identifier - 1, "
-                    "target = '5:1000000000:' WHERE slot = 3"));
-    EXPECT_EQ(load(), "cursor_foreign") << "its snapshot is of the future";
-}
-
 TEST_F(Window, RunsNoDefinitionOfDataWhileItWorks) {
     Sql sql = schema_.connect();
     sql.run(fmt::format(
