@@ -17,6 +17,7 @@ enum class Plant {
     no_gate = 5,             ///< Publish before the commit is on disk.
     stored_passes_held = 6,  ///< Store a cursor that passes a held row.
     keep_key_open = 7,       ///< Go on with a key after one of its events was refused.
+    resume_early = 8,        ///< Go on with a key once the first of its parked events was accepted.
 };
 
 /// Not inline: the files of one executable differ in it.

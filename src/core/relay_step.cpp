@@ -45,6 +45,11 @@ RelayOptions checked(RelayOptions options) {
     check_range(options.drain_timeout >= 0ms, "drain_timeout", "to 0s or more");
     check_range(options.retry_initial >= 1ms && options.retry_max >= options.retry_initial,
                 "retry_initial, retry_max", "to 1ms or more, the second not below the first");
+    check_range(options.parked_retry_initial >= 1ms &&
+                    options.parked_retry_max >= options.parked_retry_initial,
+                "parked_retry_initial, parked_retry_max",
+                "to 1ms or more, the second not below the first");
+    check_range(options.max_attempts >= 1, "max_attempts", "to 1 or more");
     return options;
 }
 
@@ -54,6 +59,7 @@ RelayStep::RelayStep(const Id& relay, const RelayOptions& options, std::uint64_t
     : options_(checked(options)),
       lease_(relay, options.lease),
       delivery_(options.grace),
+      retry_(options_, delivery_, seed + 2),
       store_backoff_(options.retry_initial, options.retry_max, seed),
       send_backoff_(options.retry_initial, options.retry_max, seed + 1) {}
 
@@ -71,6 +77,7 @@ Command RelayStep::next(Instant now) {
         if (auto command = own_slots(now)) return *std::move(command);
         if (auto command = settle(now)) return *std::move(command);
         if (auto command = open_gate(now)) return *std::move(command);
+        if (auto command = try_parked(now)) return *std::move(command);
         if (auto command = read(now)) return *std::move(command);
     }
     if (attached_) {
@@ -88,6 +95,14 @@ std::optional<Command> RelayStep::own_slots(Instant now) {
     if (!lease_.claims().empty()) return command::Acquire{lease_.claims()};
     if (!fresh_.empty()) return command::Load{fresh_};
     return std::nullopt;
+}
+
+std::optional<Command> RelayStep::try_parked(Instant now) {
+    if (lease_.is_stale(now)) return std::nullopt;
+    auto command = retry_.next(now, flushed_);
+    if (retry_.needs_flush(flushed_)) return command::Flush{forcing_ = true};
+    if (!command) return std::nullopt;
+    return std::visit([](auto& one) { return Command{std::move(one)}; }, *command);
 }
 
 bool RelayStep::has_to_store() const {
@@ -226,6 +241,7 @@ Command RelayStep::rest(Instant now) {
             wake = std::min(wake, gate_since_ + kGatePatience);
         }
         wake = std::min(wake, lease_.observe_at());
+        if (!lease_.is_stale(now)) wake = std::min(wake, retry_.wake_at());
         // A relay without slots, or without room, has no window to open and so none to wake for.
         const bool opens = has_closed_window() && has_room() && !lease_.is_stale(now);
         if (opens) wake = std::min(wake, open_at(now));
@@ -250,6 +266,15 @@ void RelayStep::stop(Instant now, Instant deadline) {
     give_up_at_ = now + (deadline - now) / 2;
     delivery_.stop_sending();
     lease_.stop_claiming();
+    retry_.stop();
+}
+
+// What was accepted is taken out, so that the next owner need not send it again.
+std::optional<Command> RelayStep::finish_retry(Instant now) {
+    if (!retry_.is_busy() || now >= give_up_at_) return std::nullopt;
+    if (auto command = try_parked(now)) return command;
+    if (!retry_.is_busy()) return std::nullopt;
+    return command::Wait{std::min(std::max(retry_.wake_at(), now + 1ms), give_up_at_)};
 }
 
 Command RelayStep::next_while_stopping(Instant now) {
@@ -264,6 +289,9 @@ Command RelayStep::next_while_stopping(Instant now) {
     }
     const bool can_store = attached_ && !late;
     if (can_store && store_at_ > now) return command::Wait{std::min(store_at_, stop_by_)};
+    if (can_store) {
+        if (auto command = finish_retry(now)) return *std::move(command);
+    }
     if (can_store && !released_) {
         auto store = store_command();
         if (!store.moves.empty()) return store;
@@ -273,7 +301,7 @@ Command RelayStep::next_while_stopping(Instant now) {
 }
 
 bool RelayStep::is_drained(Instant since) const {
-    if (!attached_ || !lease_.owns_all() || !fresh_.empty()) return false;
+    if (!attached_ || !lease_.owns_all() || !fresh_.empty() || !retry_.is_settled()) return false;
     return std::all_of(delivery_.logs().begin(), delivery_.logs().end(), [&](const auto& log) {
         return log->window.is_closed() && log->opened_at >= since && log->ledger.empty();
     });
@@ -285,6 +313,7 @@ void RelayStep::on_attached(const Attached& attached) {
     attached_ = true;
     store_at_ = Instant{};
     delivery_.configure(attached.settings);
+    retry_.configure(attached.settings);
 }
 
 void RelayStep::on_observed(std::span<const SlotView> slots, Instant now) {
@@ -427,13 +456,29 @@ void RelayStep::on_looked_at(std::span<const HoldState> states, Instant now) {
 
 void RelayStep::on_released() {
     released_ = true;
+    retry_.forget();
     delivery_.clear();
     lease_.forget();
 }
 
 void RelayStep::on_tidied(Instant now) { tidied_at_ = now; }
 
-void RelayStep::on_measured(Instant now) { measured_at_ = now; }
+void RelayStep::on_measured(const Backlog& backlog, Instant now) {
+    measured_at_ = now;
+    retry_.on_measured(backlog.parked_waiting, now);
+}
+
+void RelayStep::on_looked_at_parked(const ParkedLook& look, Instant now) {
+    flushed_ = std::max(flushed_, look.flushed);
+    retry_.on_looked(look, now);
+}
+
+void RelayStep::on_settled_parked(bool is_owned, Instant now) {
+    const auto lost = retry_.on_settled(is_owned, now);
+    if (!lost) return;
+    lease_.lost(*lost);
+    delivery_.remove(*lost);
+}
 
 void RelayStep::on_store_error(const Error& error, Instant now) {
     // What did not come in time will not come in time again: less of it may.
@@ -448,6 +493,7 @@ void RelayStep::on_store_error(const Error& error, Instant now) {
         store_at_ = now + store_backoff_.next();
     }
     lease_.failed(store_at_);
+    retry_.on_store_error();
 }
 
 void RelayStep::forget() {
@@ -457,6 +503,7 @@ void RelayStep::forget() {
     fresh_.clear();
     storing_.clear();
     delivery_.clear();
+    retry_.forget();
     lease_.forget();
 }
 

@@ -4,6 +4,7 @@
 #include "core/clock.hpp"
 #include "core/delivery.hpp"
 #include "core/lease_step.hpp"
+#include "core/retry_step.hpp"
 
 #include <sagaz/error.hpp>
 #include <sagaz/relay.hpp>
@@ -81,7 +82,8 @@ using Command =
                  command::OpenWindow, command::FindLate, command::StartRead, command::FinishRead,
                  command::Flush, command::Publish, command::Poll, command::StoreCursors,
                  command::LookAt, command::Release, command::Tidy, command::Measure,
-                 command::Abandon, command::Wait, command::End>;
+                 command::LookAtParked, command::ReadParked, command::Retry, command::PollRetry,
+                 command::SettleParked, command::Abandon, command::Wait, command::End>;
 
 class RelayStep {
 public:
@@ -106,7 +108,10 @@ public:
     void on_looked_at(std::span<const HoldState> states, Instant now);
     void on_released();
     void on_tidied(Instant now);
-    void on_measured(Instant now);
+    void on_measured(const Backlog& backlog, Instant now);
+    /// Answer what `retry` asked for, by its `on_` functions; but these two:
+    void on_looked_at_parked(const ParkedLook& look, Instant now);
+    void on_settled_parked(bool is_owned, Instant now);
     /// A store command failed with an error that time can heal.
     void on_store_error(const Error& error, Instant now);
     /// What Broker::down said after a publish or a poll.
@@ -121,6 +126,8 @@ public:
 
     const Counters& counters() const noexcept { return delivery_.counters(); }
     const Delivery& delivery() const noexcept { return delivery_; }
+    RetryStep& retry() noexcept { return retry_; }
+    const RetryStep& retry() const noexcept { return retry_; }
     Delivery::TopicCounts take_published() { return delivery_.take_published(); }
     std::size_t slots_owned() const noexcept { return lease_.owned_count(); }
     bool store_is_up() const noexcept { return attached_ && store_at_ == Instant{}; }
@@ -131,6 +138,8 @@ public:
 private:
     std::optional<Command> own_slots(Instant now);
     std::optional<Command> settle(Instant now);
+    std::optional<Command> try_parked(Instant now);
+    std::optional<Command> finish_retry(Instant now);
     std::optional<Command> read(Instant now);
     std::optional<Command> send(Instant now);
     Command rest(Instant now);
@@ -151,6 +160,7 @@ private:
     RelayOptions options_;
     LeaseStep lease_;
     Delivery delivery_;
+    RetryStep retry_;
     Backoff store_backoff_;
     Backoff send_backoff_;
 

@@ -40,7 +40,7 @@ protected:
         loaded.cursors.push_back({0, Cursor{}});
         step_.on_loaded(loaded);
         step_.on_tidied(now_);
-        step_.on_measured(now_);
+        step_.on_measured({}, now_);
     }
 
     void open(std::int64_t last_position, std::uint64_t gate = 0, std::uint64_t flushed = 0) {
@@ -159,7 +159,7 @@ TEST_F(RelayStepTest, ReadsSlotsThatCameInTwoTakeovers) {
         Loaded loaded;
         loaded.cursors.push_back({slot, Cursor{}});
         step_.on_loaded(loaded);
-        step_.on_measured(now_);
+        step_.on_measured({}, now_);
         step_.on_tidied(now_);
     };
     take_over(1);
@@ -234,7 +234,7 @@ TEST_F(RelayStepTest, ReadsLessAfterAReadThatTookTooLong) {
         expect<command::Observe>();
         const SlotView mine{0, 1, kMe, 1};
         step_.on_observed({&mine, 1}, now_);
-        step_.on_measured(now_);
+        step_.on_measured({}, now_);
         step_.on_tidied(now_);
     }
     EXPECT_EQ(rows, 1U);

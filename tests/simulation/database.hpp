@@ -69,6 +69,9 @@ struct ParkedEvent {
     EventIndex event{};
     std::int16_t slot{};
     std::string reason{};
+    bool dead{};
+    std::int32_t attempts{};
+    Instant due{};
 };
 
 /// Everything but the outbox: small enough to be kept twice, as it is and as it is on disk.
@@ -137,6 +140,11 @@ public:
     void write(const std::function<void(Tables&)>& change);
     void remove(EventIndex event);  ///< One DELETE, committed at once.
     void release_hold(EventIndex event);
+    /// An operator's command, on disk when it returns. False when there was nothing to do.
+    bool replay(EventIndex event);
+    bool discard(EventIndex event);
+    bool was_discarded(EventIndex event) const { return discarded_.contains(event); }
+    bool was_parked(EventIndex event) const { return ever_parked_.contains(event); }
     void make_token(const Id& token) { token_ = token; }
     void flush(Lsn upto);
 
@@ -178,6 +186,7 @@ private:
     std::uint64_t give_xid();
     void complete(std::uint64_t xid, std::uint64_t high_xid);
     void show(LogRow& row);
+    void note_parked();
 
     Scheduler& scheduler_;
     Random random_;
@@ -202,6 +211,8 @@ private:
     std::vector<Live> live_;
     std::map<Id, EventIndex> by_id_;
     std::set<EventIndex> parked_;
+    std::set<EventIndex> ever_parked_;
+    std::set<EventIndex> discarded_;
     Tables tables_;
     Tables durable_;
     std::optional<Id> token_;

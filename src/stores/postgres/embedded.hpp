@@ -7,6 +7,7 @@ namespace sagaz::inline v0::postgres {
 
 extern const std::string_view k_sql_log;
 extern const std::string_view k_sql_inbox;
+extern const std::string_view k_sql_parked;
 extern const std::string_view k_sql_roles;
 
 }  // namespace sagaz::inline v0::postgres

@@ -136,7 +136,8 @@ std::vector<int> bring_up(Connection& connection, std::string_view schema, bool 
 
 const std::vector<Migration>& migrations() {
     static const std::vector<Migration> all{{1, "log", 1, std::string(k_sql_log)},
-                                            {2, "inbox", 1, std::string(k_sql_inbox)}};
+                                            {2, "inbox", 1, std::string(k_sql_inbox)},
+                                            {3, "parked", 1, std::string(k_sql_parked)}};
     return all;
 }
 

@@ -41,6 +41,9 @@ struct Statements {
     std::string measure;
 };
 
+/// `text` with the guard in the place of "WITH guard", and the schema's name.
+std::string guarded_statement(std::string_view text, std::string_view schema);
+
 /// The columns of a row as `read` and `read_late` return them, all binary.
 namespace column {
 enum : int {
