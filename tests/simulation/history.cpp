@@ -81,7 +81,7 @@ void History::on_arrived(EventIndex event, std::uint64_t bytes, const std::strin
 
 void History::check_order(const LogRow& row) {
     const bool by_event = database_.settings().on_refused == OnRefused::park_event;
-    if (by_event && database_.was_parked(row.index)) return;
+    if (by_event && is_refused_(row)) return;
     const auto [at, is_first] =
         newest_arrived_.try_emplace({std::string(topic_of(row)), *row.key}, row.index);
     if (!is_first) {
