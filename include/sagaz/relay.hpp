@@ -6,6 +6,7 @@
 #include <sagaz/telemetry.hpp>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -27,6 +28,9 @@ struct RelayOptions {
                                 ///< years. Costs their space.
     Milliseconds retry_initial{100};  ///< Backoff after an error of store or broker: first,
     Milliseconds retry_max{5'000};    ///< and at most; doubled with jitter between.
+    Milliseconds parked_retry_initial{1'000};  ///< The same between attempts of a parked event.
+    Milliseconds parked_retry_max{300'000};
+    std::int32_t max_attempts{10};  ///< Refusals of an event; then it is dead: needs a person.
 };
 
 /// What a relay is doing, for probes.
@@ -49,10 +53,15 @@ struct RelayStatus {
 /// sent again, with the same id and bytes.
 class SAGAZ_EXPORT Relay {
 public:
+    /// Opens a second broker to the same destination.
+    using OpenBroker = std::function<std::unique_ptr<Broker>()>;
+
     /// Throws `invalid` (`option_range`) for an option out of range. `telemetry` may be null and
-    /// must outlive the relay.
+    /// must outlive the relay. `open_for_parked` is called when a parked event is first tried
+    /// again, so that what is refused then does not disturb the stream. Without it nothing is
+    /// tried again by this relay: parked events wait for one that has it, or to be discarded.
     Relay(std::unique_ptr<Store> store, std::unique_ptr<Broker> broker, RelayOptions options = {},
-          Telemetry* telemetry = nullptr);
+          Telemetry* telemetry = nullptr, OpenBroker open_for_parked = {});
     ~Relay();
     Relay(const Relay&) = delete;
     Relay& operator=(const Relay&) = delete;

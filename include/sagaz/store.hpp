@@ -223,6 +223,42 @@ struct RowRef {
 
 enum class HoldState { held, released, gone };
 
+/// What a relay asks of the events that it parked.
+struct ParkedQuery {
+    std::vector<StoppedKey> keys{};     ///< The first events of each, in the order of positions.
+    std::size_t rows_max{1};            ///< Of each key.
+    std::vector<std::int16_t> alone{};  ///< Slots: the next of their events to be tried by itself.
+    bool alone_with_key{};  ///< Those with a key too (`park_event`), not only those without.
+};
+
+/// A parked event without its bytes.
+struct ParkedEvent {
+    RowRef row{};
+    std::size_t key{};        ///< Its place in `ParkedQuery::keys`; for one alone nothing.
+    bool dead{};              ///< Waits for a person.
+    std::int32_t attempts{};  ///< Refusals so far.
+    Milliseconds due_in{};    ///< Not to be tried before; zero: now.
+    std::size_t bytes{};      ///< Of its payload.
+};
+
+struct ParkedLook {
+    std::vector<ParkedEvent> of_keys{};  ///< By key, then by position.
+    std::vector<ParkedEvent> alone{};    ///< Waiting ones only, the first due first.
+    std::uint64_t gate{};  ///< All of them may be sent once the log is on disk up to here.
+    std::uint64_t flushed{};
+};
+
+/// What became of a parked event that was tried.
+struct ParkedOutcome {
+    RowRef row{};
+    bool accepted{};          ///< It is no longer parked. The rest is for one that was refused.
+    bool dead{};              ///< It was the last attempt.
+    std::int32_t attempts{};  ///< With this one. Another number below it means: somebody replayed.
+    Milliseconds retry_in{};
+    std::string reason{};
+    std::string detail{};
+};
+
 /// What is committed and not yet delivered, over all slots of the destination.
 struct Backlog {
     std::int64_t pending{};
@@ -293,6 +329,18 @@ public:
     /// have been lost.
     virtual std::vector<std::int16_t> store(std::span<const CursorMove> moves,
                                             std::span<const Parking> parked) = 0;
+
+    /// Looks at parked events; cheap, however many there are. Several of `keys` may be words for
+    /// one (topic, key). Slots that were lost meanwhile are not told: `settle_parked` does that.
+    virtual ParkedLook look_at_parked(const ParkedQuery& query) = 0;
+
+    /// The rows of parked events, in the order of `rows`, without those that are gone.
+    virtual std::unique_ptr<Batch> read_parked(std::span<const RowRef> rows) = 0;
+
+    /// Takes accepted events out of the parked ones and counts a refused one's attempt: one
+    /// statement, if the slot is still owned. Returns whether it is; otherwise nothing changed.
+    /// Doing it twice changes nothing more, nor does it undo what an operator did meanwhile.
+    virtual bool settle_parked(const OwnedSlot& slot, std::span<const ParkedOutcome> outcomes) = 0;
 
     /// What has become of held rows, in the order of `rows`.
     virtual std::vector<HoldState> look_at(std::span<const RowRef> rows) = 0;

@@ -1,4 +1,4 @@
--- sagaz 0003: what a database is asked after it was restored, and after a commit whose answer was
+-- sagaz 0004: what a database is asked after it was restored, and after a commit whose answer was
 -- lost.
 --
 -- THE RE-BASE. A cursor says by snapshots what was delivered, and a snapshot means something only

@@ -26,6 +26,12 @@ public:
         return Duration{wait(random_)};
     }
 
+    /// The wait after so many failures, of something that counts its own.
+    Duration after(int failures) {
+        failures_ = std::max(0, failures - 1);
+        return next();
+    }
+
     void reset() noexcept { failures_ = 0; }
     int failures() const noexcept { return failures_; }
 

@@ -9,9 +9,6 @@
 namespace sagaz::inline v0::core {
 namespace {
 
-constexpr const char* kBehindParked = "behind_parked";
-constexpr const char* kBehindParkedText = "an earlier event of this key is parked";
-
 /// A row with memory of its own, so that one row that waits does not keep its whole batch.
 class OwnedRow final : public Batch {
 public:
@@ -80,7 +77,7 @@ void Delivery::stop_key(const StoppedKey& key) {
     if (OwnedLog* log = find(key.slot)) {
         const std::string topic =
             key.topic.empty() ? topic_of(settings_.topic_template, key.event_type) : key.topic;
-        log->stopped.insert(key_text(topic, key.key));
+        stop(*log, key_text(topic, key.key), key);
     }
 }
 
@@ -131,12 +128,14 @@ void Delivery::take(std::unique_ptr<Batch> batch, Instant now) {
 void Delivery::place(OwnedLog& log, std::uint64_t sequence, Instant now) {
     Entry& entry = log.ledger.entry(sequence);
     const std::string key = key_of(*entry.row, sequence);
-    if (log.stopped.contains(key)) {
-        log.ledger.park(sequence, kBehindParked, kBehindParkedText, pool_);
+    const auto stopped = log.stopped.find(key);
+    const bool is_stopped = stopped != log.stopped.end();
+    if (is_stopped && !stopped->second.deferring) {
+        park_stopped(log, sequence, key, stopped->second);
         return;
     }
     const bool held = entry.row->held && kPlant != Plant::no_held_rule;
-    if (held || log.holds.contains(key)) {
+    if (held || is_stopped || log.holds.contains(key)) {
         wait(log, sequence, key, now);
         return;
     }
@@ -157,13 +156,16 @@ void Delivery::wait(OwnedLog& log, std::uint64_t sequence, const std::string& ke
 
 void Delivery::resume_key(OwnedLog& log, const std::string& key) {
     auto& waiting = log.holds.at(key).waiting;
+    const auto stopped = log.stopped.find(key);
+    const bool is_stopped = stopped != log.stopped.end();
     while (!waiting.empty()) {
         const std::uint64_t sequence = waiting.front();
         if (log.ledger.contains(sequence)) {
             Entry& entry = log.ledger.entry(sequence);
             if (entry.state == EntryState::held) return;
-            if (entry.state == EntryState::deferred && log.stopped.contains(key)) {
-                log.ledger.park(sequence, kBehindParked, kBehindParkedText, pool_);
+            if (entry.state == EntryState::deferred && is_stopped) {
+                if (stopped->second.deferring) return;
+                park_stopped(log, sequence, key, stopped->second);
             } else if (entry.state == EntryState::deferred) {
                 entry.state = EntryState::ready;
                 queue_.push_back({log.slot.slot, log.generation, sequence});
@@ -181,6 +183,7 @@ std::vector<RowRef> Delivery::held(std::size_t max) const {
         for (const auto& [key, hold] : log->holds) {
             if (rows.size() == max) return rows;
             const Entry& entry = log->ledger.entry(hold.waiting.front());
+            if (entry.state != EntryState::held) continue;
             rows.push_back({log->slot.slot, entry.position, entry.event_id});
         }
     }
@@ -195,6 +198,7 @@ void Delivery::looked_at(std::span<const RowRef> rows, std::span<const HoldState
         for (auto& [key, hold] : log->holds) {
             const std::uint64_t sequence = hold.waiting.front();
             Entry& entry = log->ledger.entry(sequence);
+            if (entry.state != EntryState::held) continue;
             const auto row = std::find_if(rows.begin(), rows.end(), [&](const RowRef& looked) {
                 return looked.slot == log->slot.slot && looked.position == entry.position &&
                        looked.event_id == entry.event_id;
@@ -328,29 +332,6 @@ void Delivery::receive(std::span<const Receipt> receipts) {
         ++first_token_;
         --answered_;
     }
-}
-
-void Delivery::refuse(const Ref& ref, const Receipt& receipt) {
-    Entry* entry = resolve(ref);
-    if (entry == nullptr || entry->state == EntryState::parking) return;
-    OwnedLog& log = *find(ref.slot);
-    const bool stops = entry->row->key && settings_.on_refused == OnRefused::park_key &&
-                       kPlant != Plant::keep_key_open;
-    const std::string key = key_of(*entry->row, ref.sequence);
-    log.ledger.park(ref.sequence, receipt.reason, receipt.detail, pool_);
-    if (!stops) return;
-    log.stopped.insert(key);
-    park_behind(log, ref.sequence + 1, key);
-}
-
-void Delivery::park_behind(OwnedLog& log, std::uint64_t after, const std::string& key) {
-    for (std::uint64_t n = after; n < log.ledger.end(); ++n) {
-        const Entry& entry = log.ledger.entry(n);
-        if (entry.row == nullptr || !entry.row->key) continue;
-        if (entry.state == EntryState::held || key_of(*entry.row, n) != key) continue;
-        log.ledger.park(n, kBehindParked, kBehindParkedText, pool_);
-    }
-    encoder_->clear();
 }
 
 void Delivery::rebuild_queue() {

@@ -16,7 +16,6 @@
 #include <span>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -38,9 +37,17 @@ struct OwnedLog {
           window(owned.slot, cursor, gate),
           ledger(owned.slot, cursor) {}
 
-    /// A key that waits behind a held row; the front of `waiting` is that row.
+    /// A key that waits behind a held row, which is the front of `waiting`; or one that is stopped
+    /// and about to go on (`Stop::deferring`), whose front may be any.
     struct KeyHold {
         std::deque<std::uint64_t> waiting{};
+    };
+
+    /// A key that must not be sent: an event of it is parked, or about to be. See RetryStep.
+    struct Stop {
+        std::vector<StoppedKey> words{};  ///< By which its events stand in the table; mostly one.
+        std::uint64_t parked_to{};  ///< One past the last entry of it that was marked `parking`.
+        bool deferring{};           ///< What comes of it waits in memory instead of being parked.
     };
 
     OwnedSlot slot;
@@ -48,7 +55,7 @@ struct OwnedLog {
     SlotWindow window;
     SlotLedger ledger;
     Instant opened_at{};
-    std::unordered_set<std::string> stopped{};
+    std::unordered_map<std::string, Stop> stopped{};
     std::unordered_map<std::string, KeyHold> holds{};
     std::unordered_map<std::uint64_t, Instant> first_seen{};  ///< Held rows, by sequence.
     std::size_t waiting{};                                    ///< Held and deferred rows.
@@ -60,6 +67,13 @@ struct Counters {
     std::uint64_t refused{};
     std::uint64_t unknown{};
     std::uint64_t parked{};  ///< Stored as parked.
+};
+
+/// A key was stopped.
+struct StopNotice {
+    std::int16_t slot{};
+    std::uint64_t generation{};
+    std::string key{};  ///< As `OwnedLog::stopped` names it.
 };
 
 class Delivery {
@@ -100,6 +114,26 @@ public:
     /// True when the last receipts included one that was not accepted. Cleared by the call.
     bool take_broke() noexcept { return std::exchange(broke_, false); }
 
+    // Stopped keys, for RetryStep; in stopped_keys.cpp.
+
+    /// The keys stopped since the last call; a key may come more than once.
+    std::vector<StopNotice> take_stops() { return std::exchange(stops_, {}); }
+    /// True once after an event was marked `parking` that stops nothing but itself.
+    bool take_parked_alone() noexcept { return std::exchange(parked_alone_, false); }
+    /// What comes of a stopped key waits in memory from now on, or is parked again.
+    void defer_key(OwnedLog& log, const std::string& key);
+    void park_key(OwnedLog& log, const std::string& key);
+    /// True while entries of the key are marked `parking`, so not yet in the table.
+    static bool has_parking(const OwnedLog& log, const std::string& key);
+    /// Every parked event of the key was accepted or discarded: what comes of it is sent again.
+    void resume_stopped(OwnedLog& log, const std::string& key);
+    OnRefused on_refused() const noexcept { return settings_.on_refused; }
+    /// One that was parked has been accepted.
+    void count_accepted(const Row& row) {
+        ++counters_.accepted;
+        count_published(row);
+    }
+
     /// The held rows at the front of their keys, at most `max`.
     std::vector<RowRef> held(std::size_t max) const;
     void looked_at(std::span<const RowRef> rows, std::span<const HoldState> states, Instant now);
@@ -139,6 +173,9 @@ private:
     void count_published(const Row& row);
     void refuse(const Ref& ref, const Receipt& receipt);
     void park_behind(OwnedLog& log, std::uint64_t after, const std::string& key);
+    OwnedLog::Stop& stop(OwnedLog& log, const std::string& key, StoppedKey words);
+    void park_stopped(OwnedLog& log, std::uint64_t sequence, const std::string& key,
+                      OwnedLog::Stop& stop);
     void rebuild_queue();
 
     Duration grace_;
@@ -156,6 +193,8 @@ private:
     std::size_t answered_{};
     bool broke_{};
     bool sending_{true};
+    std::vector<StopNotice> stops_;
+    bool parked_alone_{};
     Counters counters_;
     std::optional<Time> accepted_sample_;
     TopicCounts published_;

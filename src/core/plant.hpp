@@ -18,6 +18,7 @@ enum class Plant {
     stored_passes_held = 6,  ///< Store a cursor that passes a held row.
     keep_key_open = 7,       ///< Go on with a key after one of its events was refused.
     release_early = 8,       ///< Release a slot before its stored cursor has caught up.
+    resume_early = 9,        ///< Go on with a key once the first of its parked events was accepted.
 };
 
 /// Not inline: the files of one executable differ in it.

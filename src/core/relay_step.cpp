@@ -49,6 +49,11 @@ RelayOptions checked(RelayOptions options) {
                 "between 0s and 87600h");
     check_range(options.retry_initial >= 1ms && options.retry_max >= options.retry_initial,
                 "retry_initial, retry_max", "to 1ms or more, the second not below the first");
+    check_range(options.parked_retry_initial >= 1ms &&
+                    options.parked_retry_max >= options.parked_retry_initial,
+                "parked_retry_initial, parked_retry_max",
+                "to 1ms or more, the second not below the first");
+    check_range(options.max_attempts >= 1, "max_attempts", "to 1 or more");
     return options;
 }
 
@@ -58,9 +63,10 @@ RelayStep::RelayStep(const Id& relay, const RelayOptions& options, std::uint64_t
     : options_(checked(options)),
       lease_(relay, options.lease),
       delivery_(options.grace),
+      retry_(options_, delivery_, seed + 2),
       store_backoff_(options.retry_initial, options.retry_max, seed),
       send_backoff_(options.retry_initial, options.retry_max, seed + 1),
-      reclaim_(seed + 2) {}
+      reclaim_(seed + 3) {}
 
 // ---- what is next
 
@@ -76,6 +82,7 @@ Command RelayStep::next(Instant now) {
         if (auto command = own_slots(now)) return *std::move(command);
         if (auto command = settle(now)) return *std::move(command);
         if (auto command = open_gate(now)) return *std::move(command);
+        if (auto command = try_parked(now)) return *std::move(command);
         if (auto command = read(now)) return *std::move(command);
     }
     if (attached_) {
@@ -105,11 +112,19 @@ std::optional<Command> RelayStep::hand_over() {
     for (const auto& log : delivery_.logs()) {
         if (!is_leaving(*log)) continue;
         if (kPlant == Plant::release_early) return command::Release{{log->slot}};
-        if (!log->ledger.is_clean()) return std::nullopt;
+        if (!log->ledger.is_clean() || retry_.is_busy(log->slot.slot)) return std::nullopt;
         if (log->ledger.is_behind() || log->ledger.has_parking_in_front()) return store_command();
         return command::Release{{log->slot}};
     }
     return std::nullopt;
+}
+
+std::optional<Command> RelayStep::try_parked(Instant now) {
+    if (lease_.is_stale(now)) return std::nullopt;
+    auto command = retry_.next(now, flushed_);
+    if (retry_.needs_flush(flushed_)) return command::Flush{forcing_ = true};
+    if (!command) return std::nullopt;
+    return std::visit([](auto& one) { return Command{std::move(one)}; }, *command);
 }
 
 bool RelayStep::has_to_store() const {
@@ -276,6 +291,7 @@ Command RelayStep::rest(Instant now) {
             wake = std::min(wake, gate_since_ + kGatePatience);
         }
         wake = std::min(wake, lease_.observe_at());
+        if (!lease_.is_stale(now)) wake = std::min(wake, retry_.wake_at());
         // A relay without slots, or without room, has no window to open and so none to wake for.
         const bool opens = !stopping_ && has_closed_window() && has_room() && !lease_.is_stale(now);
         if (opens) wake = std::min(wake, open_at(now));
@@ -299,6 +315,15 @@ void RelayStep::stop(Instant now, Instant deadline) {
     // Half the time for the destination, so that half is left for the store.
     give_up_at_ = now + (deadline - now) / 2;
     lease_.stop_claiming();
+    retry_.stop();
+}
+
+// What was accepted is taken out, so that the next owner need not send it again.
+std::optional<Command> RelayStep::finish_retry(Instant now) {
+    if (!retry_.is_busy() || now >= give_up_at_) return std::nullopt;
+    if (auto command = try_parked(now)) return command;
+    if (!retry_.is_busy()) return std::nullopt;
+    return command::Wait{std::min(std::max(retry_.wake_at(), now + 1ms), give_up_at_)};
 }
 
 // What was sent is settled only when all before it is: a row before it that was held or not yet
@@ -333,6 +358,9 @@ Command RelayStep::next_while_stopping(Instant now) {
     }
     const bool can_store = attached_ && !late;
     if (can_store && store_at_ > now) return command::Wait{std::min(store_at_, stop_by_)};
+    if (can_store) {
+        if (auto command = finish_retry(now)) return *std::move(command);
+    }
     if (can_store && !left_) {
         auto store = store_command();
         if (!store.moves.empty()) return store;
@@ -342,7 +370,7 @@ Command RelayStep::next_while_stopping(Instant now) {
 }
 
 bool RelayStep::is_drained(Instant since) const {
-    if (!attached_ || !lease_.owns_all() || !fresh_.empty()) return false;
+    if (!attached_ || !lease_.owns_all() || !fresh_.empty() || !retry_.is_settled()) return false;
     return std::all_of(delivery_.logs().begin(), delivery_.logs().end(), [&](const auto& log) {
         return log->window.is_closed() && log->opened_at >= since && log->ledger.empty();
     });
@@ -354,6 +382,7 @@ void RelayStep::on_attached(const Attached& attached) {
     attached_ = true;
     store_at_ = Instant{};
     delivery_.configure(attached.settings);
+    retry_.configure(attached.settings);
 }
 
 void RelayStep::on_observed(const Observed& seen, Instant now) {
@@ -505,13 +534,29 @@ void RelayStep::on_released(std::span<const OwnedSlot> slots) {
 
 void RelayStep::on_left() {
     left_ = true;
+    retry_.forget();
     delivery_.clear();
     lease_.forget();
 }
 
 void RelayStep::on_tidied(Instant now) { tidied_at_ = now; }
 
-void RelayStep::on_measured(Instant now) { measured_at_ = now; }
+void RelayStep::on_measured(const Backlog& backlog, Instant now) {
+    measured_at_ = now;
+    retry_.on_measured(backlog.parked_waiting, now);
+}
+
+void RelayStep::on_looked_at_parked(const ParkedLook& look, Instant now) {
+    flushed_ = std::max(flushed_, look.flushed);
+    retry_.on_looked(look, now);
+}
+
+void RelayStep::on_settled_parked(bool is_owned, Instant now) {
+    const auto lost = retry_.on_settled(is_owned, now);
+    if (!lost) return;
+    lease_.lost(*lost);
+    delivery_.remove(*lost);
+}
 
 void RelayStep::on_reclaimed(const Reclaimed& reclaimed, Instant now) {
     reclaim_.reclaimed(reclaimed, counters().accepted, now);
@@ -532,6 +577,7 @@ void RelayStep::on_store_error(const Error& error, Instant now) {
     }
     store_at_ = std::max(store_at_, allowed);
     lease_.failed(store_at_);
+    retry_.on_store_error();
 }
 
 void RelayStep::forget() {
@@ -541,6 +587,7 @@ void RelayStep::forget() {
     fresh_.clear();
     storing_.clear();
     delivery_.clear();
+    retry_.forget();
     lease_.forget();
 }
 

@@ -5,6 +5,7 @@
 #include "core/delivery.hpp"
 #include "core/lease_step.hpp"
 #include "core/reclaim_step.hpp"
+#include "core/retry_step.hpp"
 
 #include <sagaz/error.hpp>
 #include <sagaz/relay.hpp>
@@ -86,7 +87,9 @@ using Command =
                  command::OpenWindow, command::FindLate, command::StartRead, command::FinishRead,
                  command::Flush, command::Publish, command::Poll, command::StoreCursors,
                  command::LookAt, command::Release, command::Leave, command::Tidy, command::Measure,
-                 command::Reclaim, command::Abandon, command::Wait, command::End>;
+                 command::Reclaim, command::LookAtParked, command::ReadParked, command::Retry,
+                 command::PollRetry, command::SettleParked, command::Abandon, command::Wait,
+                 command::End>;
 
 class RelayStep {
 public:
@@ -112,8 +115,11 @@ public:
     void on_released(std::span<const OwnedSlot> slots);
     void on_left();
     void on_tidied(Instant now);
-    void on_measured(Instant now);
+    void on_measured(const Backlog& backlog, Instant now);
     void on_reclaimed(const Reclaimed& reclaimed, Instant now);
+    /// Answer what `retry` asked for, by its `on_` functions; but these two:
+    void on_looked_at_parked(const ParkedLook& look, Instant now);
+    void on_settled_parked(bool is_owned, Instant now);
     /// A store command failed with an error that time can heal.
     void on_store_error(const Error& error, Instant now);
     /// What Broker::down said after a publish or a poll.
@@ -129,6 +135,8 @@ public:
 
     const Counters& counters() const noexcept { return delivery_.counters(); }
     const Delivery& delivery() const noexcept { return delivery_; }
+    RetryStep& retry() noexcept { return retry_; }
+    const RetryStep& retry() const noexcept { return retry_; }
     Delivery::TopicCounts take_published() { return delivery_.take_published(); }
     std::size_t slots_owned() const noexcept { return lease_.owned_count(); }
     bool store_is_up() const noexcept { return attached_ && store_at_ == Instant{}; }
@@ -142,6 +150,8 @@ private:
     std::optional<Command> own_slots(Instant now);
     std::optional<Command> hand_over();
     std::optional<Command> settle(Instant now);
+    std::optional<Command> try_parked(Instant now);
+    std::optional<Command> finish_retry(Instant now);
     std::optional<Command> read(Instant now);
     std::optional<Command> send(Instant now);
     Command rest(Instant now);
@@ -169,6 +179,7 @@ private:
     RelayOptions options_;
     LeaseStep lease_;
     Delivery delivery_;
+    RetryStep retry_;
     Backoff store_backoff_;
     TryLimit store_tries_;
     Backoff send_backoff_;

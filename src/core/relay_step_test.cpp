@@ -53,7 +53,7 @@ protected:
         loaded.cursors.push_back({0, Cursor{}});
         step_.on_loaded(loaded);
         step_.on_tidied(now_);
-        step_.on_measured(now_);
+        step_.on_measured({}, now_);
     }
 
     void open(std::int64_t last_position, std::uint64_t gate = 0, std::uint64_t flushed = 0) {
@@ -171,7 +171,7 @@ TEST_F(RelayStepTest, ReadsSlotsThatCameInTwoTakeovers) {
         Loaded loaded;
         loaded.cursors.push_back({slot, Cursor{}});
         step_.on_loaded(loaded);
-        step_.on_measured(now_);
+        step_.on_measured({}, now_);
         step_.on_tidied(now_);
         step_.on_reclaimed({}, now_);
     };
@@ -246,7 +246,7 @@ TEST_F(RelayStepTest, ReadsLessAfterAReadThatTookTooLong) {
         now_ += 10s;
         expect<command::Observe>();
         see({{0, 1, kMe, 1}});
-        step_.on_measured(now_);
+        step_.on_measured({}, now_);
         step_.on_tidied(now_);
         step_.on_reclaimed({}, now_);
     }

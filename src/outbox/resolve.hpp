@@ -8,7 +8,7 @@
 namespace sagaz::inline v0::outbox {
 
 /// Asks the database of `transaction` what became of the transaction that `ticket` stands for.
-/// What each answer rests on is argued where it is found: migration 0003 for PostgreSQL, and
+/// What each answer rests on is argued where it is found: migration 0004 for PostgreSQL, and
 /// resolve.cpp for SQLite.
 CommitOutcome resolve(Transaction& transaction, const std::string& schema, const Ticket& ticket);
 

@@ -151,7 +151,7 @@ void Driver::run(command::Tidy& tidy) {
 void Driver::run(command::Measure&) {
     last_command_ = "measure";
     const Backlog backlog = store_.measure();
-    step_.on_measured(clock_.now());
+    step_.on_measured(backlog, clock_.now());
     if (telemetry_ == nullptr) return;
     const auto parked = [&](std::string_view state, std::int64_t count) {
         const Field labels[] = {kDestination, {"state", state}};

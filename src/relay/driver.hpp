@@ -9,6 +9,8 @@
 #include <sagaz/telemetry.hpp>
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -30,6 +32,9 @@ public:
     /// With a given identity and seed, for the simulator.
     Driver(Store& store, Broker& broker, const RelayOptions& options, core::Clock& clock,
            Telemetry* telemetry, const Id& relay, std::uint64_t seed);
+
+    /// Parked events are tried again through a broker that `open` makes when one is first tried.
+    void retry_by(std::function<std::unique_ptr<Broker>()> open);
 
     /// Carries out one command. Errors that time can heal are taken in and retried after a
     /// backoff; throws `invalid` and `fatal` ones.
@@ -60,6 +65,11 @@ private:
     void run(core::command::Tidy& tidy);
     void run(core::command::Measure&);
     void run(core::command::Reclaim& reclaim);
+    void run(core::command::LookAtParked& look);
+    void run(core::command::ReadParked& read);
+    void run(core::command::Retry& retry);
+    void run(core::command::PollRetry& poll);
+    void run(core::command::SettleParked& settle);
     void run(core::command::Abandon& abandon);
     void run(core::command::Wait& wait);
     void run(core::command::End&);
@@ -79,6 +89,8 @@ private:
     core::RelayStep step_;
     std::string store_error_;
     std::string_view last_command_;
+    std::function<std::unique_ptr<Broker>()> open_retry_broker_;
+    std::unique_ptr<Broker> retry_broker_;
     Turn turn_{};
     std::uint64_t sampled_token_{};  ///< One envelope at a time is timed, for the metric.
     core::Instant sampled_at_{};

@@ -25,11 +25,13 @@ public:
 class Relay::Shell {
 public:
     Shell(std::unique_ptr<Store> store, std::unique_ptr<Broker> broker, const RelayOptions& options,
-          Telemetry* telemetry)
+          Telemetry* telemetry, OpenBroker open_for_parked)
         : store_(std::move(store)),
           broker_(std::move(broker)),
           options_(options),
-          driver_(*store_, *broker_, options, clock_, telemetry) {}
+          driver_(*store_, *broker_, options, clock_, telemetry) {
+        if (open_for_parked) driver_.retry_by(std::move(open_for_parked));
+    }
 
     /// True when everything committed at the start was drained; without `drain_by` never.
     bool run(const std::stop_token& stop, std::optional<core::Instant> drain_by) {
@@ -101,8 +103,9 @@ private:
 };
 
 Relay::Relay(std::unique_ptr<Store> store, std::unique_ptr<Broker> broker, RelayOptions options,
-             Telemetry* telemetry)
-    : shell_(std::make_unique<Shell>(std::move(store), std::move(broker), options, telemetry)) {}
+             Telemetry* telemetry, OpenBroker open_for_parked)
+    : shell_(std::make_unique<Shell>(std::move(store), std::move(broker), options, telemetry,
+                                     std::move(open_for_parked))) {}
 
 Relay::~Relay() = default;
 

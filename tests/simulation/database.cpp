@@ -226,11 +226,45 @@ Lsn SimDatabase::log(Record record, std::uint64_t bytes) {
 void SimDatabase::write(const std::function<void(Tables&)>& change) {
     const std::uint64_t xid = give_xid();
     change(tables_);
-    for (std::size_t n = parked_.size(); n < tables_.parked.size(); ++n) {
-        parked_.insert(tables_.parked[n].event);
-    }
+    note_parked();
     log({.xid = xid, .redo = change}, kRecordBytes);
     complete(xid, xid);
+}
+
+void SimDatabase::note_parked() {
+    parked_.clear();
+    for (const ParkedEvent& parked : tables_.parked) {
+        parked_.insert(parked.event);
+        ever_parked_.insert(parked.event);
+    }
+}
+
+bool SimDatabase::replay(EventIndex event) {
+    const auto can_be = [event](const ParkedEvent& parked) {
+        return parked.event == event && (parked.dead || parked.attempts > 0);
+    };
+    if (std::ranges::none_of(tables_.parked, can_be)) return false;
+    write([event](Tables& tables) {
+        for (ParkedEvent& parked : tables.parked) {
+            if (parked.event != event) continue;
+            parked.dead = false;
+            parked.attempts = 0;
+            parked.due = Instant{};
+        }
+    });
+    flush(insert_lsn_);
+    return true;
+}
+
+bool SimDatabase::discard(EventIndex event) {
+    if (!parked_.contains(event)) return false;
+    discarded_.insert(event);
+    write([event](Tables& tables) {
+        std::erase_if(tables.parked,
+                      [event](const ParkedEvent& parked) { return parked.event == event; });
+    });
+    flush(insert_lsn_);
+    return true;
 }
 
 void SimDatabase::remove(EventIndex event) {
@@ -320,8 +354,7 @@ void SimDatabase::crash(Lsn survives) {
     }
     unflushed_.clear();
     tables_ = durable_;
-    parked_.clear();
-    for (const ParkedEvent& parked : tables_.parked) parked_.insert(parked.event);
+    note_parked();
     // Positions in the log come again, too: a gate of before the crash would open by itself.
     insert_lsn_ = flushed_lsn_;
     next_xid_ = durable_next_xid_;

@@ -70,6 +70,9 @@ struct ParkedEvent {
     EventIndex event{};
     std::int16_t slot{};
     std::string reason{};
+    bool dead{};
+    std::int32_t attempts{};
+    Instant due{};
 };
 
 /// Everything but the outbox: small enough to be kept twice, as it is and as it is on disk.
@@ -142,6 +145,11 @@ public:
     bool is_segment_locked(std::int64_t segment) const;
     void truncate(std::int64_t segment);  ///< Committed at once, and on disk.
     void delete_delivered(EventIndex event);
+    /// An operator's command, on disk when it returns. False when there was nothing to do.
+    bool replay(EventIndex event);
+    bool discard(EventIndex event);
+    bool was_discarded(EventIndex event) const { return discarded_.contains(event); }
+    bool was_parked(EventIndex event) const { return ever_parked_.contains(event); }
     void make_token(const Id& token) { token_ = token; }
     void flush(Lsn upto);
 
@@ -183,6 +191,7 @@ private:
     std::uint64_t give_xid();
     void complete(std::uint64_t xid, std::uint64_t high_xid);
     void show(LogRow& row);
+    void note_parked();
 
     Scheduler& scheduler_;
     Random random_;
@@ -207,6 +216,8 @@ private:
     std::vector<Live> live_;
     std::map<Id, EventIndex> by_id_;
     std::set<EventIndex> parked_;
+    std::set<EventIndex> ever_parked_;
+    std::set<EventIndex> discarded_;
     Tables tables_;
     Tables durable_;
     std::optional<Id> token_;

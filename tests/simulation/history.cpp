@@ -41,7 +41,7 @@ bool History::has_arrived(EventIndex event) const {
 
 bool History::is_settled(const LogRow& row) const {
     const bool accepted = row.index < seen_.size() && seen_[row.index].accepted;
-    return accepted || database_.is_parked(row.index);
+    return accepted || database_.is_parked(row.index) || database_.was_discarded(row.index);
 }
 
 void History::on_taken_by_relay(const Id& event_id, const std::string& who) {
@@ -50,7 +50,8 @@ void History::on_taken_by_relay(const Id& event_id, const std::string& who) {
     const LogRow& row = database_.row(*index);
     check_durable(row, who);
     // No hold is longer than the relays' grace, which begins when the row is seen.
-    if (row.held_until > database_.now()) violation(who + " sent a held one: " + name(row));
+    // A parked one is sent when its turn comes; its publisher may only repeat it.
+    if (row.held_until > database_.now() && !database_.was_parked(row.index)) violation(who + " sent a held one: " + name(row));
 }
 
 void History::on_taken_by_publisher(const LogRow& row) { check_durable(row, "publisher"); }
@@ -80,10 +81,12 @@ void History::on_arrived(EventIndex event, std::uint64_t bytes, const std::strin
     state.by_relay = who != "publisher";
     state.bytes = bytes;
     if (row.fate != Fate::committed) violation("arrived without a commit: " + name(row));
-    if (row.key) check_order(row);
+    if (row.key && !database_.was_discarded(row.index)) check_order(row);
 }
 
 void History::check_order(const LogRow& row) {
+    const bool by_event = database_.settings().on_refused == OnRefused::park_event;
+    if (by_event && is_refused_(row)) return;
     const auto [at, is_first] =
         newest_arrived_.try_emplace({std::string(topic_of(row)), *row.key}, row.index);
     if (!is_first) {
@@ -93,7 +96,7 @@ void History::check_order(const LogRow& row) {
         }
         at->second = std::max(at->second, row.index);
     }
-    if (database_.settings().on_refused == OnRefused::park_key && is_behind_a_refused_one(row)) {
+    if (!by_event && is_behind_one_that_is_missing(row)) {
         violation("arrived though an earlier event of its key was refused: " + name(row));
     }
 }
@@ -104,6 +107,21 @@ bool History::is_behind_a_refused_one(const LogRow& row) const {
         [&](const LogRow& other) {
             return other.fate == Fate::committed && same_lane(other, row) && is_refused_(other);
         });
+}
+
+bool History::is_behind_one_that_is_missing(const LogRow& row) const {
+    return std::any_of(
+        database_.rows().begin(), database_.rows().begin() + static_cast<std::ptrdiff_t>(row.index),
+        [&](const LogRow& other) {
+            return other.fate == Fate::committed && same_lane(other, row) && is_refused_(other) &&
+                   !has_arrived(other.index) && !database_.was_discarded(other.index);
+        });
+}
+
+void History::on_unparked(EventIndex event) {
+    if (!seen(event).accepted) {
+        violation("un-parked though it was never accepted: " + name(database_.row(event)));
+    }
 }
 
 void History::on_accepted(EventIndex event) { seen(event).accepted = true; }
@@ -144,7 +162,9 @@ void History::finish() {
     for (const LogRow& row : database_.rows()) {
         const bool arrived = has_arrived(row.index);
         if (row.fate == Fate::committed) {
-            if (!arrived && !database_.is_parked(row.index)) violation("lost: " + name(row));
+            const bool is_kept =
+                database_.is_parked(row.index) || database_.was_discarded(row.index);
+            if (!arrived && !is_kept) violation("lost: " + name(row));
         } else if (arrived) {
             violation("arrived, but its transaction did not survive: " + name(row));
         }

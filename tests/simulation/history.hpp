@@ -19,18 +19,20 @@ namespace sagaz::simulation {
 ///    no stored cursor ever counts one that the broker has not accepted, and nothing is removed
 ///    from the log before.
 /// 2. Nothing is published that did not commit, or whose commit is not on disk yet.
-/// 3. First arrivals of a (topic, key) are in the order of appending under the key's lock.
+/// 3. First arrivals of a (topic, key) are in the order of appending under the key's lock; those of
+///    parked events too, but with `park_event`. What an operator discarded has no order any more.
 /// 4. A repeat has the same bytes.
 /// 6. Only what the destination refuses is parked, or what stands behind it by policy.
 /// 5. A relay leaves a held event to its publisher until the hold is over.
 /// 4. In a run without faults there is none of what a relay sent: starting, stopping and moving
 ///    slots repeats nothing. (A publisher may die at any time, and what it sent comes again.)
-/// 7. Nothing of a stopped key arrives after the event that stopped it.
+/// 7. Nothing of a stopped key arrives before the event that stopped it, unless that is discarded;
+///    and nothing is un-parked that was not accepted.
 class History {
 public:
     History(const SimDatabase& database, Trace& trace) : database_(database), trace_(trace) {}
 
-    /// Says whether the destination refuses an event for good.
+    /// Says whether the destination refuses an event, or did so before.
     void judge_refusals_by(std::function<bool(const LogRow&)> is_refused) {
         is_refused_ = std::move(is_refused);
     }
@@ -46,6 +48,8 @@ public:
     void forbid_repeats() { forbids_repeats_ = true; }
     /// Before a row is removed as delivered.
     void on_reclaimed(const LogRow& row, const std::string& who);
+    /// Before the statement that takes it out of the parked ones.
+    void on_unparked(EventIndex event);
     /// All is healed and quiet: what has not arrived by now is lost.
     void finish();
 
@@ -71,6 +75,7 @@ private:
     void check_order(const LogRow& row);
     void check_parking(const LogRow& row, const ParkedEvent& parked);
     bool is_behind_a_refused_one(const LogRow& row) const;
+    bool is_behind_one_that_is_missing(const LogRow& row) const;
     std::string name(const LogRow& row) const;
 
     const SimDatabase& database_;

@@ -125,6 +125,12 @@ Plan plan_of(std::uint64_t seed) {
     plan.joins = sometimes(random, 300, 3);
     plan.leaves = sometimes(random, 300, 2);
     if (random.chance(200)) make_late_commits(random, plan);
+    plan.options.parked_retry_initial = milliseconds{one_of(random, {5, 50, 300})};
+    plan.options.parked_retry_max = plan.options.parked_retry_initial * 8;
+    plan.options.max_attempts = static_cast<std::int32_t>(random.between(1, 10));
+    plan.broker.refusals_end = one_of(random, {0, 500, 1'000});
+    plan.replays = sometimes(random, 500, 10);
+    plan.discards = sometimes(random, 500, 6);
     if (random.chance(150)) make_calm(random, plan);
     return plan;
 }

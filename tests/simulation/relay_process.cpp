@@ -20,6 +20,12 @@ RelayProcess::RelayProcess(const Setup& setup)
     const Id id = random_.id();
     driver_ = std::make_unique<relay::Driver>(*store_, *broker_, setup.options, clock_, nullptr, id,
                                               random_.next());
+    driver_->retry_by([this, &destination = setup.destination] {
+        auto broker = std::make_unique<SimBroker>(destination, who_ + "-retry", random_.next());
+        broker->freeze(frozen_until_);
+        retry_broker_ = broker.get();
+        return broker;
+    });
     broker_->wake_by([this] {
         // A relay that waits in `poll` gets its receipts at once.
         if (!acting_ && !over_ && broker_->poll_wait() > Duration{}) schedule(Duration{});
@@ -62,6 +68,7 @@ void RelayProcess::end() {
     over_ = true;
     trace_.line(who_, R"("what":"over")");
     driver_.reset();
+    retry_broker_ = nullptr;
     broker_.reset();
     store_.reset();
 }
@@ -82,6 +89,7 @@ void RelayProcess::freeze(Duration time) {
                                   std::chrono::duration_cast<milliseconds>(time).count()));
     frozen_until_ = scheduler_.now() + time;
     broker_->freeze(frozen_until_);
+    if (retry_broker_ != nullptr) retry_broker_->freeze(frozen_until_);
     if (!acting_) schedule(Duration{});
 }
 

@@ -58,6 +58,7 @@ private:
     VirtualClock clock_;
     std::unique_ptr<SimStore> store_;
     std::unique_ptr<SimBroker> broker_;
+    SimBroker* retry_broker_{};  ///< The driver's, once it has opened it.
     std::unique_ptr<relay::Driver> driver_;
     std::uint64_t appointment_{};  ///< Only the newest one counts.
     std::uint64_t turns_{};

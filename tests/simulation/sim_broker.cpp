@@ -37,7 +37,7 @@ Read read_envelope(const Envelope& envelope) {
 void Destination::set_faults(const BrokerFaults& faults, std::uint64_t seed) {
     faults_ = faults;
     refusal_seed_ = seed;
-    history_.judge_refusals_by([this](const LogRow& row) { return is_refused(row); });
+    history_.judge_refusals_by([this](const LogRow& row) { return was_ever_refused(row); });
 }
 
 void Destination::heal() {
@@ -45,13 +45,20 @@ void Destination::heal() {
     faults_.lost_acknowledgements = faults_.breaks = faults_.partial_takes = 0;
 }
 
-bool Destination::is_refused(const LogRow& row) const {
-    const auto drawn = [this](std::string_view bytes) {
-        return Random::mix(hash_bytes(bytes) ^ refusal_seed_) % 1000;
-    };
+bool Destination::was_ever_refused(const LogRow& row) const {
     const std::string id = row.event_id.text();
-    if (drawn(id) < static_cast<std::uint64_t>(faults_.refused_events)) return true;
-    return row.key && drawn(*row.key) < static_cast<std::uint64_t>(faults_.refused_keys);
+    if (draw(id) < static_cast<std::uint64_t>(faults_.refused_events)) return true;
+    return row.key && draw(*row.key) < static_cast<std::uint64_t>(faults_.refused_keys);
+}
+
+bool Destination::is_refused(const LogRow& row) const {
+    if (!was_ever_refused(row)) return false;
+    return !mended_ ||
+           draw("end of " + row.event_id.text()) >= static_cast<std::uint64_t>(faults_.refusals_end);
+}
+
+std::uint64_t Destination::draw(std::string_view bytes) const {
+    return Random::mix(hash_bytes(bytes) ^ refusal_seed_) % 1000;
 }
 
 void Destination::arrive(const LogRow& row, const std::string& who) {

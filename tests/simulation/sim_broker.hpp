@@ -19,6 +19,7 @@ namespace sagaz::simulation {
 struct BrokerFaults {
     int refused_events{};
     int refused_keys{};
+    int refusals_end{};  ///< Of what is refused: so many are accepted after `mend`.
     int lost_acknowledgements{};  ///< Of each message: it arrived, the receipt says `unknown`.
     int breaks{};                 ///< Of each message: it did not arrive, the receipt says so.
     int partial_takes{};          ///< Of each publish: less is taken than would fit.
@@ -35,10 +36,14 @@ public:
 
     void set_faults(const BrokerFaults& faults, std::uint64_t seed);
     const BrokerFaults& faults() const { return faults_; }
-    /// From now on all goes well; refusals are for good.
+    /// From now on all goes well; refusals that did not end are for good.
     void heal();
+    /// Somebody removed the cause of some refusals.
+    void mend() { mended_ = true; }
 
     bool is_refused(const LogRow& row) const;
+    /// Refused now, or before.
+    bool was_ever_refused(const LogRow& row) const;
     void set_down(bool down);
     bool is_down() const { return down_; }
     void note_break() { ++breaks_; }
@@ -56,6 +61,8 @@ public:
     Trace& trace() { return trace_; }
 
 private:
+    std::uint64_t draw(std::string_view bytes) const;
+
     Scheduler& scheduler_;
     const SimDatabase& database_;
     History& history_;
@@ -63,6 +70,7 @@ private:
     BrokerFaults faults_;
     std::uint64_t refusal_seed_{};
     bool down_{};
+    bool mended_{};
     std::uint64_t breaks_{};
 };
 

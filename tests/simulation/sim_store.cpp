@@ -1,6 +1,7 @@
 #include "sim_store.hpp"
 
 #include "core/assert.hpp"
+#include "core/clock.hpp"
 
 #include <sagaz/error.hpp>
 
@@ -14,6 +15,22 @@ namespace sagaz::simulation {
 namespace {
 
 constexpr Duration kAge = milliseconds{300};
+
+sagaz::ParkedEvent view_of(const SimDatabase& database, const simulation::ParkedEvent& parked,
+                           std::size_t key) {
+    const LogRow& row = database.row(parked.event);
+    return {{row.slot, row.position, row.event_id},
+            key,
+            parked.dead,
+            parked.attempts,
+            core::milliseconds_until(database.now(), parked.due),
+            row.payload.size()};
+}
+
+bool is_of_key(const LogRow& row, const StoppedKey& key) {
+    return row.slot == key.slot && row.key == key.key && row.topic == key.topic &&
+           (!row.topic.empty() || key.event_type == kEventType);
+}
 
 /// A batch that owns copies, so that the sanitizers see a view that outlives it.
 class SimBatch final : public Batch {
@@ -175,7 +192,7 @@ Loaded SimStore::load(std::span<const OwnedSlot> slots) {
         for (const OwnedSlot& owned : slots) {
             loaded.cursors.push_back({owned.slot, database.newest_cursor(owned.slot)});
             if (database.settings().on_refused != OnRefused::park_key) continue;
-            for (const ParkedEvent& parked : database.tables().parked) {
+            for (const simulation::ParkedEvent& parked : database.tables().parked) {
                 const LogRow& row = database.row(parked.event);
                 if (parked.slot != owned.slot || !row.key) continue;
                 loaded.stopped.push_back({row.slot, row.topic, *row.key, std::string(kEventType)});
@@ -307,18 +324,20 @@ std::vector<std::int16_t> SimStore::store(std::span<const CursorMove> moves,
     return call("store", false, [&] {
         std::vector<std::int16_t> owned;
         std::vector<CursorMove> kept;
-        std::vector<ParkedEvent> taken_off;
+        std::vector<simulation::ParkedEvent> taken_off;
         for (const CursorMove& move : moves) {
             if (!owns(move.slot, move.epoch)) continue;
             owned.push_back(move.slot);
             kept.push_back(move);
-            std::vector<ParkedEvent> of_slot;
+            std::vector<simulation::ParkedEvent> of_slot;
             for (const Parking& parking : parked) {
                 if (parking.slot != move.slot) continue;
                 const auto event =
                     world_.database.find_live(parking.slot, parking.position, parking.event_id);
                 if (!event || world_.database.is_parked(*event)) continue;
-                of_slot.push_back({*event, parking.slot, parking.reason});
+                const bool is_behind = parking.reason == "behind_parked";
+                of_slot.push_back({*event, parking.slot, parking.reason, false, is_behind ? 0 : 1,
+                                   is_behind ? Instant{} : world_.scheduler.now()});
             }
             world_.history.on_cursor(move.slot, move.cursor, of_slot);
             taken_off.insert(taken_off.end(), of_slot.begin(), of_slot.end());
@@ -459,10 +478,93 @@ Reclaimed SimStore::reclaim(const ReclaimLimits&) {
     });
 }
 
+ParkedLook SimStore::look_at_parked(const ParkedQuery& query) {
+    return call("look_at_parked", false, [&] {
+        const SimDatabase& database = world_.database;
+        auto parked = database.tables().parked;
+        std::ranges::stable_sort(
+            parked, {}, [&](const auto& one) { return database.row(one.event).position; });
+        ParkedLook look;
+        look.gate = database.insert_lsn();
+        look.flushed = database.flushed_lsn();
+        for (std::size_t n = 0; n < query.keys.size(); ++n) {
+            std::size_t count = 0;
+            for (const auto& one : parked) {
+                if (!is_of_key(database.row(one.event), query.keys[n])) continue;
+                if (count++ == query.rows_max) break;
+                look.of_keys.push_back(view_of(database, one, n));
+            }
+        }
+        for (const auto& one : parked) {
+            const LogRow& row = database.row(one.event);
+            if (one.dead || (row.key && !query.alone_with_key)) continue;
+            if (std::ranges::find(query.alone, row.slot) == query.alone.end()) continue;
+            look.alone.push_back(view_of(database, one, 0));
+        }
+        std::ranges::stable_sort(look.alone, {}, &sagaz::ParkedEvent::due_in);
+        world_.trace.line(who_, fmt::format(R"("keys":{},"found":{},"alone":{})", query.keys.size(),
+                                            look.of_keys.size(), look.alone.size()));
+        return look;
+    });
+}
+
+std::unique_ptr<Batch> SimStore::read_parked(std::span<const RowRef> rows) {
+    return call("read_parked", false, [&] {
+        auto batch = std::make_unique<SimBatch>();
+        for (const RowRef& ref : rows) {
+            for (const auto& one : world_.database.tables().parked) {
+                const LogRow& row = world_.database.row(one.event);
+                if (row.slot != ref.slot || row.event_id != ref.event_id) continue;
+                batch->add(row, false);
+            }
+        }
+        return std::unique_ptr<Batch>(std::move(batch));
+    });
+}
+
+bool SimStore::settle_parked(const OwnedSlot& slot, std::span<const ParkedOutcome> outcomes) {
+    return call("settle_parked", false, [&] {
+        if (!owns(slot.slot, slot.epoch)) return false;
+        struct Change {
+            EventIndex event{};
+            ParkedOutcome outcome{};
+        };
+        std::vector<Change> changes;
+        for (const ParkedOutcome& outcome : outcomes) {
+            const auto event = world_.database.find_event(outcome.row.event_id);
+            if (!event || !world_.database.is_parked(*event)) continue;
+            if (outcome.accepted) world_.history.on_unparked(*event);
+            changes.push_back({*event, outcome});
+            world_.trace.line(who_, fmt::format(R"("settled":{},"accepted":{},"dead":{})", *event,
+                                                outcome.accepted, outcome.dead));
+        }
+        world_.database.write([changes, now = world_.scheduler.now()](Tables& tables) {
+            for (const auto& [event, outcome] : changes) {
+                const auto at = std::ranges::find(tables.parked, event,
+                                                  &simulation::ParkedEvent::event);
+                if (at == tables.parked.end()) continue;
+                if (outcome.accepted) {
+                    tables.parked.erase(at);
+                } else if (!at->dead && at->attempts == outcome.attempts - 1) {
+                    at->attempts = outcome.attempts;
+                    at->dead = outcome.dead;
+                    at->due = now + outcome.retry_in;
+                }
+            }
+        });
+        commit();
+        return true;
+    });
+}
+
 Backlog SimStore::measure() {
-    // Only a metric: nothing that the relay does depends on it.
-    call("measure", false, [] {});
-    return {};
+    return call("measure", false, [&] {
+        Backlog backlog;
+        for (const auto& parked : world_.database.tables().parked) {
+            ++(parked.dead ? backlog.parked_dead : backlog.parked_waiting);
+        }
+        return backlog;
+    });
 }
 
 }  // namespace sagaz::simulation

@@ -89,6 +89,12 @@ private:
         return living.empty() ? nullptr : living[random_.below(living.size())];
     }
 
+    std::optional<EventIndex> any_parked() {
+        const auto& parked = database_.tables().parked;
+        if (!database_.is_up() || parked.empty()) return std::nullopt;
+        return parked[random_.below(parked.size())].event;
+    }
+
     Duration some(Duration max) {
         return Duration{
             static_cast<Duration::rep>(random_.below(static_cast<std::uint64_t>(max.count()) + 1))};
@@ -127,6 +133,13 @@ private:
         schedule_some(plan_.freezes, [this] {
             if (RelayProcess* relay = any_relay()) relay->freeze(some(3 * plan_.options.lease));
         });
+        schedule_some(1, [this] { destination_.mend(); });
+        schedule_some(plan_.replays, [this] {
+            if (const auto event = any_parked()) database_.replay(*event);
+        });
+        schedule_some(plan_.discards, [this] {
+            if (const auto event = any_parked()) database_.discard(*event);
+        });
         schedule_some(plan_.stops, [this] {
             if (RelayProcess* relay = any_relay()) relay->stop();
             scheduler_.after(some(kDownMax), [this] { start_relay(); });
@@ -155,6 +168,7 @@ private:
 
     void heal() {
         healed_ = true;
+        destination_.mend();
         trace_.line("world", R"("what":"heal")");
         destination_.heal();
         for (const auto& relay : relays_) relay->heal();
@@ -169,7 +183,19 @@ private:
 
     bool is_row_done(const LogRow& row) {
         if (row.fate != Fate::committed || row.deleted) return true;
-        return history_.is_settled(row) && covers(database_.newest_cursor(row.slot), row);
+        return history_.is_settled(row) && covers(database_.newest_cursor(row.slot), row) &&
+               (!database_.is_parked(row.index) || has_reason_to_stay(row));
+    }
+
+    /// A parked event stays when it is dead or refused, or stands behind such a one.
+    bool has_reason_to_stay(const LogRow& row) const {
+        const bool by_key = row.key && plan_.settings.on_refused == OnRefused::park_key;
+        return std::ranges::any_of(database_.tables().parked, [&](const ParkedEvent& parked) {
+            const LogRow& other = database_.row(parked.event);
+            const bool is_it = other.index == row.index;
+            const bool is_before = by_key && same_lane(other, row) && other.position < row.position;
+            return (is_it || is_before) && (parked.dead || destination_.is_refused(other));
+        });
     }
 
     std::string what_is_left() {
@@ -178,7 +204,9 @@ private:
             if (is_row_done(row)) continue;
             return fmt::format("event {} of slot {} at position {}, {}", row.index, row.slot,
                                row.position,
-                               history_.is_settled(row) ? "settled but not passed" : "not settled");
+                               database_.is_parked(row.index)   ? "parked without a reason"
+                               : history_.is_settled(row) ? "settled but not passed"
+                                                          : "not settled");
         }
         return "the database is down";
     }
@@ -225,6 +253,9 @@ private:
             tally.lost_in_crashes += row.fate == Fate::lost ? 1 : 0;
             tally.sent_by_publishers += row.deleted ? 1 : 0;
             tally.reclaimed += row.reclaimed ? 1 : 0;
+            const bool was_parked = database_.was_parked(row.index);
+            tally.retried += was_parked && history_.has_arrived(row.index) ? 1 : 0;
+            tally.discarded += database_.was_discarded(row.index) ? 1 : 0;
         }
         for (const auto& slot : database_.tables().slots) {
             tally.takeovers += static_cast<std::uint64_t>(slot.epoch);
@@ -272,6 +303,8 @@ void Tally::add(const Tally& other) {
     repeats += other.repeats;
     parked += other.parked;
     reclaimed += other.reclaimed;
+    retried += other.retried;
+    discarded += other.discarded;
     rolled_back += other.rolled_back;
     lost_in_crashes += other.lost_in_crashes;
     sent_by_publishers += other.sent_by_publishers;

@@ -30,10 +30,12 @@ struct Plan {
     int outages{};
     int kills{};
     int freezes{};
-    int stops{};   ///< Of a relay, in good order, with a new one afterwards.
-    int joins{};   ///< One more relay.
-    int leaves{};  ///< One relay less, in good order.
-    bool calm{};   ///< Nothing but these three happens: then nothing may repeat.
+    int stops{};     ///< Of a relay, in good order, with a new one afterwards.
+    int joins{};     ///< One more relay.
+    int leaves{};    ///< One relay less, in good order.
+    bool calm{};     ///< Nothing but these three happens: then nothing may repeat.
+    int replays{};   ///< Of a parked event, by an operator.
+    int discards{};  ///< The same.
 };
 
 Plan plan_of(std::uint64_t seed);
@@ -43,7 +45,9 @@ struct Tally {
     std::uint64_t events{};
     std::uint64_t arrived{};
     std::uint64_t repeats{};
-    std::uint64_t parked{};
+    std::uint64_t parked{};  ///< At the end.
+    std::uint64_t retried{};  ///< Were parked and arrived.
+    std::uint64_t discarded{};
     std::uint64_t rolled_back{};
     std::uint64_t lost_in_crashes{};  ///< Events whose transactions did not survive.
     std::uint64_t sent_by_publishers{};

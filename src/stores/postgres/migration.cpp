@@ -138,7 +138,8 @@ const std::vector<Migration>& migrations() {
     static const std::vector<Migration> all{{1, "log", 1, std::string(k_sql_log)},
                                             {2, "inbox", 1, std::string(k_sql_inbox)},
                                             {3, "reclaim", 1, std::string(k_sql_reclaim)},
-                                            {4, "restore", 1, std::string(k_sql_restore)}};
+                                            {4, "restore", 1, std::string(k_sql_restore)},
+                                            {5, "parked", 1, std::string(k_sql_parked)}};
     return all;
 }
 

@@ -39,7 +39,7 @@ SAGAZ_EXPORT MigrationStatus migration_status(const std::string& url, std::strin
 SAGAZ_EXPORT std::vector<int> migrate(const std::string& url, std::string_view schema,
                                       bool with_roles);
 
-/// Re-bases the log of a restored database: see migration 0003. Waits as long as it takes, and for
+/// Re-bases the log of a restored database: see migration 0004. Waits as long as it takes, and for
 /// transactions that have appended up to ten seconds. Returns what it did, as JSON.
 SAGAZ_EXPORT std::string rebase(const std::string& url, std::string_view schema);
 

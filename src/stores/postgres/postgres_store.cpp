@@ -86,6 +86,7 @@ std::uint64_t widen(std::uint32_t next, std::uint64_t xmax) {
 PostgresStore::PostgresStore(const std::string& url, Options options)
     : options_(std::move(options)),
       statements_(options_.schema),
+      parked_(options_.schema),
       connection_(url, {options_.connect_timeout, options_.statement_timeout},
                   options_.current_url),
       rebaser_(url, options_),

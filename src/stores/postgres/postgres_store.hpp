@@ -1,6 +1,7 @@
 #pragma once
 
 #include "stores/postgres/connection.hpp"
+#include "stores/postgres/parked.hpp"
 #include "stores/postgres/rebaser.hpp"
 #include "stores/postgres/row_decoder.hpp"
 #include "stores/postgres/statements.hpp"
@@ -34,6 +35,9 @@ public:
     std::uint64_t flushed(bool force) override;
     std::vector<std::int16_t> store(std::span<const CursorMove> moves,
                                     std::span<const Parking> parked) override;
+    ParkedLook look_at_parked(const ParkedQuery& query) override;
+    std::unique_ptr<Batch> read_parked(std::span<const RowRef> rows) override;
+    bool settle_parked(const OwnedSlot& slot, std::span<const ParkedOutcome> outcomes) override;
     std::vector<HoldState> look_at(std::span<const RowRef> rows) override;
     void release(std::span<const OwnedSlot> slots) override;
     void leave() override;
@@ -102,6 +106,7 @@ private:
 
     Options options_;
     Statements statements_;
+    ParkedStatements parked_;
     Connection connection_;
     Rebaser rebaser_;
     std::string label_;

@@ -8,7 +8,7 @@
 
 namespace sagaz::inline v0::postgres {
 
-/// Has the log re-based after a restore (migration 0003), which takes as long as the backlog is
+/// Has the log re-based after a restore (migration 0004), which takes as long as the backlog is
 /// large. So on a connection of its own, which waits for it over several calls while the relay
 /// goes on to beat and to answer; when the relay ends, the server finishes what it began, or undoes
 /// it.

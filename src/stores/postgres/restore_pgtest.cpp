@@ -1,4 +1,4 @@
-// The re-base after a restore: migration 0003 argues why it is safe.
+// The re-base after a restore: migration 0004 argues why it is safe.
 #include "testing/store_reader.hpp"
 #include "tests/support/error_code.hpp"
 #include "tests/support/postgres_process.hpp"

@@ -112,7 +112,7 @@ constexpr std::string_view kAcquire = R"(WITH guard, free AS (
 )
 SELECT t.slot, t.epoch FROM guard LEFT JOIN taken t ON true ORDER BY t.slot)";
 
-// $2 destination, $3 slots. Why a cursor that is in doubt means nothing here: migration 0003.
+// $2 destination, $3 slots. Why a cursor that is in doubt means nothing here: migration 0004.
 constexpr std::string_view kLoadCursors = R"(WITH guard
 SELECT w.slot, c.n, c.done, c.target, coalesce(c.done_ceiling, '0'),
        coalesce(c.target_ceiling, '0'), c.position, c.last_id,
@@ -327,18 +327,23 @@ constexpr std::string_view kStore = R"(WITH guard, owned AS (
         m (slot, n, done, target, position, last_id, done_ceiling, target_ceiling)
         ON m.slot = o.slot
     CROSS JOIN pg_catalog.pg_control_system() k
-    RETURNING slot
+    RETURNING slot, n
 ){parked}
 SELECT s.slot FROM guard LEFT JOIN stored s ON true)";
 
 // $13 slots, $14 positions, $15 event ids, $16 reasons, $17 details. Only with the cursor that
-// passes the event, so a stale owner parks nothing, and nothing falls in between.
+// passes the event, so a stale owner parks nothing, and nothing falls in between. A statement that
+// was given up and comes late parks nothing either: what it would park may have been parked by the
+// next one, and sent or discarded since. What stands behind another one is tried once that is gone,
+// so it has no time of its own and no attempt.
 constexpr std::string_view kPark = R"(, parked AS (
     INSERT INTO @schema@.parked (direction, destination, position, event_id, slot, xid, reason,
         detail, attempts, next_attempt_at, created_at, topic, key, event_type, content_type,
         aggregate_type, aggregate_id, saga_id, headers, payload)
-    SELECT 'outbox', $3::text, o.id, o.event_id, o.slot, o.xid, p.reason, p.detail, 1,
-           pg_catalog.clock_timestamp(), o.created_at, o.topic, o.key, o.event_type, o.content_type,
+    SELECT 'outbox', $3::text, o.id, o.event_id, o.slot, o.xid, p.reason, p.detail,
+           CASE WHEN p.reason = 'behind_parked' THEN 0 ELSE 1 END,
+           CASE WHEN p.reason <> 'behind_parked' THEN pg_catalog.clock_timestamp() END,
+           o.created_at, o.topic, o.key, o.event_type, o.content_type,
            o.aggregate_type, o.aggregate_id, o.saga_id, o.headers, o.payload
     FROM stored s
     JOIN unnest($13::int2[], $14::int8[], $15::uuid[], $16::text[], $17::text[])
@@ -346,6 +351,8 @@ constexpr std::string_view kPark = R"(, parked AS (
     CROSS JOIN LATERAL (SELECT * FROM @schema@.outbox o
                         WHERE o.slot = p.slot AND o.id = p.position AND o.event_id = p.event_id
                         LIMIT 1) o
+    WHERE NOT EXISTS (SELECT FROM @schema@.cursor c
+                      WHERE c.destination = $3::text AND c.slot = s.slot AND c.n >= s.n)
     ON CONFLICT DO NOTHING
 ))";
 
@@ -440,6 +447,10 @@ std::string on_leaf(std::string_view text, std::size_t leaf) {
 }
 
 }  // namespace
+
+std::string guarded_statement(std::string_view text, std::string_view schema) {
+    return finished(text, schema);
+}
 
 Statements::Statements(std::string_view schema)
     : ready(finished(kReady, schema)),

@@ -44,6 +44,9 @@ struct Statements {
     std::string rebase;  ///< Without the guard: it judges by itself, and renews the token.
 };
 
+/// `text` with the guard in the place of "WITH guard", and the schema's name.
+std::string guarded_statement(std::string_view text, std::string_view schema);
+
 /// The columns of a row as `read` and `read_late` return them, all binary.
 namespace column {
 enum : int {

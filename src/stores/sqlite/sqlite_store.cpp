@@ -44,6 +44,7 @@ SqliteStore::SqliteStore(std::string path, Options options)
     : path_(std::move(path)),
       options_(std::move(options)),
       statements_(options_.schema),
+      parked_(options_.schema),
       label_(own_label()) {}
 
 // ------------------------------------------------------------------------------- the transactions

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "stores/sqlite/database.hpp"
+#include "stores/sqlite/parked.hpp"
 #include "stores/sqlite/statements.hpp"
 
 #include <sagaz/sqlite.hpp>
@@ -30,6 +31,9 @@ public:
     std::uint64_t flushed(bool force) override;
     std::vector<std::int16_t> store(std::span<const CursorMove> moves,
                                     std::span<const Parking> parked) override;
+    ParkedLook look_at_parked(const ParkedQuery& query) override;
+    std::unique_ptr<Batch> read_parked(std::span<const RowRef> rows) override;
+    bool settle_parked(const OwnedSlot& slot, std::span<const ParkedOutcome> outcomes) override;
     std::vector<HoldState> look_at(std::span<const RowRef> rows) override;
     void release(std::span<const OwnedSlot> slots) override;
     void leave() override;
@@ -62,6 +66,7 @@ private:
     std::string path_;
     Options options_;
     Statements statements_;
+    ParkedStatements parked_;
     std::string label_;
     std::unique_ptr<Database> database_;
     Id relay_{};

@@ -157,11 +157,13 @@ constexpr std::string_view kStore =
 
 // ?1 destination, ?2 slot, ?3 position, ?4 event id, ?5 reason, ?6 detail. In the transaction of
 // the cursor that passes the event, so a stale owner parks nothing, and nothing falls in between.
+// What stands behind another one has no attempt, and no time of its own.
 constexpr std::string_view kPark =
     "INSERT INTO @schema@_parked (direction, destination, position, event_id, slot, reason, "
     "detail, attempts, next_attempt_at, created_at, topic, key, event_type, content_type, "
     "aggregate_type, aggregate_id, saga_id, headers, payload) "
-    "SELECT 'outbox', ?1, o.id, o.event_id, o.slot, ?5, ?6, 1, {now}, o.created_at, o.topic, "
+    "SELECT 'outbox', ?1, o.id, o.event_id, o.slot, ?5, ?6, ?5 <> 'behind_parked', "
+    "CASE WHEN ?5 <> 'behind_parked' THEN {now} END, o.created_at, o.topic, "
     "o.key, o.event_type, o.content_type, o.aggregate_type, "
     "o.aggregate_id, o.saga_id, o.headers, o.payload FROM @schema@_outbox o "
     "WHERE o.slot = ?2 AND o.id = ?3 AND o.event_id = ?4 ON CONFLICT DO NOTHING";
@@ -224,6 +226,10 @@ std::string finished(std::string_view text, std::string_view schema) {
 }
 
 }  // namespace
+
+std::string finished_statement(std::string_view text, std::string_view schema) {
+    return finished(text, schema);
+}
 
 Statements::Statements(std::string_view schema)
     : find_versions(finished(kFindVersions, schema)),

@@ -5,6 +5,9 @@
 
 namespace sagaz::inline v0::sqlite {
 
+/// `text` with the clock in the place of "{now}", and the prefix.
+std::string finished_statement(std::string_view text, std::string_view schema);
+
 /// The store's SQL with the prefix put in. What makes it safe is argued in statements.cpp.
 struct Statements {
     explicit Statements(std::string_view schema);

@@ -1,0 +1,458 @@
+#include "core/retry_step.hpp"
+
+#include "core/assert.hpp"
+#include "core/plant.hpp"
+
+#include <algorithm>
+
+namespace sagaz::inline v0::core {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::size_t kLookMax = 100;  ///< Keys of one look.
+constexpr std::size_t kRunMax = 100;   ///< Events of one attempt.
+constexpr Duration kRecheck = 10s;     ///< Between looks at a key that waits or is dead.
+constexpr Duration kRecheckEach = 10ms;  ///< And for each key, so that many cost no more a second.
+constexpr Duration kLookInterval = 20ms;
+constexpr Duration kBetweenTries = 2ms;
+constexpr Duration kAfterRefusal = 100ms;  ///< A refusal costs the client a new producer.
+constexpr Duration kDeferMax = 1s;
+constexpr Duration kPollInterval = 2ms;
+constexpr Duration kServiceInterval = 1s;
+
+}  // namespace
+
+RetryStep::RetryStep(const RelayOptions& options, Delivery& delivery, std::uint64_t seed)
+    : options_(options),
+      delivery_(delivery),
+      send_backoff_(options.retry_initial, options.retry_max, seed),
+      event_backoff_(options.parked_retry_initial, options.parked_retry_max, seed + 1) {}
+
+void RetryStep::configure(const Settings& settings) { encoder_.emplace(settings); }
+
+Duration RetryStep::recheck() const {
+    return std::max<Duration>(kRecheck, kRecheckEach * static_cast<std::int64_t>(keys_.size()));
+}
+
+// ---- the keys
+
+OwnedLog* RetryStep::log_of(const KeyName& name) {
+    OwnedLog* log = delivery_.find(name.first);
+    const auto key = keys_.find(name);
+    if (log == nullptr || key == keys_.end()) return nullptr;
+    const bool is_ours = key->second.generation == log->generation;
+    return is_ours && log->stopped.contains(name.second) ? log : nullptr;
+}
+
+void RetryStep::schedule(const KeyName& name, Instant due) {
+    const auto key = keys_.find(name);
+    if (key == keys_.end()) return;
+    queue_.erase({key->second.due, name});
+    key->second.due = due;
+    queue_.insert({due, name});
+}
+
+void RetryStep::drop(const KeyName& name) {
+    const auto key = keys_.find(name);
+    if (key == keys_.end()) return;
+    queue_.erase({key->second.due, name});
+    keys_.erase(key);
+}
+
+void RetryStep::take_notices(Instant now) {
+    if (delivery_.take_parked_alone()) {
+        alone_at_ = std::min(alone_at_, now + event_backoff_.after(1));
+    }
+    for (StopNotice& notice : delivery_.take_stops()) {
+        const OwnedLog* log = delivery_.find(notice.slot);
+        const KeyName name{notice.slot, std::move(notice.key)};
+        if (log == nullptr || log->generation != notice.generation) continue;
+        const auto known = keys_.find(name);
+        if (known != keys_.end() && known->second.generation == notice.generation) continue;
+        const auto stopped = log->stopped.find(name.second);
+        if (stopped == log->stopped.end()) continue;
+        // One that a take-over found stopped was refused long ago.
+        const bool is_new = stopped->second.parked_to > 0;
+        drop(name);
+        keys_[name].generation = notice.generation;
+        schedule(name, is_new ? now + event_backoff_.after(1) : now);
+    }
+}
+
+void RetryStep::defer(OwnedLog& log, const KeyName& name, Instant now) {
+    if (log.stopped.at(name.second).deferring) return;
+    delivery_.defer_key(log, name.second);
+    deferring_.emplace_back(name, now);
+}
+
+void RetryStep::end_long_deferrals(Instant now) {
+    while (!deferring_.empty() && now - deferring_.front().second >= kDeferMax) {
+        const KeyName name = std::move(deferring_.front().first);
+        deferring_.erase(deferring_.begin());
+        if (OwnedLog* log = log_of(name)) delivery_.park_key(*log, name.second);
+    }
+}
+
+// ---- what is next
+
+std::optional<RetryCommand> RetryStep::next(Instant now, std::uint64_t flushed) {
+    now_ = now;
+    take_notices(now);
+    end_long_deferrals(now);
+    if (attempt_ && !is_current(*attempt_)) attempt_.reset();
+    if (attempt_) return carry_on(now, flushed);
+    if (!stopping_) {
+        if (auto command = try_next(now)) return command;
+        if (auto command = look(now)) return command;
+    }
+    if (opened_ && now >= poll_at_) return command::PollRetry{0ms};
+    return std::nullopt;
+}
+
+bool RetryStep::needs_flush(std::uint64_t flushed) const {
+    return attempt_ && attempt_->stage == Attempt::Stage::send && gate_ > flushed;
+}
+
+Instant RetryStep::wake_at() const {
+    if (attempt_) return attempt_->stage == Attempt::Stage::fly ? poll_at_ : try_at_;
+    Instant wake = opened_ ? poll_at_ : Instant::max();
+    if (stopping_) return wake;
+    if (!candidates_.empty()) return std::min(wake, try_at_);
+    Instant due = enabled_ ? alone_at_ : Instant::max();
+    if (!queue_.empty()) due = std::min(due, queue_.begin()->first);
+    if (due == Instant::max()) return wake;
+    return std::min(wake, std::max({due, look_at_, try_at_}));
+}
+
+bool RetryStep::is_busy(std::int16_t slot) const {
+    return attempt_ && attempt_->what.slot.slot == slot;
+}
+
+bool RetryStep::is_settled() const {
+    if (!enabled_) return true;
+    const bool is_due = !queue_.empty() && queue_.begin()->first <= now_;
+    return measured_ && !attempt_ && candidates_.empty() && !is_due && alone_at_ > now_;
+}
+
+// ---- looking
+
+std::optional<RetryCommand> RetryStep::look(Instant now) {
+    if (now < look_at_ || now < try_at_) return std::nullopt;
+    command::LookAtParked look;
+    look.query.rows_max = ask_for_keys(now, look.query);
+    asked_max_ = look.query.rows_max;
+    asked_alone_ = enabled_ && alone_at_ <= now;
+    if (asked_alone_) {
+        for (const auto& log : delivery_.logs()) look.query.alone.push_back(log->slot.slot);
+        look.query.alone_with_key = delivery_.on_refused() == OnRefused::park_event;
+        if (look.query.alone.empty()) alone_at_ = Instant::max();
+    }
+    if (look.query.keys.empty() && look.query.alone.empty()) return std::nullopt;
+    if (asked_max_ == 1) look_at_ = now + kLookInterval;
+    return look;
+}
+
+// The keys that are due, or one alone of which a run is wanted. Returns how long a run.
+std::size_t RetryStep::ask_for_keys(Instant now, ParkedQuery& query) {
+    asked_.clear();
+    word_of_.clear();
+    std::size_t run_max = 1;
+    std::vector<KeyName> gone;
+    for (const auto& [due, name] : queue_) {
+        if (due > now || asked_.size() == kLookMax || run_max > 1) break;
+        const OwnedLog* log = log_of(name);
+        if (log == nullptr) {
+            gone.push_back(name);
+            continue;
+        }
+        const std::size_t wanted = keys_.at(name).run_max;
+        if (wanted > 1 && !asked_.empty()) break;
+        run_max = wanted;
+        for (const StoppedKey& words : log->stopped.at(name.second).words) {
+            query.keys.push_back(words);
+            query.keys.back().slot = name.first;
+            word_of_.push_back(asked_.size());
+        }
+        asked_.push_back(name);
+    }
+    for (const KeyName& name : gone) drop(name);
+    return run_max;
+}
+
+void RetryStep::on_looked(const ParkedLook& look, Instant now) {
+    gate_ = look.gate;
+    std::vector<std::vector<ParkedEvent>> found(asked_.size());
+    for (const ParkedEvent& event : look.of_keys) {
+        SAGAZ_ASSERT(event.key < word_of_.size());
+        found[word_of_[event.key]].push_back(event);
+    }
+    for (std::size_t n = 0; n < asked_.size(); ++n) {
+        // Each way of naming the key gave its first ones; together the first ones are right.
+        std::ranges::stable_sort(found[n], {},
+                                 [](const ParkedEvent& event) { return event.row.position; });
+        if (found[n].size() > asked_max_) found[n].resize(asked_max_);
+        judge(asked_[n], std::move(found[n]), now);
+    }
+    asked_.clear();
+    if (std::exchange(asked_alone_, false)) judge_alone(look, now);
+}
+
+void RetryStep::judge(const KeyName& name, std::vector<ParkedEvent> events, Instant now) {
+    OwnedLog* log = log_of(name);
+    if (log == nullptr) return drop(name);
+    Key& key = keys_.at(name);
+    if (events.empty()) {
+        if (!Delivery::has_parking(*log, name.second)) {
+            delivery_.resume_stopped(*log, name.second);
+            return drop(name);
+        }
+        if (key.run_max > 1) defer(*log, name, now);
+        return schedule(name, now + std::max<Duration>(options_.store_interval, 10ms));
+    }
+    const ParkedEvent& first = events.front();
+    if (first.dead || first.due_in > 0ms) {
+        key.run_max = 1;
+        delivery_.park_key(*log, name.second);
+        return schedule(name, now + (first.dead ? recheck()
+                                                : std::min<Duration>(first.due_in, recheck())));
+    }
+    schedule(name, now + recheck());
+    if (!enabled_) return;
+    if (key.run_max > 1 && events.size() < key.run_max) defer(*log, name, now);
+    std::size_t bytes = 0;
+    std::size_t count = 0;
+    for (const ParkedEvent& event : events) {
+        bytes += event.bytes;
+        if (event.dead || event.due_in > 0ms) break;
+        if (count > 0 && bytes > options_.batch_max_bytes) break;
+        ++count;
+    }
+    events.resize(count);
+    candidates_.push_back({name, log->slot, std::move(events)});
+}
+
+void RetryStep::judge_alone(const ParkedLook& look, Instant now) {
+    if (look.alone.empty()) {
+        alone_at_ = Instant::max();
+        return;
+    }
+    Duration wait = kRecheck;
+    for (const ParkedEvent& event : look.alone) {
+        wait = std::min<Duration>(wait, event.due_in);
+        const OwnedLog* log = delivery_.find(event.row.slot);
+        if (log == nullptr || event.due_in > 0ms) continue;
+        candidates_.push_back({std::nullopt, log->slot, {event}});
+    }
+    alone_at_ = now + std::max<Duration>(wait, kLookInterval);
+}
+
+// ---- trying
+
+std::optional<RetryCommand> RetryStep::try_next(Instant now) {
+    if (candidates_.empty() || now < try_at_) return std::nullopt;
+    Candidate candidate = std::move(candidates_.front());
+    candidates_.pop_front();
+    const OwnedLog* log = candidate.key ? log_of(*candidate.key) : delivery_.find(candidate.slot.slot);
+    if (log == nullptr || log->slot != candidate.slot) return std::nullopt;
+    attempt_.emplace();
+    attempt_->what = std::move(candidate);
+    attempt_->generation = log->generation;
+    command::ReadParked read;
+    for (const ParkedEvent& event : attempt_->what.events) read.rows.push_back(event.row);
+    return read;
+}
+
+bool RetryStep::is_current(const Attempt& attempt) {
+    const OwnedLog* log = delivery_.find(attempt.what.slot.slot);
+    return log != nullptr && log->generation == attempt.generation;
+}
+
+std::optional<RetryCommand> RetryStep::carry_on(Instant now, std::uint64_t flushed) {
+    Attempt& attempt = *attempt_;
+    switch (attempt.stage) {
+        case Attempt::Stage::read: break;  // Its answer is under way.
+        case Attempt::Stage::send:
+            if (stopping_) {
+                attempt_.reset();
+            } else if (gate_ <= flushed) {
+                return command::Retry{attempt.envelopes};
+            }
+            break;
+        case Attempt::Stage::fly:
+            if (now >= poll_at_) return command::PollRetry{0ms};
+            break;
+        case Attempt::Stage::settle:
+            attempt.stage = Attempt::Stage::settling;
+            return command::SettleParked{attempt.what.slot, settling_};
+        case Attempt::Stage::settling: break;
+    }
+    return std::nullopt;
+}
+
+void RetryStep::on_read(std::unique_ptr<Batch> batch, Instant now) {
+    if (!attempt_ || attempt_->stage != Attempt::Stage::read) return;
+    auto& events = attempt_->what.events;
+    // Somebody may have discarded some of them since they were looked at.
+    std::erase_if(events, [&](const ParkedEvent& event) {
+        return std::ranges::none_of(batch->rows, [&](const Row& row) {
+            return row.position == event.row.position && row.event_id == event.row.event_id;
+        });
+    });
+    if (events.empty() || events.size() != batch->rows.size()) {
+        if (attempt_->what.key) schedule(*attempt_->what.key, now);
+        attempt_.reset();
+        return;
+    }
+    attempt_->stage = Attempt::Stage::send;
+    attempt_->batch = std::move(batch);
+    attempt_->first_token = next_token_;
+    encoder_->clear();
+    for (const Row& row : attempt_->batch->rows) {
+        attempt_->envelopes.push_back(encoder_->encode(row, next_token_++));
+    }
+}
+
+void RetryStep::on_taken(std::size_t count, Instant now) {
+    opened_ = true;
+    poll_at_ = now;
+    if (!attempt_ || attempt_->stage != Attempt::Stage::send) return;
+    delivery_.counters().attempts += count;
+    if (count == 0) return come_back(now);
+    attempt_->stage = Attempt::Stage::fly;
+    attempt_->taken = count;
+    attempt_->receipts.resize(count);
+}
+
+// The destination is down or in doubt: later, from a new look.
+void RetryStep::come_back(Instant now) {
+    try_at_ = now + send_backoff_.next();
+    if (attempt_->what.key) {
+        schedule(*attempt_->what.key, try_at_);
+        if (OwnedLog* log = log_of(*attempt_->what.key)) {
+            delivery_.park_key(*log, attempt_->what.key->second);
+        }
+    } else {
+        alone_at_ = std::min(alone_at_, try_at_);
+    }
+    for (const Candidate& candidate : candidates_) {
+        if (candidate.key) schedule(*candidate.key, try_at_);
+    }
+    candidates_.clear();
+    attempt_.reset();
+}
+
+void RetryStep::on_receipts(std::span<const Receipt> receipts, Instant now) {
+    const bool is_flying = attempt_ && attempt_->stage == Attempt::Stage::fly;
+    poll_at_ = now + (is_flying ? kPollInterval : kServiceInterval);
+    if (!is_flying) return;
+    Attempt& attempt = *attempt_;
+    for (const Receipt& receipt : receipts) {
+        const std::uint64_t n = receipt.token - attempt.first_token;  // Others wrap to above.
+        if (n < attempt.receipts.size() && !attempt.receipts[n]) attempt.receipts[n] = receipt;
+    }
+    const auto is_answered = [](const auto& receipt) { return receipt.has_value(); };
+    if (std::ranges::all_of(attempt.receipts, is_answered)) begin_settling(now);
+}
+
+// ---- settling
+
+void RetryStep::begin_settling(Instant now) {
+    settling_.clear();
+    const Attempt& attempt = *attempt_;
+    for (std::size_t n = 0; n < attempt.taken; ++n) {
+        const Receipt& receipt = *attempt.receipts[n];
+        if (receipt.state == Receipt::State::accepted) {
+            delivery_.count_accepted(attempt.batch->rows[n]);
+            settling_.push_back({.row = attempt.what.events[n].row, .accepted = true});
+            continue;
+        }
+        if (receipt.state == Receipt::State::refused) refuse(n, receipt);
+        if (receipt.state == Receipt::State::unknown) ++delivery_.counters().unknown;
+        break;  // Nothing of a key is accepted behind it.
+    }
+    if (settling_.empty()) return come_back(now);
+    send_backoff_.reset();
+    attempt_->stage = Attempt::Stage::settle;
+}
+
+void RetryStep::refuse(std::size_t n, const Receipt& receipt) {
+    ++delivery_.counters().refused;
+    const ParkedEvent& event = attempt_->what.events[n];
+    ParkedOutcome outcome{.row = event.row, .attempts = event.attempts + 1};
+    outcome.dead = outcome.attempts >= options_.max_attempts;
+    outcome.retry_in =
+        std::chrono::duration_cast<Milliseconds>(event_backoff_.after(outcome.attempts));
+    outcome.reason = receipt.reason;
+    outcome.detail = receipt.detail;
+    settling_.push_back(std::move(outcome));
+}
+
+std::optional<std::int16_t> RetryStep::on_settled(bool is_owned, Instant now) {
+    if (!attempt_) return std::nullopt;
+    const std::int16_t slot = attempt_->what.slot.slot;
+    if (is_owned) after_settling(now);
+    attempt_.reset();
+    settling_.clear();
+    if (is_owned) return std::nullopt;
+    return slot;
+}
+
+void RetryStep::after_settling(Instant now) {
+    const ParkedOutcome& last = settling_.back();
+    const bool is_through = last.accepted && settling_.size() == attempt_->taken;
+    try_at_ = now + (last.accepted ? kBetweenTries : kAfterRefusal);
+    if (!last.accepted && last.dead) ++dead_[last.reason];
+    if (!attempt_->what.key) {
+        // Its next time stands in the table.
+        alone_at_ = std::min<Instant>(alone_at_, now + last.retry_in);
+        return;
+    }
+    const KeyName& name = *attempt_->what.key;
+    OwnedLog* log = log_of(name);
+    if (log == nullptr) return;
+    Key& key = keys_.at(name);
+    if (kPlant == Plant::resume_early && settling_.front().accepted) {
+        delivery_.resume_stopped(*log, name.second);
+        return drop(name);
+    }
+    if (is_through) {
+        key.run_max = std::min(2 * key.run_max, kRunMax);
+        return schedule(name, now);
+    }
+    key.run_max = 1;
+    delivery_.park_key(*log, name.second);
+    schedule(name, now + (last.accepted ? kBetweenTries : last.dead ? recheck() : last.retry_in));
+}
+
+void RetryStep::on_measured(std::int64_t waiting, Instant now) {
+    measured_ = true;
+    if (waiting > 0 && alone_at_ == Instant::max()) alone_at_ = now;
+}
+
+void RetryStep::on_store_error() {
+    if (!attempt_) return;
+    if (attempt_->stage == Attempt::Stage::settling) {
+        attempt_->stage = Attempt::Stage::settle;
+    } else if (attempt_->stage == Attempt::Stage::read) {
+        if (attempt_->what.key) schedule(*attempt_->what.key, now_);
+        attempt_.reset();
+    }
+}
+
+void RetryStep::forget() {
+    keys_.clear();
+    queue_.clear();
+    deferring_.clear();
+    asked_.clear();
+    candidates_.clear();
+    attempt_.reset();
+    settling_.clear();
+    alone_at_ = Instant::max();
+    look_at_ = try_at_ = Instant{};
+    measured_ = false;
+    gate_ = 0;
+}
+
+}  // namespace sagaz::inline v0::core

@@ -1,0 +1,305 @@
+#include "core/retry_step.hpp"
+
+#include "core/test_rows.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+namespace sagaz::inline v0::core {
+namespace {
+
+using namespace std::chrono_literals;
+using Positions = std::vector<std::int64_t>;
+
+/// One slot, a table of parked events in memory, and a client that answers at once.
+class Retries : public testing::Test {
+protected:
+    struct Parked {
+        TestRow row{};
+        bool dead{};
+        std::int32_t attempts{1};
+        Instant due{};
+        std::string reason{"refused"};
+    };
+
+    Retries() { configure({.slot_count = 1}); }
+
+    void configure(const Settings& settings) {
+        delivery_.configure(settings);
+        step_.configure(settings);
+        step_.enable();
+        delivery_.add({0, 1}, {}, 0);
+        step_.on_measured(0, now_);
+    }
+
+    void load(const std::vector<TestRow>& rows) {
+        for (const TestRow& row : rows) {
+            table_.push_back({row});
+            delivery_.stop_key({0, "orders", row.key, ""});
+        }
+    }
+
+    /// Carries out commands until the step has nothing to do before `until`.
+    void run(Duration time = 0ms) {
+        const Instant end = now_ + time;
+        for (int n = 0; n < 10'000; ++n) {
+            auto command = step_.next(now_, flushed_);
+            if (!command) {
+                if (step_.needs_flush(flushed_)) {
+                    flushed_ = gate_;
+                    continue;
+                }
+                if (step_.wake_at() > end) break;
+                now_ = std::max(now_ + 1ms, step_.wake_at());
+                continue;
+            }
+            std::visit([this](auto& one) { answer(one); }, *command);
+        }
+        now_ = std::max(now_, end);
+    }
+
+    bool is_stopped(const std::string& key) {
+        return delivery_.find(0)->stopped.contains("orders" + std::string(1, '\0') + key);
+    }
+
+    Positions table() const {
+        Positions positions;
+        for (const Parked& parked : table_) positions.push_back(parked.row.position);
+        return positions;
+    }
+
+    RelayOptions options_{.max_attempts = 3};
+    Delivery delivery_{1s};
+    RetryStep step_{options_, delivery_, 1};
+    Instant now_{1h};
+    std::vector<Parked> table_;
+    Positions refused_{};
+    Positions arrived_{};
+    bool is_down_{};
+    int looks_{};
+    int tries_{};
+    bool owns_{true};
+    std::uint64_t gate_{7};
+    std::uint64_t flushed_{};
+
+private:
+    ParkedEvent event_of(const Parked& parked, std::size_t key) const {
+        ParkedEvent event;
+        event.row.position = parked.row.position;
+        event.row.event_id.bytes[15] = static_cast<std::byte>(parked.row.position);
+        event.key = key;
+        event.dead = parked.dead;
+        event.attempts = parked.attempts;
+        event.due_in = milliseconds_until(now_, parked.due);
+        return event;
+    }
+
+    void answer(command::LookAtParked& look) {
+        ++looks_;
+        ParkedLook found;
+        found.gate = gate_;
+        for (std::size_t n = 0; n < look.query.keys.size(); ++n) {
+            std::size_t count = 0;
+            for (const Parked& parked : table_) {
+                if (parked.row.key != look.query.keys[n].key) continue;
+                if (count++ < look.query.rows_max) found.of_keys.push_back(event_of(parked, n));
+            }
+        }
+        if (!look.query.alone.empty() && look.query.alone_with_key) {
+            for (const Parked& parked : table_) {
+                if (!parked.dead) found.alone.push_back(event_of(parked, 0));
+            }
+        }
+        step_.on_looked(found, now_);
+    }
+
+    void answer(command::ReadParked& read) {
+        std::vector<TestRow> rows;
+        for (const RowRef& ref : read.rows) {
+            for (const Parked& parked : table_) {
+                if (parked.row.position == ref.position) rows.push_back(parked.row);
+            }
+        }
+        step_.on_read(batch_of(rows), now_);
+    }
+
+    void answer(command::Retry& retry) {
+        EXPECT_GE(flushed_, gate_) << "sent before it was on the disk";
+        if (is_down_) return step_.on_taken(0, now_);
+        ++tries_;
+        receipts_.clear();
+        bool broke = false;
+        for (const Envelope& envelope : retry.envelopes) {
+            const std::string id(envelope.headers[1].value);
+            const std::int64_t position = std::stoll(id.substr(id.size() - 2), nullptr, 16);
+            Receipt receipt{envelope.token, Receipt::State::accepted, "", ""};
+            if (broke) {
+                receipt.state = Receipt::State::unknown;
+            } else if (std::ranges::count(refused_, position) > 0) {
+                receipt = {envelope.token, Receipt::State::refused, "unknown_topic", ""};
+                broke = true;
+            } else {
+                arrived_.push_back(position);
+            }
+            receipts_.push_back(receipt);
+        }
+        step_.on_taken(retry.envelopes.size(), now_);
+    }
+
+    void answer(command::PollRetry&) {
+        const auto receipts = std::exchange(receipts_, {});
+        step_.on_receipts(receipts, now_);
+    }
+
+    void answer(command::SettleParked& settle) {
+        if (owns_) {
+            for (const ParkedOutcome& outcome : settle.outcomes) settle_one(outcome);
+        }
+        step_.on_settled(owns_, now_);
+    }
+
+    void settle_one(const ParkedOutcome& outcome) {
+        const auto parked = std::ranges::find_if(table_, [&](const Parked& one) {
+            return one.row.position == outcome.row.position;
+        });
+        if (parked == table_.end()) return;
+        if (outcome.accepted) {
+            table_.erase(parked);
+            return;
+        }
+        parked->attempts = outcome.attempts;
+        parked->dead = outcome.dead;
+        parked->due = now_ + outcome.retry_in;
+    }
+
+    std::vector<Receipt> receipts_;
+};
+
+}  // namespace
+
+TEST_F(Retries, AsksForNothingWhenNothingIsParked) {
+    run(1h);
+    EXPECT_EQ(looks_, 0);
+}
+
+TEST_F(Retries, SendsAKeysEventsInOrderAndThenResumesIt) {
+    load({{.position = 1, .key = "a"}, {.position = 2, .key = "b"}, {.position = 3, .key = "a"}});
+    run(10ms);
+    run(1s);
+    EXPECT_EQ(table(), Positions{});
+    const auto of_a = std::ranges::find(arrived_, 1);
+    EXPECT_NE(std::find(of_a, arrived_.end(), 3), arrived_.end()) << "3 came before 1";
+    EXPECT_FALSE(is_stopped("a"));
+    EXPECT_FALSE(is_stopped("b"));
+}
+
+TEST_F(Retries, ARefusedFirstOneHoldsUpItsKeyOnly) {
+    refused_ = {1};
+    load({{.position = 1, .key = "a"}, {.position = 2, .key = "a"}, {.position = 3, .key = "b"}});
+    run(500ms);
+    EXPECT_EQ(arrived_, (Positions{3}));
+    EXPECT_TRUE(is_stopped("a"));
+    EXPECT_EQ(table_[0].attempts, 2);
+    EXPECT_EQ(table_[1].attempts, 1) << "what stands behind was not tried";
+}
+
+TEST_F(Retries, IsDeadAfterTheLastAttemptAndNotTriedAgain) {
+    refused_ = {1};
+    load({{.position = 1, .key = "a"}});
+    run(1h);
+    EXPECT_TRUE(table_[0].dead);
+    EXPECT_EQ(table_[0].attempts, 3);
+    EXPECT_EQ(tries_, 2) << "the first refusal was the stream's";
+    EXPECT_EQ(step_.take_dead(), (RetryStep::DeadCounts{{"unknown_topic", 1}}));
+}
+
+TEST_F(Retries, LooksRarelyAtAKeyWhoseFirstOneIsDead) {
+    load({{.position = 1, .key = "a"}});
+    table_[0].dead = true;
+    run(1h);
+    EXPECT_LE(looks_, 361);
+    EXPECT_GE(looks_, 300) << "an operator may replay it";
+}
+
+TEST_F(Retries, AnOutageIsNoAttempt) {
+    is_down_ = true;
+    load({{.position = 1, .key = "a"}});
+    run(10min);
+    EXPECT_EQ(table_[0].attempts, 1);
+    is_down_ = false;
+    run(10s);
+    EXPECT_EQ(arrived_, (Positions{1}));
+}
+
+TEST_F(Retries, AKeyGoesOnWhenItsEventWasDiscarded) {
+    load({{.position = 1, .key = "a"}});
+    table_[0].dead = true;
+    run(1s);
+    EXPECT_TRUE(is_stopped("a"));
+    table_.clear();
+    run(11s);
+    EXPECT_FALSE(is_stopped("a"));
+    EXPECT_EQ(tries_, 0);
+}
+
+TEST_F(Retries, AReplayedEventIsTriedAgain) {
+    load({{.position = 1, .key = "a"}});
+    table_[0].dead = true;
+    run(1s);
+    table_[0] = {.row = {.position = 1, .key = "a"}, .attempts = 0};
+    run(11s);
+    EXPECT_EQ(arrived_, (Positions{1}));
+}
+
+TEST_F(Retries, ASlotThatWasLostIsSaidAndNothingIsResumed) {
+    load({{.position = 1, .key = "a"}});
+    owns_ = false;
+    run(5ms);
+    EXPECT_EQ(table(), Positions{1});
+    EXPECT_TRUE(is_stopped("a"));
+}
+
+// The key never falls silent: at every moment something of it is marked to be parked.
+TEST_F(Retries, AKeyThatNeverFallsSilentGoesOn) {
+    load({{.position = 1, .key = "a"}});
+    std::int64_t next = 10;
+    OwnedLog& log = *delivery_.find(0);
+    for (int n = 0; n < 100 && is_stopped("a"); ++n) {
+        log.ledger.begin_window(std::make_shared<const Snapshot>(), 1);
+        delivery_.take(batch_of({{.position = next++, .key = "a"}}), now_);
+        run(20ms);
+        if (n % 5 != 4) continue;
+        auto settling = log.ledger.settling(100);
+        for (const Parking& parked : settling.parked) {
+            table_.push_back({.row = {.position = parked.position, .key = "a"}, .attempts = 0});
+        }
+        log.ledger.stored(settling, delivery_.pool());
+    }
+    EXPECT_FALSE(is_stopped("a"));
+    EXPECT_TRUE(delivery_.has_ready()) << "what waited in memory goes on";
+    EXPECT_TRUE(std::ranges::is_sorted(arrived_));
+}
+
+TEST_F(Retries, ByEventEachIsTriedByItself) {
+    configure({.slot_count = 1, .on_refused = OnRefused::park_event});
+    refused_ = {1};
+    load({{.position = 1, .key = "a"}, {.position = 2, .key = "a"}});
+    step_.on_measured(2, now_);
+    run(1s);
+    EXPECT_EQ(arrived_, (Positions{2}));
+    EXPECT_FALSE(is_stopped("a"));
+    EXPECT_EQ(table_[0].attempts, 2);
+}
+
+TEST_F(Retries, StoppingBeginsNoAttempt) {
+    load({{.position = 1, .key = "a"}});
+    step_.stop();
+    run(1h);
+    EXPECT_EQ(tries_, 0);
+    EXPECT_FALSE(step_.is_busy());
+}
+
+}  // namespace sagaz::inline v0::core

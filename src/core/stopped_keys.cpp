@@ -1,0 +1,90 @@
+// Keys that are stopped because an event of them was refused: what Delivery does with them. When a
+// key goes on, and why that is safe, is argued in retry_step.hpp.
+#include "core/delivery.hpp"
+#include "core/plant.hpp"
+
+#include <algorithm>
+
+namespace sagaz::inline v0::core {
+namespace {
+
+constexpr const char* kBehindParked = "behind_parked";
+constexpr const char* kBehindParkedText = "an earlier event of this key is parked";
+
+/// How the table names the key of a row.
+StoppedKey words_of(const Row& row) {
+    return {row.slot, std::string(row.topic), std::string(row.key.value_or("")),
+            row.topic.empty() ? std::string(row.event_type) : std::string{}};
+}
+
+}  // namespace
+
+OwnedLog::Stop& Delivery::stop(OwnedLog& log, const std::string& key, StoppedKey words) {
+    auto& stop = log.stopped[key];
+    const auto is_same = [&](const StoppedKey& known) {
+        return known.topic == words.topic && known.event_type == words.event_type;
+    };
+    if (std::ranges::none_of(stop.words, is_same)) {
+        stop.words.push_back(std::move(words));
+        stops_.push_back({log.slot.slot, log.generation, key});
+    }
+    return stop;
+}
+
+void Delivery::park_stopped(OwnedLog& log, std::uint64_t sequence, const std::string& key,
+                            OwnedLog::Stop& stopped) {
+    stop(log, key, words_of(*log.ledger.entry(sequence).row));
+    stopped.parked_to = std::max(stopped.parked_to, sequence + 1);
+    log.ledger.park(sequence, kBehindParked, kBehindParkedText, pool_);
+}
+
+void Delivery::refuse(const Ref& ref, const Receipt& receipt) {
+    Entry* entry = resolve(ref);
+    if (entry == nullptr || entry->state == EntryState::parking) return;
+    OwnedLog& log = *find(ref.slot);
+    const bool stops = entry->row->key && settings_.on_refused == OnRefused::park_key &&
+                       kPlant != Plant::keep_key_open;
+    if (!stops) {
+        log.ledger.park(ref.sequence, receipt.reason, receipt.detail, pool_);
+        parked_alone_ = true;
+        return;
+    }
+    const std::string key = key_of(*entry->row, ref.sequence);
+    auto& stopped = stop(log, key, words_of(*entry->row));
+    stopped.parked_to = std::max(stopped.parked_to, ref.sequence + 1);
+    log.ledger.park(ref.sequence, receipt.reason, receipt.detail, pool_);
+    park_behind(log, ref.sequence + 1, key);
+}
+
+void Delivery::park_behind(OwnedLog& log, std::uint64_t after, const std::string& key) {
+    auto& stopped = log.stopped.at(key);
+    for (std::uint64_t n = after; n < log.ledger.end(); ++n) {
+        const Entry& entry = log.ledger.entry(n);
+        if (entry.row == nullptr || !entry.row->key) continue;
+        if (entry.state == EntryState::held || key_of(*entry.row, n) != key) continue;
+        park_stopped(log, n, key, stopped);
+    }
+    encoder_->clear();
+}
+
+void Delivery::defer_key(OwnedLog& log, const std::string& key) {
+    log.stopped.at(key).deferring = true;
+}
+
+void Delivery::park_key(OwnedLog& log, const std::string& key) {
+    auto& stopped = log.stopped.at(key);
+    if (!std::exchange(stopped.deferring, false)) return;
+    if (log.holds.contains(key)) resume_key(log, key);
+    encoder_->clear();
+}
+
+bool Delivery::has_parking(const OwnedLog& log, const std::string& key) {
+    return log.stopped.at(key).parked_to > log.ledger.front();
+}
+
+void Delivery::resume_stopped(OwnedLog& log, const std::string& key) {
+    log.stopped.erase(key);
+    if (log.holds.contains(key)) resume_key(log, key);
+}
+
+}  // namespace sagaz::inline v0::core
