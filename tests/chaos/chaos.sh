@@ -3,7 +3,7 @@
 #
 #   chaos.sh [NAME...]     all without a name:
 #       realrun faults two_relays postgres_crash broker_outage consumers inbox inbox_sqlite
-#       drain_bench
+#       ring drain_bench
 #
 # Exits 1 when one fails. LOGS (a new temporary folder) keeps each one's output.
 set -uo pipefail
@@ -11,7 +11,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 logs=${LOGS:-$(mktemp -d "${TMPDIR:-/tmp}/sagaz-chaos-XXXXXX")}
 mkdir -p "$logs"
 all="realrun faults two_relays postgres_crash broker_outage consumers inbox inbox_sqlite
-    drain_bench"
+    ring drain_bench"
 # shellcheck disable=SC2086  # a list of words
 [ $# -gt 0 ] || set -- $all
 failed=0
@@ -21,7 +21,7 @@ for name in "$@"; do
         realrun) command=("$here/realrun.sh") ;;
         faults) command=("$here/realrun.sh" --faults) ;;
         inbox_sqlite) command=(env STORE=sqlite EVENTS=5000 "$here/inbox.sh") ;;
-        two_relays | postgres_crash | broker_outage | consumers | inbox | drain_bench)
+        two_relays | postgres_crash | broker_outage | consumers | inbox | ring | drain_bench)
             command=("$here/$name.sh")
             ;;
         *) echo "chaos.sh: no scenario $name" >&2; exit 2 ;;
