@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Events many times round the ring to `null:`, with the disk that the schema uses bounded: its curve,
-# while all is quiet, while a pg_dump stands still on every table, and while a transaction that has
+# Events many times round the ring to `null:`, with the disk that the schema uses bounded: its
+# curve while all is quiet, while a pg_dump stands still on every table, and while a transaction that has
 # touched the log stays open for a minute.
 #
 # The producers wait while too much is pending (BACKLOG_MAX), so that what is bounded is the log and
@@ -8,8 +8,8 @@
 # written, and the ones that were left within the last seconds. A phase that holds the segments may
 # add what is appended in it, and nothing more; after it all of that must go.
 #
-# EVENTS (10000000), CLIENTS (2), PAYLOAD (100) bytes, BACKLOG_MAX (500000), HOLD (60) seconds of the
-# open transaction; SAGAZ.
+# EVENTS (10000000), CLIENTS (2), PAYLOAD (100) bytes, BACKLOG_MAX (500000), HOLD (60) seconds of
+# the open transaction; SAGAZ.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 EVENTS=${EVENTS:-10000000}
@@ -131,7 +131,7 @@ relay_stop main
 # ------------------------------------------------------------------------------------ the verdict
 
 events=$((EVENTS / CLIENTS * CLIENTS + 1))
-published=$(sed -n 's/.*relay_stopped.*published=\([0-9]*\).*/\1/p' "$work/relay-main.log" | tail -1)
+published=$(sed -n 's/.*relay_stopped.*published=\([0-9]*\).*/\1/p' "$work/relay-main.log")
 say "-- the curve: seconds, phase, appended, MiB, segments in use, truncations"
 awk -v n="$(wc -l <"$work/curve")" '(NR - 1) % (int(n / 40) + 1) == 0' "$work/curve" >&2
 # What is pending, the segment that is written and two that were left since the last look, each at
