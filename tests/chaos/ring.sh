@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Events many times round the ring to `null:`, with the disk that the schema uses bounded: its
-# curve while all is quiet, while a pg_dump stands still on every table, and while a transaction that has
-# touched the log stays open for a minute.
+# curve while all is quiet, while a pg_dump stands still on every table, and while a transaction
+# that has touched the log stays open for a minute.
 #
 # The producers wait while too much is pending (BACKLOG_MAX), so that what is bounded is the log and
 # not a relay's speed. In calm the schema then needs room for what is pending, the segment that is
