@@ -3,6 +3,7 @@
 #include "app/brokers.hpp"
 #include "app/commands.hpp"
 #include "app/console.hpp"
+#include "app/doctor_log.hpp"
 #include "app/errors.hpp"
 #include "app/store.hpp"
 #include "app/store_look.hpp"
@@ -116,8 +117,9 @@ constexpr auto kMissingRights = R"(
 select r.privilege || ' on ' || r.object
 from (values ('slot', 'SELECT'), ('slot', 'UPDATE'), ('relay', 'INSERT'), ('relay', 'UPDATE'),
              ('cursor', 'SELECT'), ('cursor', 'INSERT'), ('cursor', 'DELETE'),
-             ('parked', 'INSERT'), ('outbox', 'SELECT'), ('incarnation', 'UPDATE'),
-             ('setting', 'SELECT'), ('schema_version', 'SELECT')) r (object, privilege)
+             ('parked', 'INSERT'), ('outbox', 'SELECT'), ('outbox_00', 'TRUNCATE'),
+             ('segment', 'UPDATE'), ('incarnation', 'UPDATE'), ('setting', 'SELECT'),
+             ('schema_version', 'SELECT')) r (object, privilege)
 where not has_table_privilege(format('@schema@.%I', r.object), r.privilege)
 order by 1)";
 
@@ -221,6 +223,23 @@ limit 10)");
                        : finding(joined(old), "end it: pg_terminate_backend, ROLLBACK PREPARED");
 }
 
+Result check_segments(Patient& patient) {
+    const auto holders = patient.column(kSegmentHolders);
+    return holders.empty() ? ok("nobody has held a segment of the log for ten seconds")
+                           : finding(joined(holders),
+                                     "end what is forgotten: SELECT pg_terminate_backend(PID), "
+                                     "ROLLBACK PREPARED 'GID'; where an age is hidden, GRANT "
+                                     "pg_monitor to the login that runs doctor");
+}
+
+Result check_freezing(Patient& patient) {
+    const auto old = patient.column(kOldTables);
+    return old.empty() ? ok("no table's transaction ids are half used up")
+                       : finding(joined(old),
+                                 "VACUUM (FREEZE) them, and end what keeps autovacuum from it: old "
+                                 "transactions, prepared ones, replication slots");
+}
+
 Result check_relay(Patient& patient) {
     const auto& look = patient.look();
     const auto alive = std::count_if(look.relays.begin(), look.relays.end(),
@@ -271,6 +290,10 @@ constexpr std::array kChecks{
           check_publications, Needs::schema, true},
     Check{"old_transactions", "they keep dead rows, and the log from being emptied",
           check_old_transactions, Needs::store, true},
+    Check{"segments", "a segment that is held cannot be emptied, and the log grows", check_segments,
+          Needs::schema, true},
+    Check{"freezing", "past two thousand million the server refuses every write", check_freezing,
+          Needs::schema, true},
     Check{"relay", "without one nothing is published", check_relay, Needs::schema},
     Check{"delivery", "what waits is not known to anybody yet", check_delivery, Needs::schema},
     Check{"broker", "events go there", check_broker, Needs::nothing},

@@ -2,16 +2,16 @@
 # Runs every real-server scenario, one after the other, and closes with a table.
 #
 #   chaos.sh [NAME...]     all without a name:
-#       realrun faults two_relays many_relays postgres_crash broker_outage consumers inbox
-#       inbox_sqlite
+#       realrun faults two_relays many_relays postgres_crash broker_outage ring restore poison
+#       consumers inbox inbox_sqlite
 #
 # Exits 1 when one fails. LOGS (a new temporary folder) keeps each one's output.
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 logs=${LOGS:-$(mktemp -d "${TMPDIR:-/tmp}/sagaz-chaos-XXXXXX")}
 mkdir -p "$logs"
-all="realrun faults two_relays many_relays postgres_crash broker_outage consumers inbox
-    inbox_sqlite"
+all="realrun faults two_relays many_relays postgres_crash broker_outage ring restore poison
+    consumers inbox inbox_sqlite"
 # shellcheck disable=SC2086  # a list of words
 [ $# -gt 0 ] || set -- $all
 failed=0
@@ -21,7 +21,8 @@ for name in "$@"; do
         realrun) command=("$here/realrun.sh") ;;
         faults) command=("$here/realrun.sh" --faults) ;;
         inbox_sqlite) command=(env STORE=sqlite EVENTS=5000 "$here/inbox.sh") ;;
-        two_relays | many_relays | postgres_crash | broker_outage | consumers | inbox)
+        two_relays | many_relays | postgres_crash | broker_outage | ring | restore | poison | \
+        consumers | inbox)
             command=("$here/$name.sh")
             ;;
         *) echo "chaos.sh: no scenario $name" >&2; exit 2 ;;

@@ -79,6 +79,38 @@ TEST_F(CliDoctor, SeesASequenceBehindItsRows) {
     expect_finding("sequence", "setval");
 }
 
+// Past ten seconds: a pid with its ages, and a prepared transaction, which has none, by its gid.
+TEST_F(CliDoctor, F13_NamesWhoHoldsASegment) {
+    beat();
+    EXPECT_EQ(check("segments", 0).first, "ok");
+    auto forgotten = sql();
+    forgotten.run("begin; select count(*) from sagaz.outbox_03");
+    auto orphan = sql();
+    orphan.run("begin; select sagaz.append('t', 'k', 'T', '{}'::jsonb)");
+    orphan.run("prepare transaction 'or''phan'");
+    const auto pid = std::to_string(forgotten.backend_pid());
+    std::string out;
+    wait_for(
+        "doctor to name both",
+        [&] {
+            out = run({"doctor"}).out;
+            return out.find("FINDING  segments") != std::string::npos &&
+                   out.find("'or''phan'") != std::string::npos;
+        },
+        std::chrono::seconds{60});
+    EXPECT_NE(out.find("pid " + pid + " holds outbox_03 for 1"), std::string::npos) << out;
+    EXPECT_NE(out.find("its query began at 20"), std::string::npos) << out;
+    EXPECT_NE(out.find("prepared transaction 'or''phan' holds outbox_00 for 1"), std::string::npos)
+        << out;
+    sql().run("drop role if exists bea; create role bea login; grant sagaz_reader to bea");
+    url_ = server_.url(database_, "bea");
+    out = run({"doctor"}).out;
+    EXPECT_NE(out.find("pid " + pid + " holds outbox_03, its age hidden without pg_monitor"),
+              std::string::npos)
+        << out;
+    Sql{server_.url(database_)}.run("rollback prepared 'or''phan'");
+}
+
 TEST_F(CliDoctor, SaysWhatABadBrokerSays) {
     const auto result = run({"doctor", "--broker", "kafka://127.0.0.1:1"});
     EXPECT_EQ(result.code, 3);
