@@ -26,7 +26,7 @@ constexpr std::array kKeys{
             "certificate authorities to trust (PEM); turns TLS on"},
     KeyInfo{"broker.tls_cert_file", path, "", "", "", "client certificate (PEM)"},
     KeyInfo{"broker.tls_key_file", path, "", "", "", "client key (PEM)"},
-    KeyInfo{"relay.batch_max", count, "2000", "", "", "rows on their way at once"},
+    KeyInfo{"relay.batch_max", count, "5000", "", "", "rows of one read"},
     KeyInfo{"relay.batch_max_bytes", size, "8MiB", "", "",
             "payload bytes of one read; memory is about three times this"},
     KeyInfo{"relay.poll_interval", duration, "10ms", "", "", "between reads while events come"},

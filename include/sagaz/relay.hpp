@@ -15,7 +15,7 @@ namespace sagaz::inline v0 {
 
 /// Limits and times of a relay. What shapes bytes or order is not here: see `Settings`.
 struct RelayOptions {
-    std::size_t batch_max{2'000};  ///< Rows on their way at once, and of one read; 1 to 100,000.
+    std::size_t batch_max{5'000};                       ///< Rows of one read; 1 to 100,000.
     std::size_t batch_max_bytes{std::size_t{8} << 20};  ///< Payload bytes of one read; memory is at
                                                         ///< most about three times this.
     Milliseconds poll_interval{10};                     ///< Between reads while events come.

@@ -15,13 +15,12 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::size_t kUnsettledTimes = 10;  ///< So many times batch_max, waiting rows included.
-constexpr std::size_t kPublishMax = 1'000;   ///< Envelopes of one publish.
-constexpr std::size_t kParkedMax = 1'000;    ///< Parked events of one slot in one store.
-constexpr std::size_t kHeldMax = 1'000;      ///< Held rows of one look.
-constexpr std::size_t kWaitingMax = 2'000;   ///< Held and deferred rows of a slot; then it pauses.
-constexpr Duration kIdleAfter = 5s;          ///< Of silence; then polls are rare.
-constexpr Duration kGatePatience = 5ms;      ///< For the flush to pass by itself.
+constexpr std::size_t kPublishMax = 1'000;  ///< Envelopes of one publish.
+constexpr std::size_t kParkedMax = 1'000;   ///< Parked events of one slot in one store.
+constexpr std::size_t kHeldMax = 1'000;     ///< Held rows of one look.
+constexpr std::size_t kWaitingMax = 2'000;  ///< Held and deferred rows of a slot; then it pauses.
+constexpr Duration kIdleAfter = 5s;         ///< Of silence; then polls are rare.
+constexpr Duration kGatePatience = 5ms;     ///< For the flush to pass by itself.
 constexpr Duration kLookInterval = 5ms;
 constexpr Duration kTidyInterval = 10s;
 constexpr Duration kMeasureInterval = 5s;
@@ -180,18 +179,9 @@ command::StoreCursors RelayStep::store_command() {
     return store;
 }
 
-// Rows on their way are few, since a broker's client takes several times their bytes; those that
-// wait for another (held, to be parked) may be many, so that they keep no other key from flowing.
 bool RelayStep::has_room() const {
     return delivery_.bytes() < 2 * options_.batch_max_bytes &&
-           delivery_.unsettled() < kUnsettledTimes * options_.batch_max && rows_free() > 0;
-}
-
-// Rows that may be read now, at least a quarter of batch_max: more than that are worth a statement.
-std::size_t RelayStep::rows_free() const {
-    const std::size_t flowing = std::min(delivery_.flowing(), options_.batch_max);
-    const std::size_t free = options_.batch_max - flowing;
-    return free < (options_.batch_max + 3) / 4 ? 0 : free;
+           delivery_.unsettled() < 4 * options_.batch_max;
 }
 
 std::optional<Command> RelayStep::read(Instant now) {
@@ -240,7 +230,7 @@ std::optional<Command> RelayStep::read_command() {
         reading_slots_.push_back(log->slot.slot);
     }
     if (reading_slots_.empty()) return std::nullopt;
-    start.request.rows_max = std::min(rows_free(), read_max_);
+    start.request.rows_max = std::min(options_.batch_max, read_max_);
     start.request.bytes_max = options_.batch_max_bytes;
     reading_ = true;
     return start;
@@ -452,7 +442,7 @@ void RelayStep::on_read(ReadResult result, Instant now) {
     if (stopping_) return;
     last_read_rows_ = result.batch ? result.batch->rows.size() : 0;
     if (last_read_rows_ > 0) active_at_ = now;
-    if (last_read_rows_ > options_.batch_max / 8) big_window_ = true;
+    if (last_read_rows_ > options_.batch_max / 2) big_window_ = true;
     std::vector<std::int64_t> highest(result.progress.size());
     if (result.batch) {
         std::size_t n = 0;

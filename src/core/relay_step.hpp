@@ -166,7 +166,6 @@ private:
     bool is_gate_shut(Instant now);
     std::optional<Command> open_gate(Instant now);
     bool has_room() const;
-    std::size_t rows_free() const;
     bool is_idle(Instant now) const;
     bool is_leaving(const OwnedLog& log) const { return lease_.leaving() == log.slot.slot; }
     bool has_closed_window() const;

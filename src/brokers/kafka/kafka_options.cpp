@@ -288,7 +288,6 @@ Conf make_conf(const Options& options, const Batching& batching) {
     // Defaults that an option may change: notice a dead server and come back within seconds.
     set(conf.get(), "client.id", "sagaz");
     set(conf.get(), "message.max.bytes", std::to_string(kMessageMax));
-    set(conf.get(), "linger.ms", "1");  // A batch grows while the one before it is on its way.
     set(conf.get(), "reconnect.backoff.ms", "100");
     set(conf.get(), "reconnect.backoff.max.ms", "2000");
     set(conf.get(), "socket.keepalive.enable", "true");
