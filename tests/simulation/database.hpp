@@ -95,6 +95,8 @@ public:
     /// True when the row lock on `key` is the transaction's now. Otherwise `granted` is called
     /// once it is, or once a crash has ended the wait.
     bool lock(Tx tx, const std::string& key, std::function<void()> granted);
+    /// An INSERT locks the log before it takes a position, and keeps the lock to its end.
+    void lock_log(Tx tx) { sessions_[tx].holds_log = true; }
     std::int64_t next_position();
     EventIndex insert(Tx tx, const NewEvent& event, std::int64_t position);
     void savepoint(Tx tx);
@@ -144,6 +146,13 @@ public:
     /// Everything not flushed is gone; of the WAL, what lies before `survives` may have made it.
     void crash(Lsn survives);
     void start() { up_ = true; }
+    /// What a dump restored into a new cluster brings back: every commit, and transaction ids that
+    /// begin anew, below those that came along in rows and cursors. Down until `start`.
+    void restore();
+    /// True until the cursors that came along have been re-based.
+    bool is_foreign() const { return is_foreign_; }
+    /// Migration 0003's re-base, in one step; false while somebody else locks the log.
+    bool rebase(const Id& token);
     /// Rows as a logical copy leaves them: committed, flushed, positions as given (some equal).
     EventIndex copy_in(const NewEvent& event, std::int64_t position);
 
@@ -157,6 +166,7 @@ private:
         std::uint64_t sub_xid{};
         bool in_savepoint{};
         Lsn commit_lsn{};
+        bool holds_log{};
         bool over{};
     };
     struct Record {
@@ -178,6 +188,7 @@ private:
     std::uint64_t give_xid();
     void complete(std::uint64_t xid, std::uint64_t high_xid);
     void show(LogRow& row);
+    void move(LogRow& row, std::uint64_t xid, std::int64_t position);
 
     Scheduler& scheduler_;
     Random random_;
@@ -205,6 +216,7 @@ private:
     Tables tables_;
     Tables durable_;
     std::optional<Id> token_;
+    bool is_foreign_{};
 };
 
 /// All events have one type, so that an empty topic stands for this one.

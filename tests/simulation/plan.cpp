@@ -106,6 +106,7 @@ Plan plan_of(std::uint64_t seed) {
     plan.stops = sometimes(random, 300, 2);
     plan.busy = milliseconds{random.between(500, 2'500)};
     if (random.chance(200)) make_late_commits(random, plan);
+    plan.restores = sometimes(random, 150, 2);
     return plan;
 }
 

@@ -24,13 +24,15 @@ struct StoreFaults {
     bool takes_xids{};                ///< `open_window` takes a transaction id to know the ceiling.
     bool ignores_token{};             ///< A wrong store, to prove that the model needs the guard.
     bool ignores_epoch{};             ///< The same for the owner's epoch.
+    bool keeps_done{};                ///< The same for cursors of another cluster.
 };
 
 /// What is left of the faults when all is healed.
 inline StoreFaults healed(const StoreFaults& faults) {
     return {.pooler = faults.pooler,
             .ignores_token = faults.ignores_token,
-            .ignores_epoch = faults.ignores_epoch};
+            .ignores_epoch = faults.ignores_epoch,
+            .keeps_done = faults.keeps_done};
 }
 
 /// A row as a store returns it; the views are into `row`.

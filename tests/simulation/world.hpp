@@ -27,6 +27,7 @@ struct Plan {
     Duration busy{seconds{3}};  ///< Faults come during this time; then all is healed.
     Duration wal_writer{milliseconds{200}};
     int crashes{};
+    int restores{};  ///< Into a new cluster, whose transaction ids begin anew.
     int outages{};
     int kills{};
     int freezes{};
@@ -47,6 +48,7 @@ struct Tally {
     std::uint64_t takeovers{};
     std::uint64_t breaks{};
     std::uint64_t crashes{};
+    std::uint64_t restores{};
     std::uint64_t turns{};
 
     void add(const Tally& other);
