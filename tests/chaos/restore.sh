@@ -263,7 +263,9 @@ drill_lagging() {
     printf "port = %s\nunix_socket_directories = '%s'\n" "$pg_port" "$pg_home" \
         >>"$pg_home/data/postgresql.conf"
     pg_launch
-    same() { [ "$(events_committed)" = "$(psql -XqAt "$old_url" -c 'SELECT count(*) FROM truth')" ]; }
+    same() {
+        [ "$(events_committed)" = "$(psql -XqAt "$old_url" -c "SELECT count(*) FROM truth")" ]
+    }
     wait_for 60 "the standby has caught up" same
     # It hears no more, and the primary commits and delivers on.
     sql "ALTER SYSTEM SET primary_conninfo = ''" >/dev/null

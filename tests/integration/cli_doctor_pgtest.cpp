@@ -68,6 +68,18 @@ TEST_F(CliDoctor, SeesAPublicationThatWouldEmptyItsSubscriber) {
     EXPECT_EQ(check("publications", 0).first, "ok");
 }
 
+TEST_F(CliDoctor, F60_ExplainsWhatARestoreNeedsAndWhatWasDone) {
+    beat();
+    sql().run("update sagaz.cursor set system_identifier = system_identifier + 1");
+    expect_finding("restore", "sagaz migrate --after-restore");
+    EXPECT_EQ(run({"migrate", "--after-restore", "--check"}).code, 2);
+    const auto migrated = run({"migrate", "--after-restore", "--json"});
+    EXPECT_EQ(migrated.code, 0) << migrated.err;
+    EXPECT_EQ(json::parse(migrated.out)["rebase"]["moved"], 0);
+    EXPECT_EQ(check("restore", 3).first, "ok");
+    EXPECT_NE(run({"doctor"}).out.find("the log came from cluster"), std::string::npos);
+}
+
 TEST_F(CliDoctor, F10_SeesASequenceThatHandsOutInAdvance) {
     sql().run("alter sequence sagaz.outbox_id cache 10");
     expect_finding("sequence", "CACHE 1");
@@ -76,7 +88,7 @@ TEST_F(CliDoctor, F10_SeesASequenceThatHandsOutInAdvance) {
 TEST_F(CliDoctor, SeesASequenceBehindItsRows) {
     for (int n = 0; n < 3; ++n) sql().run("select sagaz.append('t', 'k', 'T', '{}'::jsonb)");
     sql().run("select setval('sagaz.outbox_id', 1)");
-    expect_finding("sequence", "setval");
+    expect_finding("sequence", "--after-restore");
 }
 
 // Past ten seconds: a pid with its ages, and a prepared transaction, which has none, by its gid.

@@ -104,15 +104,14 @@ TEST_F(Cli, MigratesOnceAndSaysWhenItIsBehind) {
     EXPECT_EQ(run({"migrate", "--check"}).code, 3);
     const auto first = run({"migrate", "--no-roles", "--json"});
     ASSERT_EQ(first.code, 0) << first.err;
-    const auto applied = json::parse(first.out)["applied"];
-    EXPECT_GT(applied.size(), 2U);
     const auto again = run({"migrate", "--no-roles", "--json"});
     EXPECT_EQ(json::parse(again.out)["applied"], json::array());
     EXPECT_EQ(run({"migrate", "--check"}).code, 0);
     const auto status = json::parse(run({"migrate", "--status", "--json"}).out);
     EXPECT_EQ(status["schema"], 1);
     EXPECT_EQ(status["behind"], false);
-    EXPECT_EQ(status["applied"].size(), applied.size());
+    EXPECT_EQ(status["applied"].size(), status["newest"]);
+    EXPECT_EQ(json::parse(first.out)["applied"].size(), status["newest"]);
 }
 
 TEST_F(Cli, BringsASchemaOfTheFirstVersionUp) {

@@ -362,6 +362,61 @@ void SimDatabase::crash(Lsn survives) {
     sequence_ = sequence_logged_ = durable_sequence_;
 }
 
+void SimDatabase::restore() {
+    crash(insert_lsn_);
+    constexpr std::uint64_t kFirstOfACluster = 700;
+    next_xid_ = durable_next_xid_ = kFirstOfACluster;
+    latest_completed_ = next_xid_ - 1;
+    is_foreign_ = true;
+}
+
+void SimDatabase::move(LogRow& row, std::uint64_t xid, std::int64_t position) {
+    auto& live = live_[static_cast<std::size_t>(row.slot)];
+    live.erase({row.position, row.index});
+    row.xid = xid;
+    row.position = position;
+    live.emplace(row.position, row.index);
+}
+
+bool SimDatabase::rebase(const Id& token) {
+    for (const Session& session : sessions_) {
+        if (!session.over && session.holds_log) return false;
+    }
+    constexpr std::uint64_t kSeenByAll = 3;
+    const Snapshot now = snapshot();
+    const std::uint64_t xid = give_xid();
+    const std::int64_t base = sequence_;
+    std::map<std::int64_t, std::vector<EventIndex>> undelivered;
+    for (const auto& live : live_) {
+        for (const auto& [position, event] : live) {
+            const Cursor& cursor = newest_cursor(rows_[event].slot);
+            const bool is_proved =
+                (position <= cursor.last && cursor.done.sees(rows_[event].xid)) ||
+                (position <= cursor.position && cursor.target.sees(rows_[event].xid));
+            if (is_proved) {
+                rows_[event].xid = kSeenByAll;
+            } else {
+                undelivered[position].push_back(event);
+            }
+        }
+    }
+    for (const auto& [position, events] : undelivered) {
+        for (const EventIndex event : events) move(rows_[event], xid, next_position());
+    }
+    complete(xid, xid);
+    write([now, xid, base](Tables& tables) {
+        for (std::size_t n = 0; n < tables.slots.size(); ++n) {
+            tables.slots[n] = {std::nullopt, tables.slots[n].epoch + 1};
+            const std::int64_t newest = tables.cursors[n].rbegin()->first;
+            tables.cursors[n][newest + 1] = {newest + 1, now, now, xid, xid, base, base};
+        }
+    });
+    flush(insert_lsn_);
+    token_ = token;
+    is_foreign_ = false;
+    return true;
+}
+
 EventIndex SimDatabase::copy_in(const NewEvent& event, std::int64_t position) {
     const Tx tx = begin();
     take_xid(tx);

@@ -99,6 +99,8 @@ public:
     /// True when the row lock on `key` is the transaction's now. Otherwise `granted` is called
     /// once it is, or once a crash has ended the wait.
     bool lock(Tx tx, const std::string& key, std::function<void()> granted);
+    /// An INSERT locks the log before it takes a position, and keeps the lock to its end.
+    void lock_log(Tx tx) { sessions_[tx].holds_log = true; }
     std::int64_t next_position();
     EventIndex insert(Tx tx, const NewEvent& event, std::int64_t position);
     void savepoint(Tx tx);
@@ -157,6 +159,13 @@ public:
     /// Everything not flushed is gone; of the WAL, what lies before `survives` may have made it.
     void crash(Lsn survives);
     void start() { up_ = true; }
+    /// What a dump restored into a new cluster brings back: every commit, and transaction ids that
+    /// begin anew, below those that came along in rows and cursors. Down until `start`.
+    void restore();
+    /// True until the cursors that came along have been re-based.
+    bool is_foreign() const { return is_foreign_; }
+    /// Migration 0003's re-base, in one step; false while somebody else locks the log.
+    bool rebase(const Id& token);
     /// Rows as a logical copy leaves them: committed, flushed, positions as given (some equal).
     EventIndex copy_in(const NewEvent& event, std::int64_t position);
 
@@ -170,6 +179,7 @@ private:
         std::uint64_t sub_xid{};
         bool in_savepoint{};
         Lsn commit_lsn{};
+        bool holds_log{};
         bool over{};
     };
     struct Record {
@@ -192,6 +202,7 @@ private:
     void complete(std::uint64_t xid, std::uint64_t high_xid);
     void show(LogRow& row);
     void note_parked();
+    void move(LogRow& row, std::uint64_t xid, std::int64_t position);
 
     Scheduler& scheduler_;
     Random random_;
@@ -221,6 +232,7 @@ private:
     Tables tables_;
     Tables durable_;
     std::optional<Id> token_;
+    bool is_foreign_{};
 };
 
 /// A ring of four small segments, so that a run goes round it.

@@ -86,7 +86,7 @@ void make_late_commits(Random& random, Plan& plan) {
 /// Relays come and go in good order, and that is all that happens.
 void make_calm(Random& random, Plan& plan) {
     plan.calm = true;
-    plan.crashes = plan.outages = plan.kills = plan.freezes = 0;
+    plan.crashes = plan.outages = plan.kills = plan.freezes = plan.restores = 0;
     plan.store = {.short_reads = plan.store.short_reads, .takes_xids = plan.store.takes_xids};
     plan.broker = {.partial_takes = plan.broker.partial_takes,
                    .capacity = plan.broker.capacity,
@@ -131,6 +131,7 @@ Plan plan_of(std::uint64_t seed) {
     plan.broker.refusals_end = one_of(random, {0, 500, 1'000});
     plan.replays = sometimes(random, 500, 10);
     plan.discards = sometimes(random, 500, 6);
+    plan.restores = sometimes(random, 150, 2);
     if (random.chance(150)) make_calm(random, plan);
     return plan;
 }

@@ -76,6 +76,7 @@ Script Producers::produce(Random random) {
                 if (random.chance(300)) co_await Sleep{scheduler_, upto(random, kMoment)};
                 is_lost = generation != database_.generation();
                 if (is_lost) break;
+                database_.lock_log(tx);
                 const std::int64_t position = database_.next_position();
                 if (random.chance(300)) co_await Sleep{scheduler_, upto(random, kMoment)};
                 is_lost = generation != database_.generation();
@@ -117,6 +118,8 @@ Producers::Confirmed Producers::confirm(const LogRow& row) const {
     const Instant until = std::min(row.held_until, row.appended_at + business_.hold);
     if (row.deleted || until - scheduler_.now() <= business_.send_timeout) return Confirmed::late;
     if (!row.key) return Confirmed::yes;
+    // A cursor of another cluster counts what nobody has delivered; the re-base is to come.
+    if (database_.is_foreign()) return Confirmed::behind;
     const Cursor& cursor = database_.newest_cursor(row.slot);
     for (const LogRow& other : database_.rows()) {
         if (other.index >= row.index) break;

@@ -187,6 +187,11 @@ std::vector<OwnedSlot> SimStore::acquire(std::span<const SlotView> slots) {
 
 Loaded SimStore::load(std::span<const OwnedSlot> slots) {
     return call("load", false, [&] {
+        if (world_.database.is_foreign() && !faults_.keeps_done) {
+            if (!world_.database.rebase(random_.id())) lose_connection();  // Wait for the log.
+            world_.trace.line(who_, R"("what":"rebased")");
+            check_token();  // It is another one now.
+        }
         Loaded loaded;
         const SimDatabase& database = world_.database;
         for (const OwnedSlot& owned : slots) {

@@ -27,6 +27,7 @@ struct StoreFaults {
     bool ignores_epoch{};             ///< The same for the owner's epoch.
     bool reclaims_what_was_read{};    ///< The same for removing by a cursor that is not stored.
     bool reclaims_by_one_slot{};      ///< The same for removing by the cursor of one slot.
+    bool keeps_done{};                ///< The same for cursors of another cluster.
 };
 
 /// What is left of the faults when all is healed.
@@ -34,8 +35,9 @@ inline StoreFaults healed(const StoreFaults& faults) {
     return {.pooler = faults.pooler,
             .ignores_token = faults.ignores_token,
             .ignores_epoch = faults.ignores_epoch,
-            .reclaims_what_was_read = faults.reclaims_what_was_read,
-            .reclaims_by_one_slot = faults.reclaims_by_one_slot};
+             .reclaims_what_was_read = faults.reclaims_what_was_read,
+             .reclaims_by_one_slot = faults.reclaims_by_one_slot,
+             .keeps_done = faults.keeps_done};
 }
 
 /// A row as a store returns it; the views are into `row`.

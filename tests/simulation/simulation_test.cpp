@@ -83,6 +83,7 @@ TEST(Simulation, KeepsEveryPromiseUnderEverySeed) {
     EXPECT_GT(1'000 * sum.rolled_back, 1'000 * seeds);
     EXPECT_GT(1'000 * sum.lost_in_crashes, 500 * seeds);
     EXPECT_GT(1'000 * sum.crashes, 100 * seeds);
+    EXPECT_GT(1'000 * sum.restores, 50 * seeds);
     EXPECT_GT(1'000 * sum.sent_by_publishers, 500 * seeds);
     EXPECT_GT(1'000 * sum.repeats, 1'000 * seeds);
     EXPECT_GT(1'000 * sum.breaks, 500 * seeds);
@@ -180,6 +181,23 @@ TEST(Simulation, FindsAStoreThatDoesNotCheckTheIncarnation) {
                   plan.crashes = 3;
               }),
               "");
+}
+
+TEST(Simulation, FindsAStoreThatKeepsCursorsOfAnotherCluster) {
+    EXPECT_NE(first_violation([](Plan& plan) {
+                  plan.store.keeps_done = true;
+                  plan.restores = 2;
+              }),
+              "");
+}
+
+TEST(Simulation, F60_LosesNothingThoughItIsRestoredAgainAndAgain) {
+    for (std::uint64_t seed = 1; seed <= 5 * kSeedsOfALongPlan; ++seed) {
+        Plan plan = plan_of(seed);
+        plan.restores = 4;
+        const Result result = run(plan);
+        ASSERT_TRUE(result.violations.empty()) << report(seed, result);
+    }
 }
 
 TEST(Simulation, FindsAStoreThatDoesNotCheckTheEpoch) {

@@ -120,6 +120,7 @@ private:
 
     void schedule_faults() {
         schedule_some(plan_.crashes, [this] { crash(); });
+        schedule_some(plan_.restores, [this] { restore(); });
         schedule_some(plan_.outages, [this] {
             destination_.set_down(true);
             scheduler_.after(some(plan_.busy), [this] {
@@ -160,6 +161,17 @@ private:
             database_.flushed_lsn() + (random_.chance(500) ? 0 : random_.below(ahead + 1));
         database_.crash(survives);
         trace_.line("database", fmt::format(R"("what":"crash","left":{})", survives));
+        scheduler_.after(some(kDownMax), [this] {
+            database_.start();
+            trace_.line("database", R"("what":"start")");
+        });
+    }
+
+    void restore() {
+        if (!database_.is_up()) return;
+        database_.restore();
+        ++restores_;
+        trace_.line("database", R"("what":"restored")");
         scheduler_.after(some(kDownMax), [this] {
             database_.start();
             trace_.line("database", R"("what":"start")");
@@ -266,6 +278,7 @@ private:
         tally.moves = history_.moves();
         tally.breaks = destination_.breaks();
         tally.crashes = database_.generation() - 1;
+        tally.restores = restores_;
         tally.turns = turns();
         return tally;
     }
@@ -291,6 +304,7 @@ private:
     Producers producers_;
     std::vector<std::shared_ptr<RelayProcess>> relays_;
     int relays_started_{};
+    std::uint64_t restores_{};
     std::uint64_t idle_turns_{};
     bool healed_{};
 };
@@ -312,6 +326,7 @@ void Tally::add(const Tally& other) {
     moves += other.moves;
     breaks += other.breaks;
     crashes += other.crashes;
+    restores += other.restores;
     turns += other.turns;
 }
 

@@ -27,6 +27,7 @@ struct Plan {
     Duration busy{seconds{3}};  ///< Faults come during this time; then all is healed.
     Duration wal_writer{milliseconds{200}};
     int crashes{};
+    int restores{};  ///< Into a new cluster, whose transaction ids begin anew.
     int outages{};
     int kills{};
     int freezes{};
@@ -56,6 +57,7 @@ struct Tally {
     std::uint64_t moves{};  ///< Slots that one living relay gave to another.
     std::uint64_t breaks{};
     std::uint64_t crashes{};
+    std::uint64_t restores{};
     std::uint64_t turns{};
 
     void add(const Tally& other);
