@@ -410,6 +410,9 @@ void RelayStep::on_loaded(const Loaded& loaded) {
 void RelayStep::on_opened(const Opening& opening, Instant now) {
     flushed_ = std::max(flushed_, opening.flushed);
     opened_at_ = now;
+    // Events come, if only to others' slots: the next one may come to ours.
+    if (seen_position_ >= 0 && opening.last_position > seen_position_) active_at_ = now;
+    seen_position_ = opening.last_position;
     big_window_ = false;
     const auto target = std::make_shared<const Snapshot>(opening.target);
     for (const auto& log : delivery_.logs()) {
@@ -572,6 +575,7 @@ void RelayStep::on_store_error(const Error& error, Instant now) {
 
 void RelayStep::forget() {
     attached_ = false;
+    seen_position_ = -1;
     flushed_ = 0;
     gate_since_ = Instant{};
     fresh_.clear();

@@ -199,8 +199,9 @@ private:
     Instant measured_at_{};
     Instant looked_at_{};
     Instant opened_at_{};
-    Instant active_at_{};  ///< When rows last came.
-    bool big_window_{};    ///< The window read a full batch: open the next at once.
+    Instant active_at_{};             ///< When rows last came, to whomever.
+    std::int64_t seen_position_{-1};  ///< Where the log ended at the last opening; -1: not known.
+    bool big_window_{};               ///< The window read a full batch: open the next at once.
     std::size_t last_read_rows_{};
     std::uint64_t flushed_{};
     Instant gate_since_{};  ///< When the first row was found behind the gate; zero: none is.

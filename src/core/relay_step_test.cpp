@@ -316,6 +316,104 @@ TEST_F(RelayStepTest, F28_DropsWhatIsHeldWhenNothingBehindItWasSent) {
     expect<command::StoreCursors>();
 }
 
+TEST_F(RelayStepTest, PollsOftenWhileEventsComeToOthersSlots) {
+    begin();
+    open(0);
+    now_ += 400ms;
+    EXPECT_FALSE(std::holds_alternative<command::OpenWindow>(step_.next(now_))) << "at rest";
+    now_ += 200ms;
+    open(7);
+    expect<command::StartRead>();
+    step_.on_read({nullptr, {{0, 7}}, 0}, now_);
+    now_ += 10ms;
+    open(7);
+}
+
+TEST_F(RelayStepTest, AtRestALookAtTheSlotsTakesThePlaceOfAPoll) {
+    begin();
+    open(0);
+    int openings = 0;
+    int looks = 0;
+    for (const Instant end = now_ + 30s; now_ < end; now_ += 10ms) {
+        for (Command next = step_.next(now_); !std::holds_alternative<command::Wait>(next);
+             next = step_.next(now_)) {
+            if (std::holds_alternative<command::OpenWindow>(next)) {
+                ++openings;
+                step_.on_opened({.target = Snapshot::parse("10:10:"), .last_position = 0}, now_);
+            } else if (std::holds_alternative<command::Observe>(next)) {
+                ++looks;
+                see({{0, 1, kMe, 1}}, 0);
+            } else if (std::holds_alternative<command::Measure>(next)) {
+                step_.on_measured(now_);
+            } else if (std::holds_alternative<command::Poll>(next)) {
+                step_.on_receipts({}, now_);
+            } else {
+                FAIL() << "command " << next.index();
+            }
+        }
+    }
+    EXPECT_GE(looks, 14) << "it beats";
+    EXPECT_LE(looks + openings, 57);
+}
+
+TEST_F(RelayStepTest, F28_GivesASlotAwayOnlyWhenItsCursorHasCaughtUp) {
+    begin();
+    open(1);
+    read({{1}}, 1);
+    publish(1);
+    const Id other = Id::parse("00000000-0000-7000-8000-000000000002");
+    std::int64_t beat = 0;
+    Command next = step_.next(now_);
+    const std::vector<SlotView> slots{{0, 1, kMe, 1}, {1, 1, kMe, 1}};
+    const auto wants = [&] {  // Two slots, and another relay that looks and has none.
+        for (int n = 0; n < 150; ++n) {
+            now_ += 100ms;
+            see(slots, 1, {{other, ++beat}});
+            const OwnedSlot second{1, 1};
+            if (n == 0) step_.on_acquired({&second, 1});
+        }
+    };
+    wants();
+    Loaded loaded;
+    loaded.cursors.push_back({1, Cursor{}});
+    expect<command::Load>();
+    step_.on_loaded(loaded);
+    // The higher slot has nothing in hand: it may go as soon as its cursor is stored.
+    for (next = step_.next(now_); !std::holds_alternative<command::Release>(next);
+         next = step_.next(now_)) {
+        if (auto* store = std::get_if<command::StoreCursors>(&next)) {
+            std::vector<std::int16_t> stored;
+            for (const CursorMove& move : store->moves) stored.push_back(move.slot);
+            step_.on_stored(stored, now_);
+        } else if (std::holds_alternative<command::OpenWindow>(next)) {
+            step_.on_opened({.target = Snapshot::parse("10:10:"), .last_position = 1}, now_);
+        } else {
+            ASSERT_TRUE(std::holds_alternative<command::Poll>(next)) << "command " << next.index();
+            step_.on_receipts({}, now_);
+        }
+    }
+    EXPECT_EQ(std::get<command::Release>(next).slots, (std::vector<OwnedSlot>{{1, 1}}));
+    step_.on_released(std::get<command::Release>(next).slots);
+    EXPECT_EQ(step_.slots_owned(), 1U);
+}
+
+TEST_F(RelayStepTest, F29_TriesAFailingStoreAtMostFiveTimesASecond) {
+    int tries = 0;
+    for (const Instant end = now_ + 10s; now_ < end; now_ += 1ms) {
+        Command next = step_.next(now_);
+        if (std::holds_alternative<command::Attach>(next)) {
+            step_.on_attached({});  // It answers once each time it is up, and is gone again.
+        } else if (std::holds_alternative<command::Observe>(next)) {
+            ++tries;
+            if (tries % 3 == 0) see({{0, 0, std::nullopt, -1}});
+            step_.on_store_error(Error{ErrorKind::unavailable, "incarnation_changed", "", ""},
+                                 now_);
+        }
+    }
+    EXPECT_GT(tries, 5);
+    EXPECT_LE(tries, 50);
+}
+
 TEST_F(RelayStepTest, F94_GivesUpWhatIsOnItsWayWhenTheTimeIsUp) {
     begin();
     open(1);

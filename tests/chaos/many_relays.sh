@@ -66,7 +66,8 @@ calm_phase() {
     names=()
     note "slots per relay over time" ""
     # Each distinct state once, with the moment it was first seen.
-    awk '{ state = $0; sub(/^[^:]*:/, "", state) } state != last { print "   " $0 } { last = state }' \
+    awk '{ state = $0; sub(/^[^:]*:/, "", state) }
+         state != last { print "   " $0; last = state }' \
         "$work/curve" | tee -a "$work/summary" >&2
     note "ownership changes in calm" "$(sql 'SELECT sum(epoch) FROM sagaz.slot')"
     judge  # Without a fault: 0 repeats.

@@ -111,6 +111,7 @@ TEST(Simulation, GivesTheSameTraceForTheSameSeed) {
 TEST(Simulation, PassesEqualPositionsTogether) {
     for (std::uint64_t seed = 1; seed <= 5 * kSeedsOfALongPlan; ++seed) {
         Plan plan = plan_of(seed);
+        plan.calm = false;  // What follows may repeat.
         plan.settings.slot_count = 1;
         plan.business.copied = 40;
         plan.options.store_interval = milliseconds{1};
@@ -124,6 +125,7 @@ TEST(Simulation, PassesEqualPositionsTogether) {
 TEST(Simulation, DoesNotSpinWithABatchOfOne) {
     for (std::uint64_t seed = 1; seed <= kSeedsOfALongPlan; ++seed) {
         Plan plan = plan_of(seed);
+        plan.calm = false;  // What follows may repeat.
         plan.options.batch_max = 1;
         plan.business.async_commits = 1'000;
         plan.wal_writer = seconds{10};
@@ -135,6 +137,7 @@ TEST(Simulation, DoesNotSpinWithABatchOfOne) {
 TEST(Simulation, RefusedEventsDoNotHoldUpOthers) {
     for (std::uint64_t seed = 1; seed <= kSeedsOfALongPlan; ++seed) {
         Plan plan = plan_of(seed);
+        plan.calm = false;  // What follows may repeat.
         plan.settings.on_refused = OnRefused::park_event;
         plan.broker.refused_events = 980;
         plan.options.retry_max = seconds{5};
@@ -147,9 +150,11 @@ TEST(Simulation, RefusedEventsDoNotHoldUpOthers) {
 TEST(Simulation, ParksManyEventsThroughASmallMemory) {
     for (std::uint64_t seed = 1; seed <= kSeedsOfALongPlan; ++seed) {
         Plan plan = plan_of(seed);
+        plan.calm = false;  // What follows may repeat.
         plan.settings.on_refused = OnRefused::park_key;
         plan.broker.refused_keys = 900;
         plan.business.transactions = 60;
+        plan.business.long_transactions = 0;  // So many of them would outlast the run.
         plan.options.batch_max = 1;
         plan.options.store_interval = milliseconds{500};
         const Result result = run(plan);
@@ -166,6 +171,7 @@ template <class Change>
 std::string first_violation(Change change) {
     for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
         Plan plan = plan_of(seed);
+        plan.calm = false;
         change(plan);
         const Result result = run(plan);
         if (!result.violations.empty()) return result.violations.front();

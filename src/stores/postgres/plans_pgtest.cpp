@@ -85,7 +85,7 @@ protected:
 constexpr const char* kFindLate = "RECURSIVE";
 constexpr const char* kRead = "UNION ALL\nSELECT f.*";
 constexpr const char* kMeasure = "pending_events";
-constexpr const char* kOpen = "pg_current_snapshot(), q.last_position";
+constexpr const char* kOpen = ") SELECT pg_catalog.pg_current_snapshot()";
 
 TEST_P(Plans, DeliversABacklogForWhatItIs) {
     constexpr std::size_t kBacklog = 150'000;
