@@ -1,4 +1,4 @@
-// The only file that includes CLI11, which costs seconds to compile.
+// The only source that includes CLI11, which costs seconds to compile; cli_parked.hpp needs it too.
 #include "app/cli.hpp"
 
 #include "app/commands.hpp"
@@ -8,6 +8,8 @@
 #include "app/units.hpp"
 
 #include <CLI/CLI.hpp>
+// After it:
+#include "app/cli_parked.hpp"
 
 #include <functional>
 #include <ostream>
@@ -22,15 +24,6 @@ constexpr auto kFooter =
     "Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 condition found, 130 interrupted.\n"
     "Every key of the configuration has a variable: SAGAZ_<SECTION>_<KEY>. See sagaz config "
     "show.\n";
-
-std::chrono::milliseconds duration_of(const std::string& flag, const std::string& text) {
-    const auto value = parse_duration(text);
-    if (!value) {
-        refuse("argument_invalid", flag + " is \"" + text + "\"",
-               "write a number with its unit: ms, s, m, h or d, as 30s");
-    }
-    return *value;
-}
 
 std::pair<std::string, std::string> pair_of(const std::string& flag, const std::string& text) {
     const auto equals = text.find('=');
@@ -56,6 +49,9 @@ public:
         add_status();
         add_events();
         add_inbox();
+        parked_.add(verb(app_, "parked", "events taken off the log, and messages of the inbox"),
+                    {});
+        parked_.add(verb(app_, "dlq", "parked --state dead"), "dead");
         add_verify();
         add_config();
         add_checks();
@@ -572,6 +568,13 @@ private:
     EventsListOptions list_;
     EventsShowOptions show_;
     InboxStatusOptions inbox_status_;
+    ParkedCommands parked_{[this](std::function<int(const StoreTarget&, bool)> run) {
+                               run_ = [this, run] {
+                                   const auto target = store();
+                                   return run(target, json_);
+                               };
+                           },
+                           console_};
     std::string older_than_;
     bool dry_run_{};
     bool yes_{};

@@ -2,7 +2,7 @@
 # Runs every real-server scenario, one after the other, and closes with a table.
 #
 #   chaos.sh [NAME...]     all without a name:
-#       realrun faults two_relays postgres_crash broker_outage consumers inbox inbox_sqlite
+#       realrun faults poison two_relays postgres_crash broker_outage consumers inbox inbox_sqlite
 #       drain_bench
 #
 # Exits 1 when one fails. LOGS (a new temporary folder) keeps each one's output.
@@ -10,7 +10,7 @@ set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 logs=${LOGS:-$(mktemp -d "${TMPDIR:-/tmp}/sagaz-chaos-XXXXXX")}
 mkdir -p "$logs"
-all="realrun faults two_relays postgres_crash broker_outage consumers inbox inbox_sqlite
+all="realrun faults poison two_relays postgres_crash broker_outage consumers inbox inbox_sqlite
     drain_bench"
 # shellcheck disable=SC2086  # a list of words
 [ $# -gt 0 ] || set -- $all
@@ -21,7 +21,7 @@ for name in "$@"; do
         realrun) command=("$here/realrun.sh") ;;
         faults) command=("$here/realrun.sh" --faults) ;;
         inbox_sqlite) command=(env STORE=sqlite EVENTS=5000 "$here/inbox.sh") ;;
-        two_relays | postgres_crash | broker_outage | consumers | inbox | drain_bench)
+        poison | two_relays | postgres_crash | broker_outage | consumers | inbox | drain_bench)
             command=("$here/$name.sh")
             ;;
         *) echo "chaos.sh: no scenario $name" >&2; exit 2 ;;
