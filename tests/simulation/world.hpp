@@ -30,7 +30,7 @@ struct Plan {
     int outages{};
     int kills{};
     int freezes{};
-    int replays{};   ///< Of a parked event, by an operator.
+    int replays{};  ///< Of a parked event, by an operator.
     int discards{};
     int stops{};  ///< Of a relay, in good order, with a new one afterwards.
 };
@@ -42,7 +42,7 @@ struct Tally {
     std::uint64_t events{};
     std::uint64_t arrived{};
     std::uint64_t repeats{};
-    std::uint64_t parked{};  ///< At the end.
+    std::uint64_t parked{};   ///< At the end.
     std::uint64_t retried{};  ///< Were parked and arrived.
     std::uint64_t discarded{};
     std::uint64_t rolled_back{};
