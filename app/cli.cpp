@@ -1,4 +1,4 @@
-// The only file that includes CLI11, which costs seconds to compile.
+// The only source that includes CLI11, which costs seconds to compile; cli_parked.hpp needs it too.
 #include "app/cli.hpp"
 
 #include "app/arguments.hpp"
@@ -8,6 +8,8 @@
 #include "app/errors.hpp"
 
 #include <CLI/CLI.hpp>
+// After it:
+#include "app/cli_parked.hpp"
 
 #include <functional>
 #include <ostream>
@@ -39,6 +41,9 @@ public:
         add_status();
         add_events();
         add_inbox();
+        parked_.add(verb(app_, "parked", "events taken off the log, and messages of the inbox"),
+                    {});
+        parked_.add(verb(app_, "dlq", "parked --state dead"), "dead");
         add_verify();
         add_config();
         add_checks();
@@ -571,6 +576,13 @@ private:
     EventsListOptions list_;
     EventsShowOptions show_;
     InboxStatusOptions inbox_status_;
+    ParkedCommands parked_{[this](std::function<int(const StoreTarget&, bool)> run) {
+                               run_ = [this, run] {
+                                   const auto target = store();
+                                   return run(target, json_);
+                               };
+                           },
+                           console_};
     std::string older_than_;
     bool dry_run_{};
     bool yes_{};

@@ -143,6 +143,37 @@ struct InboxCleanupOptions {
     bool json{};
 };
 
+struct ParkedFilter {
+    std::string id{};                    ///< An event id; empty: any.
+    std::optional<std::string> topic{};  ///< As it was written; "": the template's.
+    std::optional<std::string> key{};
+    std::string event_type{};
+    std::string reason{};
+    std::string state{};                                    ///< "waiting" or "dead".
+    std::string direction{};                                ///< "outbox" or "inbox".
+    std::optional<std::chrono::milliseconds> older_than{};  ///< Since it was parked.
+    std::optional<std::chrono::milliseconds> younger_than{};
+};
+
+struct ParkedListOptions {
+    StoreTarget store{};
+    ParkedFilter filter{};
+    std::size_t limit{50};
+    bool payload{};
+    bool json{};
+};
+
+enum class ChangeMode { ask, dry_run, change };
+
+struct ParkedChangeOptions {
+    StoreTarget store{};
+    ParkedFilter filter{};
+    bool discard{};       ///< Otherwise replay.
+    std::int64_t rate{};  ///< Replays a second; 0: all at once.
+    ChangeMode mode{ChangeMode::ask};
+    bool json{};
+};
+
 struct HealthcheckOptions {
     std::string probe{};    ///< "live" or "ready".
     std::string address{};  ///< host:port of the admin server.
@@ -217,6 +248,9 @@ int run_events_show(const EventsShowOptions& options, Console& console);
 int run_verify(const VerifyOptions& options, Console& console);  // in app/verify
 int run_inbox_status(const InboxStatusOptions& options, Console& console);
 int run_inbox_cleanup(const InboxCleanupOptions& options, Console& console);
+int run_parked_list(const ParkedListOptions& options, Console& console);
+int run_parked_show(const ParkedListOptions& options, Console& console);
+int run_parked_change(const ParkedChangeOptions& options, Console& console);
 int run_healthcheck(const HealthcheckOptions& options, Console& console);
 int run_check(const CheckOptions& options, Console& console);
 /// What `check` prints when it could not look, and its exit code.

@@ -18,6 +18,7 @@
 
 #include <sagaz/relay.hpp>
 
+#include <algorithm>
 #include <array>
 #include <condition_variable>
 #include <csignal>
@@ -50,6 +51,10 @@ RelayOptions relay_options(const Config& config) {
     options.retention = config.duration("relay.retention");
     options.retry_initial = config.duration("relay.retry_initial");
     options.retry_max = config.duration("relay.retry_max");
+    options.parked_retry_initial = config.duration("relay.parked_retry_initial");
+    options.parked_retry_max = config.duration("relay.parked_retry_max");
+    options.max_attempts = static_cast<std::int32_t>(
+        std::min<std::size_t>(config.count("relay.max_attempts"), 1'000'000));
     return options;
 }
 
@@ -137,6 +142,12 @@ std::string page(const Relay& relay, PrometheusTelemetry& metrics) {
     return metrics.page();
 }
 
+// Two writers to one stream could tear each other's lines.
+Relay::OpenBroker broker_for_parked(const BrokerTarget& target) {
+    if (target.url == "stdout:") return {};
+    return [&target] { return open_broker(target); };
+}
+
 void log_start(const Config& config, const StoreTarget& store, const BrokerTarget& broker,
                const std::string& address, Telemetry& telemetry) {
     for (const auto& warning : config.warnings) {
@@ -168,8 +179,8 @@ std::string_view name_of(int signal) { return signal == SIGTERM ? "SIGTERM" : "S
 int end_of_drain(const RelayStatus& status, bool drained, int signal, Console& console) {
     std::string counts = grouped(static_cast<std::int64_t>(status.published)) + " events published";
     if (status.parked > 0) {
-        counts +=
-            ", " + grouped(static_cast<std::int64_t>(status.parked)) + " parked: see sagaz status";
+        counts += ", " + grouped(static_cast<std::int64_t>(status.parked)) +
+                  " parked: see sagaz parked ls";
     }
     if (drained) {
         console.say("drained: " + counts);
@@ -196,7 +207,8 @@ int run_relay(const RelayRunOptions& options, Console& console) {
         const Field field{"signal", name_of(number)};
         metrics.log(LogLevel::info, "relay_stopping", {&field, 1});
     }};
-    Relay relay{open_store(store), open_broker(broker), relay_options(config), &metrics};
+    Relay relay{open_store(store), open_broker(broker), relay_options(config), &metrics,
+                broker_for_parked(broker)};
     const AdminServer admin{config.text("admin.listen"),
                             {.live = [&] { return why_not_live(relay); },
                              .ready = [&] { return why_not_ready(relay); },

@@ -91,9 +91,10 @@ std::vector<std::string> grants_for(Purpose purpose, const std::string& schema) 
     switch (purpose) {
         case Purpose::look: return {schema + "_reader"};
         case Purpose::look_at_payloads:
-            return {schema + "_reader", "SELECT ON " + schema + ".outbox"};
+            return {schema + "_reader", "SELECT ON " + schema + ".outbox, " + schema + ".parked"};
         case Purpose::append: return {schema + "_producer"};
         case Purpose::consume: return {schema + "_consumer"};
+        case Purpose::change_parked: return {schema + "_relay"};
         case Purpose::clean_inbox:
             return {schema + "_reader", "DELETE ON " + schema + ".consumer_inbox",
                     "INSERT ON " + schema + ".audit"};

@@ -26,6 +26,7 @@ enum class Purpose {
     append,
     consume,
     clean_inbox,
+    change_parked,
 };
 
 /// One connection for commands that read the log, append to it or handle messages by an inbox.

@@ -51,7 +51,7 @@ std::string parked_sentence(const std::vector<ParkedCount>& parked) {
     return std::to_string(events) + (events == 1 ? " event is" : " events are") +
            " parked, first of all for " + cause.reason +
            (cause.detail.empty() ? "" : ": " + cause.detail) +
-           " (later events of its key are parked behind it)";
+           " (later events of its key are parked behind it): see sagaz parked ls";
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ TEST(Diagnosis, NamesTheWorstFirst) {
                    {"waiting", "behind_parked", 9, "an earlier event of this key is parked"}};
     EXPECT_EQ(diagnosis(look, 1),
               "12 events are parked, first of all for payload_too_large: 7 bytes; send less (later "
-              "events of its key are parked behind it)");
+              "events of its key are parked behind it): see sagaz parked ls");
     look.slots[1].owner = "gone";
     EXPECT_TRUE(diagnosis(look, 1).starts_with("1 of 2 slots have no live owner"));
     look.relays[0].down_reason = "no broker answers";

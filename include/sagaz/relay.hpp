@@ -36,8 +36,8 @@ struct RelayOptions {
 /// What a relay is doing, for probes.
 struct RelayStatus {
     std::uint64_t published{};  ///< Acknowledged by the destination since the start.
-    std::uint64_t parked{};
-    std::uint64_t turns{};  ///< Grows while the loop lives.
+    std::uint64_t parked{};     ///< By this relay, and not delivered by it since.
+    std::uint64_t turns{};      ///< Grows while the loop lives.
     std::int64_t turned_ms_ago{};
     std::int16_t slots_owned{};
     bool store_up{};
@@ -72,8 +72,8 @@ public:
     /// change something first.
     void run(std::stop_token stop);
 
-    /// Works until nothing committed is left (held and parked events aside), then stops as `run`
-    /// does. False when `deadline` came first.
+    /// Works until nothing committed is left (held events aside, and parked ones that are not due),
+    /// then stops as `run` does. False when `deadline` came first.
     bool drain(Milliseconds deadline);
 
     /// Thread-safe.

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -66,7 +67,7 @@ struct Counters {
     std::uint64_t attempts{};
     std::uint64_t refused{};
     std::uint64_t unknown{};
-    std::uint64_t parked{};  ///< Stored as parked.
+    std::uint64_t parked{};  ///< Stored as parked, and not accepted since.
 };
 
 /// A key was stopped.
@@ -126,11 +127,9 @@ public:
     /// Every parked event of the key was accepted or discarded: what comes of it is sent again.
     void resume_stopped(OwnedLog& log, const std::string& key);
     OnRefused on_refused() const noexcept { return settings_.on_refused; }
-    /// One that was parked has been accepted.
-    void count_accepted(const Row& row) {
-        ++counters_.accepted;
-        count_published(row);
-    }
+    void count_parked(std::span<const Parking> parked);
+    /// One that was parked, by whomever, has been accepted.
+    void count_accepted(const Row& row);
 
     /// The held rows at the front of their keys, at most `max`.
     std::vector<RowRef> held(std::size_t max) const;
@@ -193,6 +192,7 @@ private:
     bool sending_{true};
     std::vector<StopNotice> stops_;
     bool parked_alone_{};
+    std::set<Id> parked_here_;  ///< Of those counted as parked; the first ones, if there are many.
     Counters counters_;
     std::optional<Time> accepted_sample_;
     TopicCounts published_;

@@ -506,7 +506,7 @@ void RelayStep::on_stored(std::span<const std::int16_t> slots, Instant now) {
             delivery_.remove(slot);
             continue;
         }
-        delivery_.counters().parked += settling.parked.size();
+        delivery_.count_parked(settling.parked);
         delivery_.find(slot)->ledger.stored(settling, delivery_.pool());
     }
     storing_.clear();

@@ -11,9 +11,9 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::size_t kLookMax = 100;  ///< Keys of one look.
-constexpr std::size_t kRunMax = 100;   ///< Events of one attempt.
-constexpr Duration kRecheck = 10s;     ///< Between looks at a key that waits or is dead.
+constexpr std::size_t kLookMax = 100;    ///< Keys of one look.
+constexpr std::size_t kRunMax = 100;     ///< Events of one attempt.
+constexpr Duration kRecheck = 10s;       ///< Between looks at a key that waits or is dead.
 constexpr Duration kRecheckEach = 10ms;  ///< And for each key, so that many cost no more a second.
 constexpr Duration kLookInterval = 20ms;
 constexpr Duration kBetweenTries = 2ms;
@@ -215,8 +215,8 @@ void RetryStep::judge(const KeyName& name, std::vector<ParkedEvent> events, Inst
     if (first.dead || first.due_in > 0ms) {
         key.run_max = 1;
         delivery_.park_key(*log, name.second);
-        return schedule(name, now + (first.dead ? recheck()
-                                                : std::min<Duration>(first.due_in, recheck())));
+        return schedule(
+            name, now + (first.dead ? recheck() : std::min<Duration>(first.due_in, recheck())));
     }
     schedule(name, now + recheck());
     if (!enabled_) return;
@@ -254,7 +254,8 @@ std::optional<RetryCommand> RetryStep::try_next(Instant now) {
     if (candidates_.empty() || now < try_at_) return std::nullopt;
     Candidate candidate = std::move(candidates_.front());
     candidates_.pop_front();
-    const OwnedLog* log = candidate.key ? log_of(*candidate.key) : delivery_.find(candidate.slot.slot);
+    const OwnedLog* log =
+        candidate.key ? log_of(*candidate.key) : delivery_.find(candidate.slot.slot);
     if (log == nullptr || log->slot != candidate.slot) return std::nullopt;
     attempt_.emplace();
     attempt_->what = std::move(candidate);

@@ -73,9 +73,8 @@ struct SettleParked {
 };
 }  // namespace command
 
-using RetryCommand =
-    std::variant<command::LookAtParked, command::ReadParked, command::Retry, command::PollRetry,
-                 command::SettleParked>;
+using RetryCommand = std::variant<command::LookAtParked, command::ReadParked, command::Retry,
+                                  command::PollRetry, command::SettleParked>;
 
 class RetryStep {
 public:
@@ -170,9 +169,9 @@ private:
     bool stopping_{};
 
     std::map<KeyName, Key> keys_;
-    std::set<std::pair<Instant, KeyName>> queue_;  ///< The same, by when they are due.
+    std::set<std::pair<Instant, KeyName>> queue_;         ///< The same, by when they are due.
     std::vector<std::pair<KeyName, Instant>> deferring_;  ///< And since when.
-    std::vector<KeyName> asked_;         ///< Of the look under way.
+    std::vector<KeyName> asked_;                          ///< Of the look under way.
     std::vector<std::size_t> word_of_;  ///< For each key of its query: the place in asked_.
     std::size_t asked_max_{};
     bool asked_alone_{};

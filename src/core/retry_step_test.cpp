@@ -162,9 +162,8 @@ private:
     }
 
     void settle_one(const ParkedOutcome& outcome) {
-        const auto parked = std::ranges::find_if(table_, [&](const Parked& one) {
-            return one.row.position == outcome.row.position;
-        });
+        const auto parked = std::ranges::find_if(
+            table_, [&](const Parked& one) { return one.row.position == outcome.row.position; });
         if (parked == table_.end()) return;
         if (outcome.accepted) {
             table_.erase(parked);

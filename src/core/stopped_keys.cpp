@@ -9,6 +9,7 @@ namespace sagaz::inline v0::core {
 namespace {
 
 constexpr const char* kBehindParked = "behind_parked";
+constexpr std::size_t kCountedMax = 100'000;  ///< Parked events known by their ids.
 constexpr const char* kBehindParkedText = "an earlier event of this key is parked";
 
 /// How the table names the key of a row.
@@ -85,6 +86,19 @@ bool Delivery::has_parking(const OwnedLog& log, const std::string& key) {
 void Delivery::resume_stopped(OwnedLog& log, const std::string& key) {
     log.stopped.erase(key);
     if (log.holds.contains(key)) resume_key(log, key);
+}
+
+void Delivery::count_parked(std::span<const Parking> parked) {
+    counters_.parked += parked.size();
+    for (const Parking& event : parked) {
+        if (parked_here_.size() < kCountedMax) parked_here_.insert(event.event_id);
+    }
+}
+
+void Delivery::count_accepted(const Row& row) {
+    ++counters_.accepted;
+    counters_.parked -= std::min<std::uint64_t>(counters_.parked, parked_here_.erase(row.event_id));
+    count_published(row);
 }
 
 }  // namespace sagaz::inline v0::core

@@ -1,7 +1,6 @@
 // The commands of the RetryStep: parked events, through a broker of their own.
-#include "relay/driver.hpp"
-
 #include "core/assert.hpp"
+#include "relay/driver.hpp"
 
 #include <utility>
 

@@ -1,4 +1,5 @@
 // What every Store must do, said in tests that know no backend.
+#include "testing/store_case.hpp"
 #include "testing/store_reader.hpp"
 
 #include <sagaz/error.hpp>
@@ -7,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -16,45 +18,6 @@ Writer::~Writer() = default;
 StoreSubject::~StoreSubject() = default;
 
 namespace {
-
-Event event_of(std::string payload, std::optional<std::string> key = "k") {
-    return {.topic = "orders",
-            .key = std::move(key),
-            .event_type = "Happened",
-            .payload = std::move(payload)};
-}
-
-std::string code_of(const std::function<void()>& call) {
-    try {
-        call();
-        return "";
-    } catch (const Error& error) {
-        return std::string(error.code());
-    }
-}
-
-using Words = std::vector<std::string>;
-
-// The body of every test: it has a new log and the means to use it.
-class Case {
-public:
-    explicit Case(StoreSubject& subject) : subject_(subject) {}
-
-    std::unique_ptr<Store> open() { return subject_.open(); }
-    std::unique_ptr<Writer> begin() { return subject_.begin(); }
-    void forget() { subject_.forget(); }
-    bool writes_concurrently() const { return subject_.writes_concurrently(); }
-
-    void commit(const std::vector<Event>& events) {
-        const auto writer = begin();
-        for (const auto& event : events) writer->append(event);
-        writer->commit();
-    }
-    void commit(const std::string& payload) { commit({event_of(payload)}); }
-
-private:
-    StoreSubject& subject_;
-};
 
 // ------------------------------------------------------------------------------------- attaching
 
@@ -103,6 +66,9 @@ void acts_only_within_its_incarnation(Case& c) {
         {"flushed", [&] { (void)store->flushed(false); }},
         {"flush", [&] { (void)store->flushed(true); }},
         {"store", [&] { (void)store->store(moves, {}); }},
+        {"look_at_parked", [&] { (void)store->look_at_parked({}); }},
+        {"read_parked", [&] { (void)store->read_parked({}); }},
+        {"settle_parked", [&] { (void)store->settle_parked(reader.owned()[0], {}); }},
         {"look_at", [&] { (void)store->look_at(std::vector<RowRef>{{0, 1, {}}}); }},
         {"release", [&] { store->release(reader.owned()); }},
         {"leave", [&] { store->leave(); }},
@@ -539,12 +505,7 @@ void keeps_what_is_young(Case& c) {
     EXPECT_TRUE(reclaim_all(*store, kAtOnce));
 }
 
-struct Entry {
-    const char* name;
-    void (*body)(Case&);
-};
-
-constexpr Entry kEntries[] = {
+constexpr StoreEntry kEntries[] = {
     {"AttachesToTheSameIncarnationTwice", attaches_to_the_same_incarnation_twice},
     {"ActsOnlyWithinItsIncarnation", acts_only_within_its_incarnation},
     {"GivesASlotToOneOfTwo", gives_a_slot_to_one_of_two},
@@ -580,7 +541,7 @@ constexpr Entry kEntries[] = {
 
 class ConformanceTest : public ::testing::Test {
 public:
-    ConformanceTest(std::function<std::unique_ptr<StoreSubject>()> make, void (*body)(Case&))
+    ConformanceTest(std::function<std::unique_ptr<StoreSubject>()> make, StoreEntry::Body body)
         : make_(std::move(make)), body_(body) {}
 
     void TestBody() override {
@@ -591,7 +552,7 @@ public:
 
 private:
     std::function<std::unique_ptr<StoreSubject>()> make_;
-    void (*body_)(Case&);
+    StoreEntry::Body body_;
 };
 
 }  // namespace
@@ -599,13 +560,15 @@ private:
 int register_store_conformance(const std::string& name,
                                std::function<std::unique_ptr<StoreSubject>()> make) {
     const std::string suite = "StoreConformance/" + name;
-    for (const auto& entry : kEntries) {
+    std::vector<StoreEntry> entries(std::begin(kEntries), std::end(kEntries));
+    std::ranges::copy(parked_entries(), std::back_inserter(entries));
+    for (const auto& entry : entries) {
         ::testing::RegisterTest(suite.c_str(), entry.name, nullptr, nullptr, __FILE__, __LINE__,
                                 [make, body = entry.body]() -> ConformanceTest* {
                                     return new ConformanceTest(make, body);
                                 });
     }
-    return static_cast<int>(std::size(kEntries));
+    return static_cast<int>(entries.size());
 }
 
 }  // namespace sagaz::inline v0::testing

@@ -272,7 +272,7 @@ TEST_F(CliRelay, ADrainThatParkedSaysSo) {
     arguments.insert(arguments.end(), {"--until-drained", "--timeout", "30s"});
     const auto result = run_cli(arguments, {.environment = any_port_});
     EXPECT_EQ(result.code, 3) << result.err;
-    EXPECT_NE(result.err.find("drained: 0 events published, 2 parked: see sagaz status"),
+    EXPECT_NE(result.err.find("drained: 0 events published, 2 parked: see sagaz parked ls"),
               std::string::npos)
         << result.err;
     EXPECT_EQ(sql().number("select count(*) from sagaz.parked where reason = 'invalid_topic'"), 2);

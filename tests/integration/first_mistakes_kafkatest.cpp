@@ -9,6 +9,7 @@
 #include <iterator>
 #include <memory>
 #include <regex>
+#include <sstream>
 
 namespace sagaz::test {
 namespace {
@@ -92,7 +93,7 @@ protected:
                         const std::string& reason, const std::vector<std::string>& says) {
         const auto drained = drain(kafka_, config);
         EXPECT_EQ(drained.code, 3) << drained.err;
-        expect_words(drained.err, {"parked: see sagaz status"});
+        expect_words(drained.err, {"parked: see sagaz parked ls"});
         const auto line = line_with("event_refused", drained.err);
         expect_words(line, {reason});
         expect_words(line, says);
@@ -142,8 +143,14 @@ TEST_F(FirstMistakesWithKafka, EventsOfAMissingTopicAreParkedAndCanBePutBack) {
     kafka_of_all->create_topic_named(missing_, 1);
     const auto guide = page();
     std::smatch block;
-    ASSERT_TRUE(std::regex_search(guide, block, std::regex{"```sql\n([^`]+)```"}));
-    sql().run(block[1]);
+    ASSERT_TRUE(std::regex_search(guide, block, std::regex{"```sh\nsagaz ([^\n`]+)\n```"}));
+    std::istringstream words{block[1].str()};
+    const Arguments replay{std::istream_iterator<std::string>{words}, {}};
+    const auto replayed = run(replay);
+    EXPECT_EQ(replayed.code, 0) << replayed.err;
+    EXPECT_EQ(replayed.out, "replayed 1 events\n");
+    EXPECT_EQ(run(replay).out, "replayed 0 events\n") << "twice changes nothing more";
+    EXPECT_EQ(sql().number("select count(*) from sagaz.audit where action = 'parked_replay'"), 1);
     append(missing_, "1", "four");
     const auto again = drain(kafka_);
     EXPECT_EQ(again.code, 0) << again.err;

@@ -51,7 +51,8 @@ void History::on_taken_by_relay(const Id& event_id, const std::string& who) {
     check_durable(row, who);
     // No hold is longer than the relays' grace, which begins when the row is seen.
     // A parked one is sent when its turn comes; its publisher may only repeat it.
-    if (row.held_until > database_.now() && !database_.was_parked(row.index)) violation(who + " sent a held one: " + name(row));
+    if (row.held_until > database_.now() && !database_.was_parked(row.index))
+        violation(who + " sent a held one: " + name(row));
 }
 
 void History::on_taken_by_publisher(const LogRow& row) { check_durable(row, "publisher"); }

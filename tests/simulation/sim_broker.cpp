@@ -53,8 +53,8 @@ bool Destination::was_ever_refused(const LogRow& row) const {
 
 bool Destination::is_refused(const LogRow& row) const {
     if (!was_ever_refused(row)) return false;
-    return !mended_ ||
-           draw("end of " + row.event_id.text()) >= static_cast<std::uint64_t>(faults_.refusals_end);
+    return !mended_ || draw("end of " + row.event_id.text()) >=
+                           static_cast<std::uint64_t>(faults_.refusals_end);
 }
 
 std::uint64_t Destination::draw(std::string_view bytes) const {

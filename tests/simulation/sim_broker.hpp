@@ -19,7 +19,7 @@ namespace sagaz::simulation {
 struct BrokerFaults {
     int refused_events{};
     int refused_keys{};
-    int refusals_end{};  ///< Of what is refused: so many are accepted after `mend`.
+    int refusals_end{};           ///< Of what is refused: so many are accepted after `mend`.
     int lost_acknowledgements{};  ///< Of each message: it arrived, the receipt says `unknown`.
     int breaks{};                 ///< Of each message: it did not arrive, the receipt says so.
     int partial_takes{};          ///< Of each publish: less is taken than would fit.

@@ -487,8 +487,8 @@ ParkedLook SimStore::look_at_parked(const ParkedQuery& query) {
     return call("look_at_parked", false, [&] {
         const SimDatabase& database = world_.database;
         auto parked = database.tables().parked;
-        std::ranges::stable_sort(
-            parked, {}, [&](const auto& one) { return database.row(one.event).position; });
+        std::ranges::stable_sort(parked, {},
+                                 [&](const auto& one) { return database.row(one.event).position; });
         ParkedLook look;
         look.gate = database.insert_lsn();
         look.flushed = database.flushed_lsn();
@@ -545,8 +545,8 @@ bool SimStore::settle_parked(const OwnedSlot& slot, std::span<const ParkedOutcom
         }
         world_.database.write([changes, now = world_.scheduler.now()](Tables& tables) {
             for (const auto& [event, outcome] : changes) {
-                const auto at = std::ranges::find(tables.parked, event,
-                                                  &simulation::ParkedEvent::event);
+                const auto at =
+                    std::ranges::find(tables.parked, event, &simulation::ParkedEvent::event);
                 if (at == tables.parked.end()) continue;
                 if (outcome.accepted) {
                     tables.parked.erase(at);

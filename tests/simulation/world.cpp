@@ -216,9 +216,9 @@ private:
             if (is_row_done(row)) continue;
             return fmt::format("event {} of slot {} at position {}, {}", row.index, row.slot,
                                row.position,
-                               database_.is_parked(row.index)   ? "parked without a reason"
-                               : history_.is_settled(row) ? "settled but not passed"
-                                                          : "not settled");
+                               database_.is_parked(row.index) ? "parked without a reason"
+                               : history_.is_settled(row)     ? "settled but not passed"
+                                                              : "not settled");
         }
         return "the database is down";
     }

@@ -46,7 +46,7 @@ struct Tally {
     std::uint64_t events{};
     std::uint64_t arrived{};
     std::uint64_t repeats{};
-    std::uint64_t parked{};  ///< At the end.
+    std::uint64_t parked{};   ///< At the end.
     std::uint64_t retried{};  ///< Were parked and arrived.
     std::uint64_t discarded{};
     std::uint64_t rolled_back{};

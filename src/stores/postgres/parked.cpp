@@ -64,7 +64,8 @@ ORDER BY l.place, CASE WHEN l.place = 0 THEN l.due_ms END, l.position)";
 constexpr std::string_view kLookColumns = R"(p.slot, p.position, p.event_id,
                p.state = 'dead' AS is_dead, p.attempts,
                coalesce(greatest(0, ceil(1000 * extract(
-                   epoch FROM p.next_attempt_at - pg_catalog.clock_timestamp()))), 0)::int8 AS due_ms,
+                   epoch FROM p.next_attempt_at - pg_catalog.clock_timestamp()))), 0)::int8
+                   AS due_ms,
                coalesce(pg_catalog.octet_length(p.payload), 0) AS bytes)";
 
 // $2 destination, $3 slots, $4 positions, $5 event ids. In the columns of a read of the log, with
@@ -216,7 +217,8 @@ bool PostgresStore::settle_parked(const OwnedSlot& slot, std::span<const ParkedO
         .array(refused, id)
         .array(refused, [](const ParkedOutcome* one) { return std::int64_t{one->attempts}; })
         .array(refused, [](const ParkedOutcome* one) { return word(one->dead); })
-        .array(refused, [](const ParkedOutcome* one) { return std::int64_t{one->retry_in.count()}; })
+        .array(refused,
+               [](const ParkedOutcome* one) { return std::int64_t{one->retry_in.count()}; })
         .array(refused, [](const ParkedOutcome* one) { return std::optional{one->reason}; })
         .array(refused, [](const ParkedOutcome* one) { return std::optional{one->detail}; });
     const Result row = run(parked_.settle, parameters);

@@ -44,8 +44,9 @@ constexpr std::string_view kRemove =
 
 // ?1 to ?4 as above, ?5 attempts, ?6 dead, ?7 retry in ms, ?8 reason, ?9 detail
 constexpr std::string_view kCount =
-    "UPDATE @schema@_parked SET attempts = ?5, state = CASE WHEN ?6 THEN 'dead' ELSE 'waiting' END, "
-    "next_attempt_at = CASE WHEN NOT ?6 THEN strftime('%Y-%m-%dT%H:%M:%fZ', "
+    "UPDATE @schema@_parked SET attempts = ?5, "
+    "state = CASE WHEN ?6 THEN 'dead' ELSE 'waiting' END, next_attempt_at = CASE WHEN NOT ?6 THEN "
+    "strftime('%Y-%m-%dT%H:%M:%fZ', "
     "julianday('now') + ?7 / 86400000.0) END, reason = ?8, detail = ?9 "
     "WHERE direction = 'outbox' AND destination = ?1 AND consumer_name = '' AND slot = ?2 "
     "AND position = ?3 AND event_id = ?4 AND state = 'waiting' AND attempts = ?5 - 1";
@@ -112,9 +113,8 @@ ParkedLook SqliteStore::look_at_parked(const ParkedQuery& query) {
 std::unique_ptr<Batch> SqliteStore::read_parked(std::span<const RowRef> rows) {
     // Each row by itself: a range that any position is in.
     const Snapshot none{};
-    const Snapshot all{std::numeric_limits<std::int64_t>::max(),
-                       std::numeric_limits<std::int64_t>::max(),
-                       {}};
+    const Snapshot all{
+        std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::max(), {}};
     auto batch = std::make_unique<RowBatch>();
     read([&](Database& database) {
         for (const RowRef& row : rows) {

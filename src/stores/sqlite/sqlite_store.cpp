@@ -404,6 +404,7 @@ std::vector<std::int16_t> SqliteStore::store(std::span<const CursorMove> moves,
         }
         for (const auto& event : parked) {
             if (std::ranges::find(stored, event.slot) == stored.end()) continue;
+            const auto move = std::ranges::find(moves, event.slot, &CursorMove::slot);
             database.query(statements_.park)
                 .text(options_.destination)
                 .number(event.slot)
@@ -411,6 +412,7 @@ std::vector<std::int16_t> SqliteStore::store(std::span<const CursorMove> moves,
                 .text(event.event_id.text())
                 .text(event.reason)
                 .text(event.detail)
+                .number(move->cursor.n)
                 .run();
         }
     });

@@ -155,9 +155,10 @@ constexpr std::string_view kStore =
     "done_ceiling, target_ceiling, incarnation) "
     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, nullif(?9, 0), nullif(?10, 0), ?11)";
 
-// ?1 destination, ?2 slot, ?3 position, ?4 event id, ?5 reason, ?6 detail. In the transaction of
-// the cursor that passes the event, so a stale owner parks nothing, and nothing falls in between.
-// What stands behind another one has no attempt, and no time of its own.
+// ?1 destination, ?2 slot, ?3 position, ?4 event id, ?5 reason, ?6 detail, ?7 n of the cursor,
+// which must be the newest: an older one passes what may have been sent since. In the transaction
+// of the cursor that passes the event, so a stale owner parks nothing, and nothing falls in
+// between. What stands behind another one has no attempt, and no time of its own.
 constexpr std::string_view kPark =
     "INSERT INTO @schema@_parked (direction, destination, position, event_id, slot, reason, "
     "detail, attempts, next_attempt_at, created_at, topic, key, event_type, content_type, "
@@ -166,7 +167,9 @@ constexpr std::string_view kPark =
     "CASE WHEN ?5 <> 'behind_parked' THEN {now} END, o.created_at, o.topic, "
     "o.key, o.event_type, o.content_type, o.aggregate_type, "
     "o.aggregate_id, o.saga_id, o.headers, o.payload FROM @schema@_outbox o "
-    "WHERE o.slot = ?2 AND o.id = ?3 AND o.event_id = ?4 ON CONFLICT DO NOTHING";
+    "WHERE o.slot = ?2 AND o.id = ?3 AND o.event_id = ?4 AND NOT EXISTS (SELECT 1 "
+    "FROM @schema@_cursor c WHERE c.destination = ?1 AND c.slot = ?2 AND c.n > ?7) "
+    "ON CONFLICT DO NOTHING";
 
 // ?1 slot, ?2 position, ?3 event id
 constexpr std::string_view kLookAt =
