@@ -1,5 +1,5 @@
 // What a business transaction may do, and whatever the database answers meanwhile: rows 11, 12, 17,
-// 26 and 27 of the failure catalogue, on the whole path from the insert to the destination.
+// 26, 27 and 29 of the failure catalogue, on the whole path from the insert to the destination.
 #include "stores/postgres/migration.hpp"
 #include "tests/support/error_code.hpp"
 #include "tests/support/postgres_process.hpp"
@@ -11,13 +11,20 @@
 #include <sagaz/inbox.hpp>
 #include <sagaz/relay.hpp>
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <map>
 #include <regex>
+#include <thread>
 
 namespace sagaz {
 namespace {
@@ -226,7 +233,8 @@ TEST_F(BusinessTransaction, F17_ArrivesThoughEveryErrorThatTimeHealsComesOnce) {
         DECLARE state text := (ARRAY[)" +
                          array + R"(])[nextval('@s@.raised')];
         BEGIN
-            IF state IS NOT NULL THEN RAISE EXCEPTION USING ERRCODE = state, MESSAGE = state; END IF;
+            IF state IS NOT NULL THEN RAISE EXCEPTION USING ERRCODE = state,
+                MESSAGE = state; END IF;
             RETURN NULL;
         END $f$;
         CREATE TRIGGER inject AFTER INSERT ON @s@.cursor
@@ -249,6 +257,38 @@ TEST_F(BusinessTransaction, F17_ArrivesThoughEveryErrorThatTimeHealsComesOnce) {
     }
     EXPECT_EQ(next, 101);
     EXPECT_EQ(sql_.number(schema_.sql("SELECT count(*) FROM @s@.parked")), 0);
+}
+
+// A server that takes connections and ends them, as one that starts and dies does.
+TEST(Outage, F29_IsAskedAboutAFewTimesASecondAtMost) {
+    constexpr std::chrono::seconds kWatched{4};
+    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    auto* generic = reinterpret_cast<sockaddr*>(&address);
+    ASSERT_EQ(::bind(listener, generic, size), 0);
+    ASSERT_EQ(::listen(listener, 64), 0);
+    ASSERT_EQ(::getsockname(listener, generic, &size), 0);
+    Relay relay(
+        postgres::open(fmt::format("postgresql://u@127.0.0.1:{}/d", ntohs(address.sin_port))),
+        null::open());
+    std::jthread relaying([&](std::stop_token stop) { relay.run(stop); });
+    int tries = 0;
+    const auto end = std::chrono::steady_clock::now() + kWatched;
+    while (std::chrono::steady_clock::now() < end) {
+        pollfd waiting{listener, POLLIN, 0};
+        (void)::poll(&waiting, 1, 50);
+        for (int each = 0; (each = ::accept(listener, nullptr, nullptr)) >= 0; ++tries) {
+            ::close(each);
+        }
+    }
+    relaying.request_stop();
+    relaying.join();
+    ::close(listener);
+    EXPECT_GE(tries, 2) << "it does try again";
+    EXPECT_LE(tries, 5 * static_cast<int>(kWatched.count()));
 }
 
 // --------------------------------------------------------------------- each with its rights alone
