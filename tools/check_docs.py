@@ -2,7 +2,7 @@
 
 What documents name is there: tests, files behind links, verbs of ./do. What others hold on to
 stands in its document: configuration keys, metrics (and error codes, by a test of the app). Each
-guarantee of README.md names a test that holds it.
+guarantee of README.md names a test that holds it, and each row of the table of failures too.
 """
 
 import re
@@ -19,6 +19,11 @@ EXPLAINED = (
     ("metric", re.compile(r'MetricInfo\{"(\w+)"'), "docs/reference/metrics.md"),
 )
 ITEM = re.compile(r"^\d+\. ")
+# The rows of the failure catalogue that the document must have, each held by a test.
+FAILURES = "docs/internals/failures.md"
+FAILURE_ROWS = {2, 3, 6, *range(8, 17), *range(18, 30)}
+FAILURE_ROW = re.compile(r"^\| (\d+) \|")
+NAMELESS = "Rows without a name yet: "
 
 
 def tests_of(root):
@@ -73,9 +78,34 @@ def check_explained(root):
     return found
 
 
+def is_held(number, line):
+    """A test's name says the row's number, alone or beside others: F06_F08_Forgets."""
+    return any(f"F{number:02}_" in name for name in NAMED.findall(line))
+
+
+def check_failures(root):
+    if not (root / FAILURES).is_file():
+        return [tree.finding(FAILURES, 1, "there is none")] if (root / "docs").is_dir() else []
+    found, seen, nameless = [], set(), set()
+    for number, line in enumerate(tree.read(root, FAILURES).splitlines(), 1):
+        if line.startswith(NAMELESS):
+            nameless = {int(row) for row in re.findall(r"\d+", line)}
+        if not (match := FAILURE_ROW.match(line)):
+            continue
+        row = int(match[1])
+        seen.add(row)
+        held = is_held(row, line) or "cannot be tested here" in line
+        if not held and row not in nameless:
+            found.append(tree.finding(FAILURES, number, f"row {row} names no test F{row:02}_…"))
+        if held and row in nameless:
+            found.append(tree.finding(FAILURES, number, f"row {row} has a name now"))
+    missing = sorted(FAILURE_ROWS - seen)
+    return found + [tree.finding(FAILURES, 1, f"row {row} is not there") for row in missing]
+
+
 def check(root):
     found, tests, verbs = check_guarantees(root), tests_of(root), verbs_of(root)
-    found += check_explained(root)
+    found += check_explained(root) + check_failures(root)
     for path in tree.files(root, {".md"}):
         for number, line in enumerate(tree.read(root, path).splitlines(), 1):
             found += [tree.finding(path, number, f"no such test: {name}")

@@ -203,6 +203,7 @@ class Docs(Tree):
 
     def setUp(self):
         super().setUp()
+        self.write_failures()
         self.write("src/a_test.cpp", "TEST(Relay, F09_DeliversALateCommit) {}\n")
         self.write("do", "case $1 in\n    build) build ;;\nesac\n")
 
@@ -226,6 +227,23 @@ class Docs(Tree):
     def test_finds_a_link_to_nowhere(self):
         self.write("README.md", self.readme)
         self.assert_found("leads nowhere: gone.md", "docs/a.md", "[x](gone.md#part)\n")
+
+    def write_failures(self, changed=None, nameless="none"):
+        rows = {row: "cannot be tested here" for row in check_docs.FAILURE_ROWS} | (changed or {})
+        self.write(check_docs.FAILURES, f"{check_docs.NAMELESS}{nameless}.\n\n"
+                   + "".join(f"| {row} | … | {held} |\n" for row, held in rows.items() if held))
+
+    def test_finds_a_failure_that_no_test_holds(self):
+        self.write("README.md", self.readme)
+        self.write_failures({9: "`Relay.F09_DeliversALateCommit`", 10: ""})
+        self.assertIn("row 10 is not there", self.found())
+        self.write_failures({9: "`Relay.F09_DeliversALateCommit`", 10: "some day"})
+        self.assertIn("row 10 names no test F10_", self.found())
+        self.write_failures({10: "some day"}, nameless="9, 10")
+        self.assertNotIn("row 10", self.found())
+        self.assertIn("row 9 has a name now", self.found())
+        self.write_failures({9: "`Relay.F09_DeliversNothing`"})
+        self.assertIn("no such test", self.found())
 
     def test_finds_what_no_document_explains(self):
         self.write("README.md", self.readme)

@@ -528,7 +528,7 @@ constexpr StoreEntry kEntries[] = {
     {"AnswersAnEmptyRead", answers_an_empty_read},
     {"PassesWhatWasWrittenBeforeWhenForced", passes_what_was_written_before_when_forced},
     {"GoesOnFromTheStoredCursor", goes_on_from_the_stored_cursor},
-    {"StartsOverFromWhatWasNotStored", starts_over_from_what_was_not_stored},
+    {"F19_StartsOverFromWhatWasNotStored", starts_over_from_what_was_not_stored},
     {"ParksOnceWhenTheAnswerWasLost", parks_once_when_the_answer_was_lost},
     {"KeepsTheNewestCursorWhenAnOlderStoreComesLate",
      keeps_the_newest_cursor_when_an_older_store_comes_late},

@@ -21,7 +21,8 @@ for name in "$@"; do
         realrun) command=("$here/realrun.sh") ;;
         faults) command=("$here/realrun.sh" --faults) ;;
         inbox_sqlite) command=(env STORE=sqlite EVENTS=5000 "$here/inbox.sh") ;;
-        poison | two_relays | postgres_crash | broker_outage | consumers | inbox | drain_bench)
+        two_relays | many_relays | postgres_crash | broker_outage | ring | restore | poison | \
+        consumers | inbox)
             command=("$here/$name.sh")
             ;;
         *) echo "chaos.sh: no scenario $name" >&2; exit 2 ;;
