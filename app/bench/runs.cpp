@@ -128,14 +128,12 @@ double memory_of_relay(const Stage& stage, const BrokerTarget& broker) {
                         .broker = broker.url,
                         .log = stage.folder + "/relay.log",
                         .lease = milliseconds{10'000}}};
-    std::size_t peak = 0;
     wait_until(stage, "the relay process has delivered", [&] {
         relay.must_run();
-        peak = std::max(peak, relay.memory_peak());
         std::this_thread::sleep_for(milliseconds{100});
         return stage.log.pending() == 0;
     });
-    peak = std::max(peak, relay.memory_peak());
+    const std::size_t peak = relay.memory_peak();
     relay.stop(milliseconds{25'000});
     return static_cast<double>(peak);
 }

@@ -225,7 +225,7 @@ TEST_F(RelayStepTest, KeepsItsMemoryThroughALostConnection) {
 TEST_F(RelayStepTest, ReadsLessAfterAReadThatTookTooLong) {
     begin();
     open(1);
-    std::size_t rows = RelayOptions{}.batch_max;
+    std::size_t rows = RelayOptions{}.batch_max / 10;  // as every relay begins
     for (int n = 0; n < 20; ++n) {
         EXPECT_EQ(expect<command::StartRead>().request.rows_max, rows);
         step_.on_store_error(Error{ErrorKind::unavailable, "deadline_passed", "", ""}, now_);
@@ -242,6 +242,32 @@ TEST_F(RelayStepTest, ReadsLessAfterAReadThatTookTooLong) {
     expect<command::FinishRead>();
     step_.on_read({nullptr, {{0, 0}}, 0}, now_);
     EXPECT_EQ(expect<command::StartRead>().request.rows_max, 2U);
+}
+
+TEST_F(RelayStepTest, ReadsLittleWhileTheDestinationIsSlowerThanTheLog) {
+    const std::size_t few = RelayOptions{}.batch_max / 10;
+    begin();
+    open(1'000);
+    const auto finish_read = [&](std::int64_t position) {
+        ReadResult result;
+        result.batch = batch_of({{position}});
+        result.progress.push_back({0, position});
+        expect<command::FinishRead>();
+        step_.on_read(std::move(result), now_);
+    };
+    EXPECT_EQ(expect<command::StartRead>().request.rows_max, few) << "nothing is known of it yet";
+    finish_read(1);
+    EXPECT_EQ(expect<command::StartRead>().request.rows_max, 2 * few) << "nothing is on its way";
+    publish(1);
+    poll({});
+    finish_read(2);
+    EXPECT_EQ(expect<command::StartRead>().request.rows_max, few) << "the first is not answered";
+    publish(1);
+    poll({{1, Receipt::State::accepted, "", ""}, {2, Receipt::State::accepted, "", ""}});
+    finish_read(3);
+    expect<command::StoreCursors>();
+    step_.on_stored(std::vector<std::int16_t>{0}, now_);
+    EXPECT_EQ(expect<command::StartRead>().request.rows_max, 2 * few);
 }
 
 TEST_F(RelayStepTest, F58_StoresAgainUnderANewNumberWhenTheAnswerWasLost) {

@@ -118,8 +118,8 @@ TEST_F(RelayCounts, DrainsABacklogForAFewStatementsAndAllocations) {
     constexpr double kThousands = kEvents / 1'000.0;
     hold("draining 50,000 events",
          {{"statements, each a round trip", "per 1,000 events", sum("calls") / kThousands, 0.8},
-          {"pages touched", "per 1,000 events", sum(kPages) / kThousands, 450},
-          {"allocations", "per event", taken / kEvents, 0.5},
+          {"pages touched", "per 1,000 events", sum(kPages) / kThousands, 750},
+          {"allocations", "per event", taken / kEvents, 4.6},
           {"WAL of the relay's statements", "bytes per event", sum("wal_bytes") / kEvents, 2}});
 }
 
@@ -136,8 +136,8 @@ TEST_F(RelayCounts, OpensAWindowForFewStatementsWhileEventsCome) {
     }
     const double windows = sum("calls", kOpen);
     hold("an event at a time",
-         {{"statements, each a round trip", "per window", sum("calls") / windows, 3.5},
-          {"pages touched", "per window", sum(kPages) / windows, 150}});
+         {{"statements, each a round trip", "per window", sum("calls") / windows, 4.2},
+          {"pages touched", "per window", sum(kPages) / windows, 50}});
 }
 
 }  // namespace
