@@ -37,6 +37,21 @@ double cpu_now() {
                 "run it again with --only; see the servers' logs"};
 }
 
+// What is delivered again and again must stay, where delivered segments are truncated.
+template <class Options>
+concept CanKeepDelivered = requires(Options options) { options.retention; };
+
+template <class Options>
+Options keeping_delivered(Options options = {}) {
+    if constexpr (CanKeepDelivered<Options>) options.retention = std::chrono::hours{24};
+    return options;
+}
+
+std::vector<std::string> keeping_delivered_variables() {
+    if (CanKeepDelivered<RelayOptions>) return {"SAGAZ_RELAY_RETENTION=1d"};
+    return {};
+}
+
 std::unique_ptr<Broker> watched(const BrokerTarget& target, WatchedBroker::Eyes eyes) {
     auto broker = open_broker(target);
     if (!eyes.on_taken && !eyes.on_receipt) return broker;
@@ -74,7 +89,8 @@ Cost drain_here(const Stage& stage, const BrokerTarget& broker, std::int64_t eve
     telemetry::LogWriter log{telemetry::LogFormat::text, LogLevel::error};
     telemetry::PrometheusTelemetry metrics{{}, log};
     const Stopwatch stopwatch;
-    Relay relay{open_store(stage.log.store()), watched(broker, std::move(eyes)), {}, &metrics};
+    Relay relay{open_store(stage.log.store()), watched(broker, std::move(eyes)),
+                keeping_delivered<RelayOptions>(), &metrics};
     const bool drained = relay.drain(kLongest);
     const Cost cost = stopwatch.cost();
     const auto published = static_cast<std::int64_t>(relay.status().published);
@@ -87,8 +103,9 @@ Cost drain_here(const Stage& stage, const BrokerTarget& broker, std::int64_t eve
 
 RunningRelay::RunningRelay(const Stage& stage, const BrokerTarget& broker, WatchedBroker::Eyes eyes)
     : stage_{stage},
-      relay_{
-          std::make_unique<Relay>(open_store(stage.log.store()), watched(broker, std::move(eyes)))},
+      relay_{std::make_unique<Relay>(open_store(stage.log.store()),
+                                     watched(broker, std::move(eyes)),
+                                     keeping_delivered<RelayOptions>())},
       thread_{[this](const std::stop_token& stop) {
           try {
               relay_->run(stop);
@@ -127,7 +144,8 @@ double memory_of_relay(const Stage& stage, const BrokerTarget& broker) {
     RelayProcess relay{{.store = stage.log.store(),
                         .broker = broker.url,
                         .log = stage.folder + "/relay.log",
-                        .lease = milliseconds{10'000}}};
+                        .lease = milliseconds{10'000},
+                        .variables = keeping_delivered_variables()}};
     wait_until(stage, "the relay process has delivered", [&] {
         relay.must_run();
         std::this_thread::sleep_for(milliseconds{100});
