@@ -29,7 +29,7 @@ void store_cursors(const Stage& stage, std::int64_t times) {
     auto target = stage.log.store();
     const auto store = open_store(target);
     store->attach(Id::generate());
-    std::vector<SlotView> free = store->observe({});
+    const std::vector<SlotView> free = store->observe({}).slots;
     const auto owned = store->acquire(free);
     const auto loaded = store->load(owned);
     std::vector<CursorMove> moves;

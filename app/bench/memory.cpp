@@ -28,7 +28,8 @@ Report memory(const Stage& stage) {
                                   (to_kafka ? "Kafka" : "null:");
                 stage.step("memory: " + what + ", round " + std::to_string(round));
                 stage.log.rewind();
-                report.add(what, "MB", memory_of_relay(stage, destination(stage, to_kafka)) / 1e6);
+                report.add(what, "MiB",
+                           memory_of_relay(stage, destination(stage, to_kafka)) / (1 << 20));
                 report.expect(what, Target::at_most(bytes == 200 ? 25 : 80));
             }
         }

@@ -37,6 +37,13 @@ double cpu_now() {
                 "run it again with --only; see the servers' logs"};
 }
 
+// What is delivered again and again must stay in the log.
+RelayOptions keeping_delivered() {
+    RelayOptions options;
+    options.retention = std::chrono::hours{24};
+    return options;
+}
+
 std::unique_ptr<Broker> watched(const BrokerTarget& target, WatchedBroker::Eyes eyes) {
     auto broker = open_broker(target);
     if (!eyes.on_taken && !eyes.on_receipt) return broker;
@@ -74,7 +81,8 @@ Cost drain_here(const Stage& stage, const BrokerTarget& broker, std::int64_t eve
     telemetry::LogWriter log{telemetry::LogFormat::text, LogLevel::error};
     telemetry::PrometheusTelemetry metrics{{}, log};
     const Stopwatch stopwatch;
-    Relay relay{open_store(stage.log.store()), watched(broker, std::move(eyes)), {}, &metrics};
+    Relay relay{open_store(stage.log.store()), watched(broker, std::move(eyes)),
+                keeping_delivered(), &metrics};
     const bool drained = relay.drain(kLongest);
     const Cost cost = stopwatch.cost();
     const auto published = static_cast<std::int64_t>(relay.status().published);
@@ -87,8 +95,8 @@ Cost drain_here(const Stage& stage, const BrokerTarget& broker, std::int64_t eve
 
 RunningRelay::RunningRelay(const Stage& stage, const BrokerTarget& broker, WatchedBroker::Eyes eyes)
     : stage_{stage},
-      relay_{
-          std::make_unique<Relay>(open_store(stage.log.store()), watched(broker, std::move(eyes)))},
+      relay_{std::make_unique<Relay>(open_store(stage.log.store()),
+                                     watched(broker, std::move(eyes)), keeping_delivered())},
       thread_{[this](const std::stop_token& stop) {
           try {
               relay_->run(stop);
@@ -127,15 +135,14 @@ double memory_of_relay(const Stage& stage, const BrokerTarget& broker) {
     RelayProcess relay{{.store = stage.log.store(),
                         .broker = broker.url,
                         .log = stage.folder + "/relay.log",
-                        .lease = milliseconds{10'000}}};
-    std::size_t peak = 0;
+                        .lease = milliseconds{10'000},
+                        .variables = {"SAGAZ_RELAY_RETENTION=1d"}}};
     wait_until(stage, "the relay process has delivered", [&] {
         relay.must_run();
-        peak = std::max(peak, relay.memory_peak());
         std::this_thread::sleep_for(milliseconds{100});
         return stage.log.pending() == 0;
     });
-    peak = std::max(peak, relay.memory_peak());
+    const std::size_t peak = relay.memory_peak();
     relay.stop(milliseconds{25'000});
     return static_cast<double>(peak);
 }

@@ -16,7 +16,9 @@ struct Options {
     /// linger. What the relay's promises rest on (acks, idempotence, partitioner, time-outs of
     /// messages) cannot be set; trying throws `invalid` (`broker_option`).
     std::map<std::string, std::string> client{};
-    std::size_t queue_max{20'000};                       ///< Messages in the client at most.
+    /// Messages in the client at most. More than fill one request a broker only take memory, about
+    /// a kilobyte each beside their payload.
+    std::size_t queue_max{2'000};
     std::size_t queue_max_bytes{std::size_t{16} << 20};  ///< Their bytes at most.
 };
 

@@ -34,6 +34,12 @@ void check_range(bool in_range, const char* option, const char* range) {
                 std::string("set it ") + range);
 }
 
+// Of the first read, and of one while the destination has not answered all by the time that the one
+// before it is there: then the log is faster, and rows that wait in memory gain nothing.
+std::size_t batch_under_pressure(const RelayOptions& options) {
+    return std::max<std::size_t>(1, options.batch_max / 10);
+}
+
 RelayOptions checked(RelayOptions options) {
     check_range(options.batch_max >= 1 && options.batch_max <= 100'000, "batch_max",
                 "between 1 and 100000");
@@ -65,7 +71,8 @@ RelayStep::RelayStep(const Id& relay, const RelayOptions& options, std::uint64_t
       retry_(options_, delivery_, seed + 2),
       store_backoff_(options.retry_initial, options.retry_max, seed),
       send_backoff_(options.retry_initial, options.retry_max, seed + 1),
-      reclaim_(seed + 3) {}
+      reclaim_(seed + 3),
+      read_max_(batch_under_pressure(options)) {}
 
 // ---- what is next
 
@@ -181,7 +188,7 @@ command::StoreCursors RelayStep::store_command() {
 
 bool RelayStep::has_room() const {
     return delivery_.bytes() < 2 * options_.batch_max_bytes &&
-           delivery_.unsettled() < 4 * options_.batch_max;
+           delivery_.unsettled() < 4 * std::min(options_.batch_max, read_max_);
 }
 
 std::optional<Command> RelayStep::read(Instant now) {
@@ -440,7 +447,8 @@ void RelayStep::on_late(std::span<const LateTransaction> late) {
 
 void RelayStep::on_read(ReadResult result, Instant now) {
     reading_ = false;
-    read_max_ = std::min(options_.batch_max, 2 * read_max_);
+    read_max_ = delivery_.in_flight() == 0 ? std::min(options_.batch_max, 2 * read_max_)
+                                           : std::min(read_max_, batch_under_pressure(options_));
     flushed_ = std::max(flushed_, result.flushed);
     if (stopping_) return;
     last_read_rows_ = result.batch ? result.batch->rows.size() : 0;

@@ -191,7 +191,8 @@ private:
     std::vector<std::int16_t> late_asked_;  ///< Slots whose late query is on its way.
     std::vector<std::int16_t> reading_slots_;
     bool reading_{};
-    std::size_t read_max_{1'000'000};  ///< Rows of a read, below batch_max after one came too late.
+    std::size_t read_max_;  ///< Rows of a read: fewer while the destination is slower than the log,
+                            ///< and after a read that came too late.
     std::vector<std::pair<std::int16_t, SlotLedger::Settling>> storing_;
     std::vector<RowRef> looking_;
     Instant stored_at_{};

@@ -86,7 +86,8 @@ protected:
     }
 
     Instant now_{1'000s};
-    RelayStep step_{kMe, RelayOptions{}, 1};
+    RelayOptions options_{.retention = 3h};
+    RelayStep step_{kMe, options_, 1};
 };
 
 }  // namespace
@@ -238,7 +239,7 @@ TEST_F(RelayStepTest, KeepsItsMemoryThroughALostConnection) {
 TEST_F(RelayStepTest, ReadsLessAfterAReadThatTookTooLong) {
     begin();
     open(1);
-    std::size_t rows = RelayOptions{}.batch_max;
+    std::size_t rows = RelayOptions{}.batch_max / 10;  // as every relay begins
     for (int n = 0; n < 20; ++n) {
         EXPECT_EQ(expect<command::StartRead>().request.rows_max, rows);
         step_.on_store_error(Error{ErrorKind::unavailable, "deadline_passed", "", ""}, now_);
@@ -255,6 +256,32 @@ TEST_F(RelayStepTest, ReadsLessAfterAReadThatTookTooLong) {
     expect<command::FinishRead>();
     step_.on_read({nullptr, {{0, 0}}, 0}, now_);
     EXPECT_EQ(expect<command::StartRead>().request.rows_max, 2U);
+}
+
+TEST_F(RelayStepTest, ReadsLittleWhileTheDestinationIsSlowerThanTheLog) {
+    const std::size_t few = RelayOptions{}.batch_max / 10;
+    begin();
+    open(1'000);
+    const auto finish_read = [&](std::int64_t position) {
+        ReadResult result;
+        result.batch = batch_of({{position}});
+        result.progress.push_back({0, position});
+        expect<command::FinishRead>();
+        step_.on_read(std::move(result), now_);
+    };
+    EXPECT_EQ(expect<command::StartRead>().request.rows_max, few) << "nothing is known of it yet";
+    finish_read(1);
+    EXPECT_EQ(expect<command::StartRead>().request.rows_max, 2 * few) << "nothing is on its way";
+    publish(1);
+    poll({});
+    finish_read(2);
+    EXPECT_EQ(expect<command::StartRead>().request.rows_max, few) << "the first is not answered";
+    publish(1);
+    poll({{1, Receipt::State::accepted, "", ""}, {2, Receipt::State::accepted, "", ""}});
+    finish_read(3);
+    expect<command::StoreCursors>();
+    step_.on_stored(std::vector<std::int16_t>{0}, now_);
+    EXPECT_EQ(expect<command::StartRead>().request.rows_max, 2 * few);
 }
 
 TEST_F(RelayStepTest, F58_StoresAgainUnderANewNumberWhenTheAnswerWasLost) {
@@ -344,7 +371,7 @@ TEST_F(RelayStepTest, AtRestALookAtTheSlotsTakesThePlaceOfAPoll) {
                 ++looks;
                 see({{0, 1, kMe, 1}}, 0);
             } else if (std::holds_alternative<command::Measure>(next)) {
-                step_.on_measured(now_);
+                step_.on_measured({}, now_);
             } else if (std::holds_alternative<command::Poll>(next)) {
                 step_.on_receipts({}, now_);
             } else {
@@ -463,13 +490,13 @@ namespace {
 
 /// Answers what an idle relay asks, half a second apart, until it wants to reclaim.
 std::optional<ReclaimLimits> reclaim_within(int steps, RelayStep& step, Instant now,
-                                            std::span<const SlotView> views) {
+                                            const std::vector<SlotView>& views) {
     for (; steps > 0; --steps) {
         const Command next = step.next(now);
         if (const auto* reclaim = std::get_if<command::Reclaim>(&next)) return reclaim->limits;
-        if (std::holds_alternative<command::Observe>(next)) step.on_observed(views, now);
+        if (std::holds_alternative<command::Observe>(next)) step.on_observed({.slots = views}, now);
         if (std::holds_alternative<command::Tidy>(next)) step.on_tidied(now);
-        if (std::holds_alternative<command::Measure>(next)) step.on_measured(now);
+        if (std::holds_alternative<command::Measure>(next)) step.on_measured({}, now);
         if (std::holds_alternative<command::Poll>(next)) step.on_receipts({}, now);
         if (std::holds_alternative<command::OpenWindow>(next)) {
             step.on_opened({.target = Snapshot::parse("10:10:")}, now);
@@ -482,12 +509,10 @@ std::optional<ReclaimLimits> reclaim_within(int steps, RelayStep& step, Instant 
 }  // namespace
 
 TEST_F(RelayStepTest, F61_ReclaimsWhatIsDeliveredWithItsRetention) {
-    step_ = RelayStep{kMe, RelayOptions{.retention = 3h}, 1};
     begin();
-    const SlotView mine{0, 1, kMe, 1};
-    const auto limits = reclaim_within(10, step_, now_, {&mine, 1});
+    const auto limits = reclaim_within(10, step_, now_, {{0, 1, kMe, 1}});
     ASSERT_TRUE(limits.has_value());
-    EXPECT_EQ(limits->retention, 3h);
+    EXPECT_EQ(limits->retention, options_.retention);
 }
 
 TEST_F(RelayStepTest, LeavesReclaimingToTheOwnerOfTheLowestSlot) {
@@ -495,7 +520,7 @@ TEST_F(RelayStepTest, LeavesReclaimingToTheOwnerOfTheLowestSlot) {
     step_.on_attached({});
     expect<command::Observe>();
     const std::vector<SlotView> views{{0, 1, Id::generate(), 1}, {1, 0, std::nullopt, -1}};
-    step_.on_observed(views, now_);
+    see(views);
     expect<command::Acquire>();
     const OwnedSlot mine{1, 1};
     step_.on_acquired({&mine, 1});

@@ -35,7 +35,7 @@ public:
     /// Lines given up so far.
     std::size_t dropped() const noexcept;
 
-    static constexpr std::size_t kQueueMax = 8'192;  ///< Lines.
+    static constexpr std::size_t kQueueMax = 1'024;  ///< Lines, about 400 bytes each.
 
 private:
     struct State;

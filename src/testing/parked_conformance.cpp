@@ -139,7 +139,7 @@ void f22_unparks_nothing_in_a_stale_epoch(Case& c) {
     StoreReader stale(*one);
     const auto rows = park_all(*one, stale);
     two->attach(Id::generate());
-    const auto taken = two->acquire(two->observe({}));
+    const auto taken = two->acquire(two->observe({}).slots);
     const OwnedSlot before = owner_of(stale, rows[0].slot);
     const std::vector<ParkedOutcome> accepted{{.row = ref_of(rows[0]), .accepted = true}};
     const std::vector<ParkedOutcome> refused{

@@ -288,6 +288,8 @@ Conf make_conf(const Options& options, const Batching& batching) {
     // Defaults that an option may change: notice a dead server and come back within seconds.
     set(conf.get(), "client.id", "sagaz");
     set(conf.get(), "message.max.bytes", std::to_string(kMessageMax));
+    // While a request is on its way the next one fills; waiting longer than that only adds latency.
+    set(conf.get(), "linger.ms", "1");
     set(conf.get(), "reconnect.backoff.ms", "100");
     set(conf.get(), "reconnect.backoff.max.ms", "2000");
     set(conf.get(), "socket.keepalive.enable", "true");
