@@ -1,4 +1,5 @@
-// The only source that includes CLI11, which costs seconds to compile; cli_parked.hpp needs it too.
+// The only source that includes CLI11, which costs seconds to compile; those two headers need it
+// too.
 #include "app/cli.hpp"
 
 #include "app/arguments.hpp"
@@ -10,6 +11,7 @@
 #include <CLI/CLI.hpp>
 // After it:
 #include "app/cli_parked.hpp"
+#include "app/cli_verbs.hpp"
 
 #include <functional>
 #include <ostream>
@@ -421,7 +423,7 @@ private:
             ->check(CLI::IsMember({"bash", "zsh", "fish"}));
         completion->callback([this] {
             run_ = [this] {
-                list_verbs(app_, {});
+                list_verbs(app_, app_, {}, completion_.verbs);
                 return run_completion(completion_, console_);
             };
         });
@@ -503,29 +505,6 @@ private:
                 return run_bench(bench_, console_);
             };
         });
-    }
-
-    void list_verbs(const CLI::App& app, const std::string& path) {
-        VerbInfo info{path, {}};
-        for (const auto* const command : app.get_subcommands({})) {
-            info.words.push_back(command->get_name());
-        }
-        const auto add_flags = [&info](const CLI::App& source) {
-            for (const auto* const option : source.get_options()) {
-                for (const auto& name : option->get_lnames()) {
-                    const auto flag = "--" + name;
-                    if (std::find(info.words.begin(), info.words.end(), flag) == info.words.end()) {
-                        info.words.push_back(flag);
-                    }
-                }
-            }
-        };
-        add_flags(app);
-        if (&app != &app_) add_flags(app_);  // common flags may stand after the verb
-        completion_.verbs.push_back(std::move(info));
-        for (const auto* const command : app.get_subcommands({})) {
-            list_verbs(*command, path + (path.empty() ? "" : " ") + command->get_name());
-        }
     }
 
     void add_probes() {

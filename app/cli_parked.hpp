@@ -1,23 +1,13 @@
 #pragma once
 
+#include "app/arguments.hpp"
 #include "app/commands.hpp"
-#include "app/errors.hpp"
-#include "app/units.hpp"
 
 #include <functional>
 #include <string>
 
 /// The words of `sagaz parked`. Only for cli.cpp, which includes CLI11 before it.
 namespace sagaz::inline v0::app {
-
-inline std::chrono::milliseconds duration_of(const std::string& flag, const std::string& text) {
-    const auto value = parse_duration(text);
-    if (!value) {
-        refuse("argument_invalid", flag + " is \"" + text + "\"",
-               "write a number with its unit: ms, s, m, h or d, as 30s");
-    }
-    return *value;
-}
 
 /// Lives as long as the parser.
 class ParkedCommands {

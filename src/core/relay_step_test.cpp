@@ -372,6 +372,9 @@ TEST_F(RelayStepTest, AtRestALookAtTheSlotsTakesThePlaceOfAPoll) {
                 see({{0, 1, kMe, 1}}, 0);
             } else if (std::holds_alternative<command::Measure>(next)) {
                 step_.on_measured({}, now_);
+            } else if (std::holds_alternative<command::Reclaim>(next)) {
+                ++openings;  // As much of a statement.
+                step_.on_reclaimed({}, now_);
             } else if (std::holds_alternative<command::Poll>(next)) {
                 step_.on_receipts({}, now_);
             } else {

@@ -41,6 +41,7 @@ TEST_F(PrometheusTelemetryTest, ShowsEveryMetricOfTheContractByItsName) {
                            "outbox_destination_up",
                            "outbox_last_publish_timestamp_seconds",
                            "outbox_segment_truncations_total",
+                           "outbox_reclaim_blocked_seconds",
                            "outbox_build_info",
                            "consumer_inbox_processed_total",
                            "consumer_inbox_duplicates_total",

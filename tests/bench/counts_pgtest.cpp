@@ -88,7 +88,7 @@ protected:
     Sql sql_;
 };
 
-constexpr const char* kOpen = "pg_current_snapshot(), q.last_position";
+constexpr const char* kOpen = "pg_current_snapshot() AS target";
 constexpr const char* kPages = "shared_blks_hit + shared_blks_read";
 
 TEST_F(RelayCounts, DrainsABacklogForAFewStatementsAndAllocations) {

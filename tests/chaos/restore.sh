@@ -260,6 +260,7 @@ drill_lagging() {
         -U postgres -D "$pg_home/data") >"$work/basebackup.log" 2>&1 || die "pg_basebackup failed"
     pg_port=$(free_port)
     pg_url=postgresql://postgres@127.0.0.1:$pg_port/bank
+    pg_direct_url=$pg_url
     printf "port = %s\nunix_socket_directories = '%s'\n" "$pg_port" "$pg_home" \
         >>"$pg_home/data/postgresql.conf"
     pg_launch
@@ -273,7 +274,7 @@ drill_lagging() {
     deaf() { [ "$(sql "SELECT count(*) FROM pg_stat_wal_receiver")" = 0 ]; }
     wait_for 30 "the standby hears no more" deaf
     local new_url=$pg_url
-    pg_url=$old_url
+    pg_url=$old_url pg_direct_url=$old_url
     load 1
     relay_start lagging-primary
     drained() { all_slots_owned && is_drained; }
@@ -283,7 +284,7 @@ drill_lagging() {
     sql "$TRUTH_ROWS" >"$work/lagging.lost"
     (as_server "$pg_bin/pg_ctl" stop -s -m immediate -D "$old_home/data") >/dev/null 2>&1
     wait "$old_pid" 2>/dev/null || true
-    pg_url=$new_url
+    pg_url=$new_url pg_direct_url=$new_url
     sql "SELECT pg_promote()" >/dev/null
     load 1
     end_drill "$work/lagging.lost"

@@ -138,6 +138,7 @@ TEST(Simulation, RefusedEventsDoNotHoldUpOthers) {
     for (std::uint64_t seed = 1; seed <= kSeedsOfALongPlan; ++seed) {
         Plan plan = plan_of(seed);
         plan.calm = false;  // What follows may repeat.
+        plan.broker.refusals_end = 0;  // Else they may end before anything was parked.
         plan.settings.on_refused = OnRefused::park_event;
         plan.broker.refused_events = 980;
         plan.options.retry_max = seconds{5};
@@ -151,6 +152,7 @@ TEST(Simulation, ParksManyEventsThroughASmallMemory) {
     for (std::uint64_t seed = 1; seed <= kSeedsOfALongPlan; ++seed) {
         Plan plan = plan_of(seed);
         plan.calm = false;  // What follows may repeat.
+        plan.broker.refusals_end = 0;  // Else they may end before anything was parked.
         plan.settings.on_refused = OnRefused::park_key;
         plan.broker.refused_keys = 900;
         plan.business.transactions = 60;
@@ -200,6 +202,7 @@ TEST(Simulation, FindsAStoreThatKeepsCursorsOfAnotherCluster) {
 TEST(Simulation, F60_LosesNothingThoughItIsRestoredAgainAndAgain) {
     for (std::uint64_t seed = 1; seed <= 5 * kSeedsOfALongPlan; ++seed) {
         Plan plan = plan_of(seed);
+        plan.calm = false;
         plan.restores = 4;
         const Result result = run(plan);
         ASSERT_TRUE(result.violations.empty()) << report(seed, result);

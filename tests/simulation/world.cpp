@@ -195,6 +195,8 @@ private:
 
     bool is_row_done(const LogRow& row) {
         if (row.fate != Fate::committed || row.deleted) return true;
+        // Judged when it was removed; a re-base does not move what is no longer there.
+        if (row.reclaimed) return history_.is_settled(row);
         return history_.is_settled(row) && covers(database_.newest_cursor(row.slot), row) &&
                (!database_.is_parked(row.index) || has_reason_to_stay(row));
     }

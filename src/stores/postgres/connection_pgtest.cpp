@@ -102,12 +102,16 @@ INSTANTIATE_TEST_SUITE_P(
                       Native{"22P05", ErrorKind::invalid, "text_encoding"},
                       Native{"23514", ErrorKind::invalid, "limit_exceeded"},
                       Native{"23505", ErrorKind::invalid, "duplicate"},
+                      Native{"SG001", ErrorKind::unavailable, "still_subscribed"},
+                      Native{"SG002", ErrorKind::fatal, "slot_count_differs"},
+                      Native{"SG003", ErrorKind::invalid, "rebase_not_alone"},
+                      Native{"SG004", ErrorKind::unavailable, "rebasing"},
                       Native{"P0001", ErrorKind::invalid, "statement_failed"}),
     [](const auto& each) { return std::string("S") + each.param.sqlstate; });
 
 TEST(NativeErrors, AreAllInTheTest) {
-    // Thirty-three rows of the table and the one for all others: a new row needs its line above.
-    EXPECT_EQ(postgres::sqlstate_table().size(), 33U);
+    // Thirty-seven rows of the table and the one for all others: a new row needs its line above.
+    EXPECT_EQ(postgres::sqlstate_table().size(), 37U);
     EXPECT_EQ(postgres::connect_table().size(), 16U);
 }
 

@@ -90,7 +90,7 @@ TEST_F(Window, DeliversALateCommitAfterTheCursorWasStoredAndLoaded) {
     EXPECT_EQ(payloads_of(reader.read_window()), Words{"late"});
 }
 
-TEST_F(Window, MergesLateTransactionsByPosition) {
+TEST_F(Window, F21_MergesLateTransactionsByPosition) {
     StoreReader reader(*store_, {2, 1'000'000});  // so the merge goes on across batches
     PostgresWriter one(schema_);
     PostgresWriter two(schema_);
