@@ -35,9 +35,9 @@ inline StoreFaults healed(const StoreFaults& faults) {
     return {.pooler = faults.pooler,
             .ignores_token = faults.ignores_token,
             .ignores_epoch = faults.ignores_epoch,
-             .reclaims_what_was_read = faults.reclaims_what_was_read,
-             .reclaims_by_one_slot = faults.reclaims_by_one_slot,
-             .keeps_done = faults.keeps_done};
+            .reclaims_what_was_read = faults.reclaims_what_was_read,
+            .reclaims_by_one_slot = faults.reclaims_by_one_slot,
+            .keeps_done = faults.keeps_done};
 }
 
 /// A row as a store returns it; the views are into `row`.

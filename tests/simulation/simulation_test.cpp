@@ -137,7 +137,7 @@ TEST(Simulation, DoesNotSpinWithABatchOfOne) {
 TEST(Simulation, RefusedEventsDoNotHoldUpOthers) {
     for (std::uint64_t seed = 1; seed <= kSeedsOfALongPlan; ++seed) {
         Plan plan = plan_of(seed);
-        plan.calm = false;  // What follows may repeat.
+        plan.calm = false;             // What follows may repeat.
         plan.broker.refusals_end = 0;  // Else they may end before anything was parked.
         plan.settings.on_refused = OnRefused::park_event;
         plan.broker.refused_events = 980;
@@ -151,7 +151,7 @@ TEST(Simulation, RefusedEventsDoNotHoldUpOthers) {
 TEST(Simulation, ParksManyEventsThroughASmallMemory) {
     for (std::uint64_t seed = 1; seed <= kSeedsOfALongPlan; ++seed) {
         Plan plan = plan_of(seed);
-        plan.calm = false;  // What follows may repeat.
+        plan.calm = false;             // What follows may repeat.
         plan.broker.refusals_end = 0;  // Else they may end before anything was parked.
         plan.settings.on_refused = OnRefused::park_key;
         plan.broker.refused_keys = 900;
