@@ -42,7 +42,7 @@ constexpr std::array kKeys{
     KeyInfo{"relay.retry_initial", duration, "100ms", "", "",
             "first backoff after an error of store or broker"},
     KeyInfo{"relay.retry_max", duration, "5s", "", "", "longest backoff"},
-    KeyInfo{"relay.parked_retry_initial", duration, "1s", "", "",
+    KeyInfo{"relay.parked_retry_initial", duration, "5s", "", "",
             "first backoff after an event was refused"},
     KeyInfo{"relay.parked_retry_max", duration, "5m", "", "", "longest backoff of such an event"},
     KeyInfo{"relay.max_attempts", count, "10", "", "",

@@ -28,7 +28,7 @@ struct RelayOptions {
                                 ///< years. Costs their space.
     Milliseconds retry_initial{100};  ///< Backoff after an error of store or broker: first,
     Milliseconds retry_max{5'000};    ///< and at most; doubled with jitter between.
-    Milliseconds parked_retry_initial{1'000};  ///< The same between attempts of a parked event.
+    Milliseconds parked_retry_initial{5'000};  ///< The same between attempts of a parked event.
     Milliseconds parked_retry_max{300'000};
     std::int32_t max_attempts{10};  ///< Refusals of an event; then it is dead: needs a person.
 };

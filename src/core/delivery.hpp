@@ -109,6 +109,8 @@ public:
     std::uint64_t first_gate();
     std::size_t in_flight() const noexcept { return flights_.size() - answered_; }
     std::size_t unsettled() const;
+    /// Rows to be sent or on their way.
+    std::size_t flowing() const noexcept { return queue_.size() + in_flight(); }
     std::size_t bytes() const noexcept { return pool_.bytes(); }
     /// True when the last receipts included one that was not accepted. Cleared by the call.
     bool take_broke() noexcept { return std::exchange(broke_, false); }

@@ -158,9 +158,13 @@ command::StoreCursors RelayStep::store_command() {
     return store;
 }
 
+// Rows on their way are few while the destination is slow: a broker's client takes several times
+// their bytes. What is settled behind a held or parked row takes hardly any memory: were it counted
+// among those, each such row would stop all the others until the next store.
 bool RelayStep::has_room() const {
     return delivery_.bytes() < 2 * options_.batch_max_bytes &&
-           delivery_.unsettled() < 4 * std::min(options_.batch_max, read_max_);
+           delivery_.flowing() < 4 * std::min(options_.batch_max, read_max_) &&
+           delivery_.unsettled() < 4 * options_.batch_max;
 }
 
 std::optional<Command> RelayStep::read(Instant now) {

@@ -5,10 +5,10 @@
 # Each round appends one event a key, which the relay drains (the first refusals), and then the
 # counted ones, to all keys. What is counted of the poisoned keys is parked behind the refused one.
 #
-# EVENTS (200000) a round, KEYS (5000), ROUNDS (5), PERF (1): hold the ratio; SAGAZ.
+# EVENTS (1000000) a round, KEYS (5000), ROUNDS (5), PERF (1): hold the ratio; SAGAZ.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-EVENTS=${EVENTS:-200000}
+EVENTS=${EVENTS:-1000000}
 KEYS=${KEYS:-5000}
 ROUNDS=${ROUNDS:-5}
 PERF=${PERF:-1}
