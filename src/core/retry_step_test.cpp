@@ -71,7 +71,7 @@ protected:
         return positions;
     }
 
-    RelayOptions options_{.max_attempts = 3};
+    RelayOptions options_{.parked_retry_initial = std::chrono::seconds{1}, .max_attempts = 3};
     Delivery delivery_{1s};
     RetryStep step_{options_, delivery_, 1};
     Instant now_{1h};
