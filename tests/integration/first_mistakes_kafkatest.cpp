@@ -111,9 +111,10 @@ protected:
 TEST_F(FirstMistakesWithKafka, ATopicThatIsMadeInTimeGoesOnByItself) {
     append(missing_, "1", "one");
     CliProcess process{relay(kafka_, {}), {.environment = kAnyPort}};
-    wait_for("the relay to report", [&] {
-        return sql().number("select count(*) from sagaz.relay where report->>'down_reason' <> ''") >
-               0;
+    wait_for("the relay to report the topic", [&] {
+        return sql().number(
+                   "select count(*) from sagaz.relay where report->>'down_reason' like '%" +
+                   missing_ + "%'") > 0;
     });
     const auto seen = lines_of(run({"status"}).out).at(0);
     expect_words(seen, {"topic '" + missing_ + "'", "create the topic"});
