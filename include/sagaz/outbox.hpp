@@ -99,7 +99,8 @@ public:
     /// their ids alone, since after a failover transaction ids and places in the log come again.
     ///
     /// `driver` is as for `append`, with a transaction of its own begun: a *new* one, best on a new
-    /// connection, READ COMMITTED, on the primary. One round trip (SQLite: one more than there are
+    /// connection, READ COMMITTED (one that keeps its snapshot is never told `aborted`), on the
+    /// primary. One round trip (SQLite: one more than there are
     /// events, and BEGIN IMMEDIATE; it throws `busy` while the other writer is at work). Only
     /// reads; the driver's errors pass through, and then nothing is known: ask again.
     ///

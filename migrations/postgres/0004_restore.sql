@@ -268,18 +268,26 @@ BEGIN
 END
 $function$;
 
--- A COMMIT WHOSE ANSWER WAS LOST. What became of the transaction that appended these events, judged
--- in the one snapshot of the calling statement:
+-- A COMMIT WHOSE ANSWER WAS LOST. What became of the transaction that appended these events:
 --
 --   committed  one of the events stands in the log or among the parked, by its event id. Never by
 --              its place alone: after a failover places and transaction ids are given out again.
 --   aborted    none does; the database's memory is the one in which they were appended; their
---              transaction is over in this snapshot, so it cannot commit any more; and nothing has
+--              transaction was over before the look, so it cannot commit any more; and nothing has
 --              left the segment of any of them from its place upwards, so it would stand there.
 --   wait       their transaction runs: a COMMIT may be on its way, or wait for a standby.
 --   lost       the database's memory was lost since, or was not known then: a crash, a failover, a
 --              restore. Its evidence went with it.
 --   unknown    it is over, and its place in the log has been emptied since.
+--
+-- Why it is asked in this order, each in a snapshot of its own (hence VOLATILE): is the transaction
+-- over; do the events stand there; is the memory still the same; has their place been emptied.
+--   * Over before the look: what a later snapshot finds over may have committed after the look.
+--   * The memory after the look: a re-base moves events, and renews the token with it.
+--   * What was emptied last of all. A truncation is seen by every snapshot, also by those from before
+--     it, for which the segment is empty and the mark of what left it is old. Whoever meets it in the
+--     look has waited for its lock, so its mark was committed before the next snapshot.
+-- In a transaction that keeps one snapshot the last cannot be told: there nothing is called aborted.
 --
 -- A change of settings renews the token although nothing was forgotten; the audit keeps which token
 -- took the place of which, so such a ticket is still answered. After a re-base an event may stand at
@@ -288,20 +296,20 @@ $function$;
 -- SECURITY DEFINER: a producer may read neither what is parked nor what was removed.
 CREATE FUNCTION @schema@.resolve(
     incarnation uuid, event_ids uuid[], ids bigint[], xids xid8[], slots smallint[]) RETURNS text
-LANGUAGE plpgsql STABLE SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = ''
 AS $function$
 DECLARE
-    current_token uuid := (
-        SELECT i.token FROM @schema@.incarnation i
-        WHERE i.system_identifier = (SELECT c.system_identifier
-                                     FROM pg_catalog.pg_control_system() c));
-    same_memory   boolean;
+    is_over     boolean;
+    same_memory boolean;
 BEGIN
     -- Its own rows it would see, committed or not.
     IF pg_catalog.pg_current_xact_id_if_assigned() = ANY ($4) THEN
         RETURN 'wait';
     END IF;
+    SELECT pg_catalog.bool_and(pg_catalog.pg_visible_in_snapshot(
+               t.xid, pg_catalog.pg_current_snapshot())) INTO is_over
+    FROM pg_catalog.unnest($4) t (xid);
     IF EXISTS (SELECT FROM unnest($2, $3, $5) t (event_id, id, slot)
                CROSS JOIN LATERAL (SELECT FROM @schema@.outbox o
                                    WHERE o.slot = t.slot AND o.id = t.id
@@ -322,8 +330,10 @@ BEGIN
         JOIN @schema@.audit a ON a.action = 'set'
          AND (a.detail ->> 'old_incarnation')::uuid = k.token
     )
-    SELECT coalesce(pg_catalog.bool_or(k.token = current_token), false) INTO same_memory
-    FROM known k;
+    SELECT EXISTS (SELECT FROM known k
+                   JOIN @schema@.incarnation i ON i.token = k.token
+                   JOIN pg_catalog.pg_control_system() c
+                     ON c.system_identifier = i.system_identifier) INTO same_memory;
     IF NOT same_memory THEN
         IF EXISTS (SELECT FROM @schema@.outbox o
                    WHERE o.slot = ANY ($5) AND o.event_id = ANY ($2))
@@ -333,14 +343,13 @@ BEGIN
         END IF;
         RETURN 'lost';
     END IF;
-    IF EXISTS (SELECT FROM pg_catalog.unnest($4) t (xid)
-               WHERE NOT pg_catalog.pg_visible_in_snapshot(
-                   t.xid, pg_catalog.pg_current_snapshot())) THEN
+    IF is_over IS NOT TRUE THEN
         RETURN 'wait';
     END IF;
-    IF EXISTS (SELECT FROM pg_catalog.unnest($3) t (id)
-               LEFT JOIN @schema@.segment s ON s.segment = ((t.id >> 18) % 16)
-               WHERE s.removed_upto IS NULL OR s.removed_upto >= t.id) THEN
+    IF pg_catalog.current_setting('transaction_isolation') <> 'read committed'
+       OR EXISTS (SELECT FROM pg_catalog.unnest($3) t (id)
+                  LEFT JOIN @schema@.segment s ON s.segment = ((t.id >> 18) % 16)
+                  WHERE s.removed_upto IS NULL OR s.removed_upto >= t.id) THEN
         RETURN 'unknown';
     END IF;
     RETURN 'aborted';

@@ -6,6 +6,7 @@
 #include <sagaz/outbox.hpp>
 #include <sagaz/postgres.hpp>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -154,6 +155,36 @@ TEST_F(Resolve, F61_DoesNotKnowWhereTheLogWasEmptied) {
         std::to_string(ticket.entries()[0].position) + " WHERE segment = 0");
     EXPECT_EQ(resolve(ticket), CommitOutcome::unknown);
     EXPECT_EQ(resolve(rolled_back()), CommitOutcome::aborted) << "above what was removed";
+}
+
+// A truncation is seen by snapshots from before it: they find the segment empty and the mark of
+// what left it old. Such a look-up waits for the lock that the truncation holds.
+TEST_F(Resolve, F61_DoesNotSayAbortedOfWhatIsTruncatedWhileItLooks) {
+    const Ticket ticket = committed();
+    const auto& entry = ticket.entries()[0];
+    const std::string question = schema_.sql(
+        fmt::format("SELECT @s@.resolve('{}', ARRAY['{}']::uuid[], ARRAY[{}]::bigint[], "
+                    "ARRAY['{}']::xid8[], ARRAY[{}]::smallint[])",
+                    entry.incarnation.text(), entry.event_id.text(), entry.position,
+                    entry.transaction, entry.slot));
+    for (const std::string isolation : {"READ COMMITTED", "REPEATABLE READ"}) {
+        Sql reclaims = schema_.connect();
+        reclaims.run(schema_.sql("BEGIN; LOCK TABLE @s@.outbox_00 IN ACCESS EXCLUSIVE MODE"));
+        Sql asks = schema_.connect();
+        asks.run("BEGIN ISOLATION LEVEL " + isolation);
+        asks.start(question);
+        test::wait_for("the look-up to wait for the segment", [&] {
+            return sql_.value(fmt::format("SELECT count(*) FROM pg_locks WHERE NOT granted AND "
+                                          "pid = {}",
+                                          asks.backend_pid())) == "1";
+        });
+        reclaims.run(schema_.sql(
+            fmt::format("TRUNCATE ONLY @s@.outbox_00; UPDATE @s@.segment SET removed_upto = {} "
+                        "WHERE segment = 0; COMMIT",
+                        entry.position)));
+        EXPECT_EQ(asks.finish(), (std::vector<Sql::Row>{{"unknown"}})) << isolation;
+        run("UPDATE @s@.segment SET removed_upto = 0");
+    }
 }
 
 TEST_F(Resolve, FindsWhatARebaseHasMoved) {
