@@ -2,6 +2,7 @@
 
 #include "app/commands.hpp"
 #include "app/url.hpp"
+#include "core/replaced.hpp"
 
 #include <array>
 #include <cstdlib>
@@ -10,13 +11,6 @@ namespace sagaz::inline v0::app::demo {
 namespace {
 
 constexpr std::array<std::string_view, 2> kOwners{"shop", "warehouse"};
-
-void replace_all(std::string& text, const std::string& what, const std::string& with) {
-    for (auto at = text.find(what); at != std::string::npos;
-         at = text.find(what, at + with.size())) {
-        text.replace(at, what.size(), with);
-    }
-}
 
 }  // namespace
 
@@ -33,7 +27,7 @@ std::string Books::place_of(std::string_view owner) const {
 Rows Books::run(std::string_view sql, const std::vector<std::string>& values) {
     std::string text{sql};
     for (const auto owner : kOwners) {
-        replace_all(text, '@' + std::string{owner} + "@.", place_of(owner) + '.');
+        text = core::replaced(text, '@' + std::string{owner} + "@.", place_of(owner) + '.');
     }
     return session_.run(text, values);
 }

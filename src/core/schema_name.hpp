@@ -1,5 +1,7 @@
 #pragma once
 
+#include "core/replaced.hpp"
+
 #include <sagaz/error.hpp>
 
 #include <algorithm>
@@ -28,17 +30,8 @@ inline void check_schema_name(std::string_view schema) {
 
 /// `text` with every "@schema@" replaced by the checked name.
 inline std::string with_schema(std::string_view text, std::string_view schema) {
-    constexpr std::string_view kPlaceholder = "@schema@";
     check_schema_name(schema);
-    std::string result;
-    result.reserve(text.size());
-    for (;;) {
-        const auto at = text.find(kPlaceholder);
-        result += text.substr(0, at);
-        if (at == std::string_view::npos) return result;
-        result += schema;
-        text.remove_prefix(at + kPlaceholder.size());
-    }
+    return replaced(text, "@schema@", schema);
 }
 
 }  // namespace sagaz::inline v0::core

@@ -10,6 +10,8 @@
 // of the file, or one put back, has another.
 #include "outbox/resolve.hpp"
 
+#include "core/replaced.hpp"
+
 #include <sagaz/error.hpp>
 
 #include <array>
@@ -86,12 +88,7 @@ SELECT CASE
     ELSE 'unknown' END)";
 
 std::string for_tables(std::string_view text, const std::string& prefix) {
-    constexpr std::string_view kPlace = "{t}";
-    std::string sql(text);
-    for (auto at = sql.find(kPlace); at != std::string::npos; at = sql.find(kPlace, at)) {
-        sql.replace(at, kPlace.size(), prefix);
-    }
-    return sql;
+    return core::replaced(text, "{t}", prefix);
 }
 
 // One entry at a time; any of them that is there, or that certainly is not, answers for all.

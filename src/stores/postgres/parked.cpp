@@ -6,10 +6,9 @@
 // and does nothing to it, since an attempt is counted only onto the number it was made from.
 #include "stores/postgres/parked.hpp"
 
-#include "core/assert.hpp"
+#include "core/replaced.hpp"
+#include "stores/postgres/field.hpp"
 #include "stores/postgres/postgres_store.hpp"
-
-#include <charconv>
 
 namespace sagaz::inline v0::postgres {
 namespace {
@@ -117,25 +116,6 @@ constexpr std::string_view kSettle = R"(WITH guard, owned AS (
 )
 SELECT o.slot FROM guard LEFT JOIN owned o ON true)";
 
-std::string with_columns(std::string_view text) {
-    constexpr std::string_view kPlace = "{columns}";
-    std::string sql(text);
-    for (auto at = sql.find(kPlace); at != std::string::npos; at = sql.find(kPlace, at)) {
-        sql.replace(at, kPlace.size(), kLookColumns);
-        at += kLookColumns.size();
-    }
-    return sql;
-}
-
-template <class Number>
-Number number_at(const PGresult* result, int row, int column) {
-    const std::string_view text{PQgetvalue(result, row, column)};
-    Number value{};
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    SAGAZ_ASSERT(error == std::errc{} && end == text.data() + text.size());
-    return value;
-}
-
 // Where the columns of `kLook` stand.
 namespace look {
 enum : int { gate, flushed, place, slot, position, event_id, is_dead, attempts, due_ms, bytes };
@@ -145,8 +125,8 @@ ParkedEvent event_of(const PGresult* rows, int n) {
     ParkedEvent event;
     event.row = {number_at<std::int16_t>(rows, n, look::slot),
                  number_at<std::int64_t>(rows, n, look::position),
-                 Id::parse(PQgetvalue(rows, n, look::event_id))};
-    event.dead = *PQgetvalue(rows, n, look::is_dead) == 't';
+                 Id::parse(text_at(rows, n, look::event_id))};
+    event.dead = is_true(rows, n, look::is_dead);
     event.attempts = number_at<std::int32_t>(rows, n, look::attempts);
     event.due_in = Milliseconds{number_at<std::int64_t>(rows, n, look::due_ms)};
     event.bytes = number_at<std::size_t>(rows, n, look::bytes);
@@ -154,12 +134,11 @@ ParkedEvent event_of(const PGresult* rows, int n) {
 }
 
 std::optional<std::string> word(bool value) { return value ? "t" : "f"; }
-std::int64_t wide(std::int16_t value) { return value; }
 
 }  // namespace
 
 ParkedStatements::ParkedStatements(std::string_view schema)
-    : look(guarded_statement(with_columns(kLook), schema)),
+    : look(guarded_statement(core::replaced(kLook, "{columns}", kLookColumns), schema)),
       read(guarded_statement(kRead, schema)),
       settle(guarded_statement(kSettle, schema)) {}
 
@@ -178,7 +157,7 @@ ParkedLook PostgresStore::look_at_parked(const ParkedQuery& query) {
     found.gate = number_at<std::uint64_t>(rows.get(), 0, look::gate);
     found.flushed = number_at<std::uint64_t>(rows.get(), 0, look::flushed);
     for (int n = 0; n < PQntuples(rows.get()); ++n) {
-        if (PQgetisnull(rows.get(), n, look::place) != 0) continue;
+        if (is_null(rows.get(), n, look::place)) continue;
         const auto place = number_at<std::size_t>(rows.get(), n, look::place);
         auto& list = place == 0 ? found.alone : found.of_keys;
         list.push_back(event_of(rows.get(), n));
@@ -222,7 +201,7 @@ bool PostgresStore::settle_parked(const OwnedSlot& slot, std::span<const ParkedO
         .array(refused, [](const ParkedOutcome* one) { return std::optional{one->reason}; })
         .array(refused, [](const ParkedOutcome* one) { return std::optional{one->detail}; });
     const Result row = run(parked_.settle, parameters);
-    return PQgetisnull(row.get(), 0, 0) == 0;
+    return !is_null(row.get(), 0, 0);
 }
 
 }  // namespace sagaz::inline v0::postgres

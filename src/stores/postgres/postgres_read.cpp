@@ -19,6 +19,7 @@
 // too.
 #include "core/assert.hpp"
 #include "stores/postgres/error_table.hpp"
+#include "stores/postgres/field.hpp"
 #include "stores/postgres/postgres_store.hpp"
 
 #include <sagaz/error.hpp>
@@ -36,7 +37,6 @@ constexpr std::int64_t kNoLimit = std::numeric_limits<std::int32_t>::max();
 constexpr std::int64_t kUnknown = -1;
 constexpr std::int64_t kLeavesApart = 3;  // up to so many leaves a statement each beats the ring
 
-std::int64_t wide(std::int16_t value) { return value; }
 std::size_t leaf_of(std::int64_t segment) { return static_cast<std::size_t>(segment % kSegments); }
 std::int64_t segment_of(std::int64_t position) { return position >> kSegmentBits; }
 std::int64_t end_of(std::int64_t segment) { return ((segment + 1) << kSegmentBits) - 1; }

@@ -3,6 +3,7 @@
 #include "core/assert.hpp"
 #include "core/setting_value.hpp"
 #include "stores/postgres/error_table.hpp"
+#include "stores/postgres/field.hpp"
 #include "stores/postgres/migration.hpp"
 
 #include <sagaz/error.hpp>
@@ -11,7 +12,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <charconv>
 #include <cstring>
 #include <utility>
 
@@ -20,28 +20,6 @@ namespace {
 
 constexpr std::uint64_t kTransactionBits32 = 0xFFFF'FFFFU;
 
-std::string_view text_at(const PGresult* result, int row, int column) {
-    return {PQgetvalue(result, row, column),
-            static_cast<std::size_t>(PQgetlength(result, row, column))};
-}
-
-bool is_null(const PGresult* result, int row, int column) {
-    return PQgetisnull(result, row, column) != 0;
-}
-
-bool is_true(const PGresult* result, int row, int column) {
-    return text_at(result, row, column) == "t";
-}
-
-template <class Number>
-Number number_at(const PGresult* result, int row, int column) {
-    const std::string_view text = text_at(result, row, column);
-    Number value{};
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    SAGAZ_ASSERT(error == std::errc{} && end == text.data() + text.size());
-    return value;
-}
-
 std::int16_t slot_at(const PGresult* result, int row) {
     return number_at<std::int16_t>(result, row, 0);
 }
@@ -49,18 +27,11 @@ std::int16_t slot_at(const PGresult* result, int row) {
 // A passing guard yields one row of nulls where there is nothing else.
 bool is_empty(const PGresult* result) { return is_null(result, 0, 0); }
 
-std::optional<Id> id_at(const PGresult* result, int row, int column) {
-    if (is_null(result, row, column)) return std::nullopt;
-    return Id::parse(text_at(result, row, column));
-}
-
 // The columns of `observe` behind those of a window; a row's kind.
 namespace observed {
 enum : int { kind = 5, slot, epoch, relay, beat };
 constexpr int kRelay = 2;
 }  // namespace observed
-
-std::int64_t wide(std::int16_t value) { return value; }
 
 std::string own_label() {
     std::array<char, 256> host{};

@@ -20,6 +20,7 @@
 // (unnest of several arrays is syntax, which means the one of pg_catalog and may not name it.)
 #include "stores/postgres/statements.hpp"
 
+#include "core/replaced.hpp"
 #include "stores/postgres/migration.hpp"
 
 #include <fmt/format.h>
@@ -415,12 +416,7 @@ FROM (SELECT @schema@.reclaim(interval '{retention} ms', interval '{age} ms', {r
 
 // ---------------------------------------------------------------------------------------- building
 
-std::string replaced(std::string text, std::string_view from, std::string_view to) {
-    for (auto at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
-        text.replace(at, from.size(), to);
-    }
-    return text;
-}
+using core::replaced;
 
 constexpr std::string_view kLastTransaction = "'18446744073709551615'::xid8";
 constexpr std::string_view kLastId = "9223372036854775807";
@@ -435,15 +431,15 @@ std::string finished(std::string_view text, std::string_view schema) {
         sql.replace(at + name, std::string_view("guard").size(), kGuard);
         break;
     }
-    sql = replaced(std::move(sql), "{opening}", kOpening);
-    sql = replaced(std::move(sql), "{last_xid}", kLastTransaction);
-    sql = replaced(std::move(sql), "{last_id}", kLastId);
+    sql = replaced(sql, "{opening}", kOpening);
+    sql = replaced(sql, "{last_xid}", kLastTransaction);
+    sql = replaced(sql, "{last_id}", kLastId);
     return with_schema(sql, schema);
 }
 
 std::string on_leaf(std::string_view text, std::size_t leaf) {
     const std::string table = leaf == kWholeRing ? "outbox" : fmt::format("outbox_{:02}", leaf);
-    return replaced(std::string(text), "{table}", table);
+    return replaced(text, "{table}", table);
 }
 
 }  // namespace
@@ -465,8 +461,8 @@ Statements::Statements(std::string_view schema)
       next_position(finished(kNextPosition, schema)),
       flushed(finished(kFlushed, schema)),
       flush(finished(kFlush, schema)),
-      store(finished(replaced(std::string(kStore), "{parked}", ""), schema)),
-      store_and_park(finished(replaced(std::string(kStore), "{parked}", kPark), schema)),
+      store(finished(replaced(kStore, "{parked}", ""), schema)),
+      store_and_park(finished(replaced(kStore, "{parked}", kPark), schema)),
       release(finished(kRelease, schema)),
       leave(finished(kLeave, schema)),
       tidy(finished(kTidy, schema)),
@@ -474,7 +470,7 @@ Statements::Statements(std::string_view schema)
       reclaim(finished(kReclaim, schema)),
       rebase(finished(kRebase, schema)) {
     const auto rows = [&](std::string_view text) {
-        const auto sql = replaced(std::string(text), "{columns}", kColumns);
+        const auto sql = replaced(text, "{columns}", kColumns);
         return finished(std::string(kHead) + replaced(sql, "{size}", kSize), schema);
     };
     for (std::size_t leaf = 0; leaf < kSegments; ++leaf) {

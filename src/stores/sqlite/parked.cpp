@@ -3,6 +3,7 @@
 // by a commit of ours, which is on the disk, so nothing has to be waited for before it is sent.
 #include "stores/sqlite/parked.hpp"
 
+#include "core/replaced.hpp"
 #include "stores/sqlite/row_batch.hpp"
 #include "stores/sqlite/sqlite_store.hpp"
 
@@ -51,12 +52,6 @@ constexpr std::string_view kCount =
     "WHERE direction = 'outbox' AND destination = ?1 AND consumer_name = '' AND slot = ?2 "
     "AND position = ?3 AND event_id = ?4 AND state = 'waiting' AND attempts = ?5 - 1";
 
-std::string with_columns(std::string_view text) {
-    constexpr std::string_view kPlace = "{columns}";
-    std::string sql(text);
-    return sql.replace(sql.find(kPlace), kPlace.size(), kLookColumns);
-}
-
 std::vector<ParkedEvent> events_of(Query& rows, std::size_t key) {
     std::vector<ParkedEvent> events;
     while (rows.step()) {
@@ -80,8 +75,8 @@ void append(std::vector<ParkedEvent>& to, std::vector<ParkedEvent> from) {
 }  // namespace
 
 ParkedStatements::ParkedStatements(std::string_view schema)
-    : look(finished_statement(with_columns(kLook), schema)),
-      look_alone(finished_statement(with_columns(kLookAlone), schema)),
+    : look(finished_statement(core::replaced(kLook, "{columns}", kLookColumns), schema)),
+      look_alone(finished_statement(core::replaced(kLookAlone, "{columns}", kLookColumns), schema)),
       read(finished_statement(kRead, schema)),
       remove(finished_statement(kRemove, schema)),
       count(finished_statement(kCount, schema)) {}

@@ -34,6 +34,7 @@
 // ours spans two calls.
 #include "stores/sqlite/statements.hpp"
 
+#include "core/replaced.hpp"
 #include "stores/sqlite/migration.hpp"
 
 namespace sagaz::inline v0::sqlite {
@@ -220,12 +221,7 @@ constexpr std::string_view kDeleteDelivered = "DELETE FROM @schema@_outbox WHERE
 // ---------------------------------------------------------------------------------------- building
 
 std::string finished(std::string_view text, std::string_view schema) {
-    constexpr std::string_view kPlace = "{now}";
-    std::string sql(text);
-    for (auto at = sql.find(kPlace); at != std::string::npos; at = sql.find(kPlace, at)) {
-        sql.replace(at, kPlace.size(), kNow);
-    }
-    return with_schema(sql, schema);
+    return with_schema(core::replaced(text, "{now}", kNow), schema);
 }
 
 }  // namespace
