@@ -1,6 +1,7 @@
 #include "app/commands.hpp"
 #include "app/console.hpp"
 #include "app/errors.hpp"
+#include "app/json_text.hpp"
 #include "app/store.hpp"
 #include "app/store_look.hpp"
 #include "app/table.hpp"
@@ -58,9 +59,7 @@ int report(CheckState state, const std::string& text, const std::string& values,
            Console& console) {
     const auto* const word = kWords.at(static_cast<std::size_t>(state));
     if (json) {
-        console.out() << nlohmann::ordered_json{{"schema", 1}, {"state", word}, {"text", text}}
-                             .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
-                      << '\n';
+        console.out() << line_of({{"schema", 1}, {"state", word}, {"text", text}}) << '\n';
     } else {
         console.out() << "SAGAZ " << word << " - " << plain(text)
                       << (values.empty() ? "" : " | " + values) << '\n';

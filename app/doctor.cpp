@@ -5,6 +5,7 @@
 #include "app/console.hpp"
 #include "app/doctor_log.hpp"
 #include "app/errors.hpp"
+#include "app/json_text.hpp"
 #include "app/store.hpp"
 #include "app/store_look.hpp"
 #include "app/table.hpp"
@@ -328,7 +329,7 @@ void write_json(const Findings& findings, bool is_well, std::ostream& out) {
                                     {"why", check->why},
                                     {"do", hide_secrets(result.what_to_do)}});
     }
-    out << object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
+    out << line_of(object) << '\n';
 }
 
 void write_text(const Findings& findings, std::ostream& out) {

@@ -7,6 +7,7 @@
 #include "app/commands.hpp"
 #include "app/console.hpp"
 #include "app/errors.hpp"
+#include "app/json_text.hpp"
 #include "app/store.hpp"
 #include "app/table.hpp"
 #include "app/units.hpp"
@@ -55,15 +56,6 @@ std::string conditions(const EventFilter& filter, std::vector<std::string>& valu
     return text;
 }
 
-std::string unhex(const std::string& hex) {
-    const auto digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
-    std::string bytes;
-    for (std::size_t n = 0; n + 1 < hex.size(); n += 2) {
-        bytes += static_cast<char>(digit(hex[n]) * 16 + digit(hex[n + 1]));
-    }
-    return bytes;
-}
-
 Json to_json(const Values& row, bool payload) {
     const auto value = [&](std::size_t column) {
         return row[column] ? Json(*row[column]) : Json(nullptr);
@@ -81,21 +73,9 @@ Json to_json(const Values& row, bool payload) {
     if (payload) {
         const auto& headers = row[kHeaders];
         object["headers"] = headers ? Json::parse(*headers) : Json(nullptr);
-        const auto& hex = *row[kPayload];
-        const auto bytes = unhex(hex);
-        try {
-            object["payload"] = bytes;
-            static_cast<void>(object["payload"].dump());  // throws for what is not UTF-8
-        } catch (const Json::exception&) {
-            object.erase("payload");
-            object["payload_hex"] = hex;
-        }
+        put_payload(object, *row[kPayload]);
     }
     return object;
-}
-
-std::string line_of(const Json& object) {
-    return object.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 void write(const Rows& events, const EventsListOptions& options, bool with_head, Console& console) {
@@ -248,13 +228,7 @@ int run_events_show(const EventsShowOptions& options, Console& console) {
         console.out() << line_of(object) << '\n';
         return kOk;
     }
-    for (const auto& [name, value] : object.items()) {
-        if (name != "schema" && !value.is_null()) {
-            console.out() << name << ": "
-                          << plain(value.is_string() ? value.get<std::string>() : line_of(value))
-                          << '\n';
-        }
-    }
+    write_members(console.out(), object);
     return kOk;
 }
 

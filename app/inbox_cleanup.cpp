@@ -15,6 +15,7 @@
 #include "app/console.hpp"
 #include "app/errors.hpp"
 #include "app/inbox_look.hpp"
+#include "app/json_text.hpp"
 #include "app/row.hpp"
 #include "app/store.hpp"
 #include "app/table.hpp"
@@ -204,12 +205,11 @@ int report(const std::vector<Found>& found, const Cleanup& cleanup,
         for (const auto& some : found) {
             consumers.push_back({{"consumer_name", some.consumer}, {word, some.marks}});
         }
-        console.out() << Json{{"schema", 1},
-                              {"dry_run", dry_run},
-                              {"before", cleanup.before()},
-                              {word, sum_of(found)},
-                              {"consumers", consumers}}
-                             .dump(-1, ' ', false, Json::error_handler_t::replace)
+        console.out() << line_of({{"schema", 1},
+                                  {"dry_run", dry_run},
+                                  {"before", cleanup.before()},
+                                  {word, sum_of(found)},
+                                  {"consumers", consumers}})
                       << '\n';
         return kOk;
     }

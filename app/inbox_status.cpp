@@ -1,6 +1,7 @@
 #include "app/commands.hpp"
 #include "app/console.hpp"
 #include "app/inbox_look.hpp"
+#include "app/json_text.hpp"
 #include "app/store.hpp"
 #include "app/table.hpp"
 #include "app/units.hpp"
@@ -101,8 +102,7 @@ int run_inbox_status(const InboxStatusOptions& options, Console& console) {
     StoreSession session{options.store, Purpose::look};
     const auto looks = look_at_inbox(session, options.consumer);
     if (options.json) {
-        console.out() << to_json(looks).dump(-1, ' ', false, Json::error_handler_t::replace)
-                      << '\n';
+        console.out() << line_of(to_json(looks)) << '\n';
     } else {
         write_text(looks, console.out());
     }

@@ -4,6 +4,7 @@
 #include "app/commands.hpp"
 #include "app/console.hpp"
 #include "app/errors.hpp"
+#include "app/json_text.hpp"
 #include "app/row.hpp"
 #include "app/table.hpp"
 #include "app/units.hpp"
@@ -46,10 +47,6 @@ enum : std::size_t {
     event_type
 };
 
-std::string line_of(const Json& object) {
-    return object.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
 Rows find(StoreSession& session, const ParkedListOptions& options) {
     std::string columns;
     for (std::size_t n = 0; n < kWithoutPayload; ++n) {
@@ -67,14 +64,6 @@ Rows find(StoreSession& session, const ParkedListOptions& options) {
                        values);
 }
 
-std::string unhex(const std::string& hex) {
-    std::string bytes;
-    for (std::size_t n = 0; n + 1 < hex.size(); n += 2) {
-        bytes += static_cast<char>(std::stoi(hex.substr(n, 2), nullptr, 16));
-    }
-    return bytes;
-}
-
 Json to_json(const Row& row, bool payload) {
     Json object{{"schema", 1}};
     for (std::size_t n = 0; n < kWithoutPayload; ++n) {
@@ -84,14 +73,7 @@ Json to_json(const Row& row, bool payload) {
     if (!payload) return object;
     const auto& headers = row[kWithoutPayload];
     object["headers"] = headers ? Json::parse(*headers) : Json();
-    const auto hex = text(row, kWithoutPayload + 1);
-    try {
-        object["payload"] = unhex(hex);
-        static_cast<void>(object["payload"].dump());  // throws for what is not UTF-8
-    } catch (const Json::exception&) {
-        object.erase("payload");
-        object["payload_hex"] = hex;
-    }
+    put_payload(object, text(row, kWithoutPayload + 1));
     return object;
 }
 
@@ -101,6 +83,11 @@ Purpose purpose_of(const ParkedListOptions& options) {
 
 void check_id(const ParkedFilter& filter) {
     if (!filter.id.empty()) static_cast<void>(Id::parse(filter.id));
+}
+
+Error not_parked(const std::string& id) {
+    return {ErrorKind::invalid, "parked_not_found", "\"" + id + "\" is not parked",
+            "see sagaz parked ls; it may have been delivered meanwhile"};
 }
 
 // What a command that changes nothing tells of it, or one that did.
@@ -142,9 +129,7 @@ void refuse_what_is_not_there(const ParkedTally& tally, const ParkedChangeOption
                     "new id"};
     }
     if (options.filter.id.empty()) return;
-    throw Error{ErrorKind::invalid, "parked_not_found",
-                "\"" + options.filter.id + "\" is not parked",
-                "see sagaz parked ls; it may have been delivered meanwhile"};
+    throw not_parked(options.filter.id);
 }
 
 }  // namespace
@@ -177,22 +162,13 @@ int run_parked_show(const ParkedListOptions& options, Console& console) {
     check_id(options.filter);
     StoreSession session{options.store, purpose_of(options)};
     const auto found = find(session, options);
-    if (found.empty()) {
-        throw Error{ErrorKind::invalid, "parked_not_found",
-                    "\"" + options.filter.id + "\" is not parked",
-                    "see sagaz parked ls; it may have been delivered meanwhile"};
-    }
+    if (found.empty()) throw not_parked(options.filter.id);
     for (const auto& row : found) {
         const auto object = to_json(row, options.payload);
         if (options.json) {
             console.out() << line_of(object) << '\n';
-            continue;
-        }
-        for (const auto& [name, value] : object.items()) {
-            if (name == "schema" || value.is_null()) continue;
-            console.out() << name << ": "
-                          << plain(value.is_string() ? value.get<std::string>() : line_of(value))
-                          << '\n';
+        } else {
+            write_members(console.out(), object);
         }
     }
     return kOk;

@@ -4,6 +4,7 @@
 // changes nothing; and it asks for the first event of a key anew after every attempt, so it sees
 // what was discarded. The transaction waits for the disk whatever the login's synchronous_commit:
 // a discarded event that came back after a crash would be sent behind later ones of its key.
+#include "app/json_text.hpp"
 #include "app/parked.hpp"
 #include "app/row.hpp"
 
@@ -44,7 +45,7 @@ std::int64_t count(StoreSession& session, const std::string& where,
 
 void write_audit(StoreSession& session, const std::string& action, const Json& detail) {
     session.run("insert into @schema@.audit (action, detail) values ($1, $2)",
-                {action, detail.dump(-1, ' ', false, Json::error_handler_t::replace)});
+                {action, line_of(detail)});
 }
 
 // Until when each may wait: so many a second, in the order of their positions.
@@ -186,7 +187,7 @@ std::string ParkedCondition::json() const {
     if (!filter_.state.empty()) object["state"] = filter_.state;
     if (filter_.older_than) object["older_than_ms"] = filter_.older_than->count();
     if (filter_.younger_than) object["younger_than_ms"] = filter_.younger_than->count();
-    return object.dump(-1, ' ', false, Json::error_handler_t::replace);
+    return line_of(object);
 }
 
 }  // namespace sagaz::inline v0::app

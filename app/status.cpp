@@ -1,5 +1,6 @@
 #include "app/commands.hpp"
 #include "app/console.hpp"
+#include "app/json_text.hpp"
 #include "app/store.hpp"
 #include "app/store_look.hpp"
 #include "app/table.hpp"
@@ -145,9 +146,7 @@ int run_status(const StatusOptions& options, Console& console) {
     const auto look = window.look();
     const auto wrong = diagnosis(look, newest_version(options.store));
     if (options.json) {
-        console.out()
-            << to_json(look, rate, wrong).dump(-1, ' ', false, Json::error_handler_t::replace)
-            << '\n';
+        console.out() << line_of(to_json(look, rate, wrong)) << '\n';
     } else {
         write_text(look, rate, wrong, console.out());
     }

@@ -9,6 +9,7 @@
 #include "app/demo/paste.hpp"
 #include "app/demo/stage.hpp"
 #include "app/errors.hpp"
+#include "app/json_text.hpp"
 #include "app/signals.hpp"
 #include "app/store.hpp"
 #include "app/store_look.hpp"
@@ -245,7 +246,7 @@ private:
     void write(Json object) {
         Json whole{{"schema", 1}};
         whole.update(object);
-        console_.out() << whole.dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
+        console_.out() << line_of(whole) << std::endl;
     }
 
     bool json_;
