@@ -324,6 +324,15 @@ bank_run() {
         -f "$chaos_here/slow.sql@10" -f "$chaos_here/rolled_back.sql@5" "$@"
 }
 
+# start_load pgbench-argument...: the mix in the background, by CLIENTS clients.
+start_load() {
+    bank_run "$pg_url" -c "$CLIENTS" -j 2 "$@" >>"$work/pgbench.log" 2>&1 &
+    pgbench=$!
+    chaos_children+=("$pgbench")
+}
+
+finish_load() { wait "$pgbench" || die "pgbench failed: $(tail -3 "$work/pgbench.log")"; }
+
 # What the sequence counted is never rolled back; what the truth holds committed.
 events_tried() { sql "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM attempt"; }
 events_committed() { sql "SELECT count(*) FROM truth"; }

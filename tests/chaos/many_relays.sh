@@ -37,14 +37,6 @@ wait_until_spread() {
     wait_for 60 "the slots are spread $want" spread_and_noted
 }
 
-# start_load ARGUMENT...: at a rate that outlasts the phase.
-start_load() {
-    bank_run "$pg_url" -c "$CLIENTS" -j 2 "$@" >>"$work/pgbench.log" 2>&1 &
-    pgbench=$!
-    chaos_children+=("$pgbench")
-}
-finish_load() { wait "$pgbench" || die "pgbench failed: $(tail -3 "$work/pgbench.log")"; }
-
 calm_phase() {
     local name
     LEASE=$CALM_LEASE

@@ -77,14 +77,6 @@ run_faults() {
     done
 }
 
-start_load() {
-    bank_run "$pg_url" -c "$CLIENTS" -j 2 "$@" >>"$work/pgbench.log" 2>&1 &
-    pgbench=$!
-    chaos_children+=("$pgbench")
-}
-
-finish_load() { wait "$pgbench" || die "pgbench failed: $(tail -3 "$work/pgbench.log")"; }
-
 # The load may end before the faults do; then it goes on until they are done.
 keep_load_going() {
     if [ "$extra_load" = 0 ] && ! is_child "$pgbench"; then

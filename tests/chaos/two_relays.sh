@@ -53,9 +53,7 @@ one=$(sql "SELECT DISTINCT owner FROM sagaz.slot")
 [ "$(wc -l <<<"$one")" = 1 ] || die "one relay has two identities"
 relay_start two
 transactions=$((EVENTS * 100 / 412 / CLIENTS + 1))
-bank_run "$pg_url" -c "$CLIENTS" -j 2 -t "$transactions" >"$work/pgbench.log" 2>&1 &
-pgbench=$!
-chaos_children+=("$pgbench")
+start_load -t "$transactions"
 under_way() { [ "$(events_tried)" -gt $((EVENTS / 3)) ]; }
 wait_for 120 "the load is under way" under_way
 note "owners before the kill" "$(owners | tr '\n' ' ')"
