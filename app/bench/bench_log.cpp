@@ -135,21 +135,26 @@ void BenchLog::settle() {
     }
 }
 
-void BenchLog::rewind() {
+void BenchLog::hold(const Fill& fill, int slots) {
+    fresh(slots);
+    this->fill(fill);
+    settle();
+}
+
+void BenchLog::put_cursors(const std::string& snapshot, std::int64_t position) {
     run("DELETE FROM @schema@.cursor");
     run("VACUUM @schema@.cursor");
-    run(kFirstCursors, std::move(postgres::Parameters{}.text("1:1:").number(0)));
+    run(kFirstCursors, std::move(postgres::Parameters{}.text(snapshot).number(position)));
     run("UPDATE @schema@.slot SET owner = NULL, epoch = epoch + 1");
 }
 
+void BenchLog::rewind() { put_cursors("1:1:", 0); }
+
 void BenchLog::wind_to(std::int64_t first_pending) {
-    const auto last = number("SELECT coalesce(max(id), 0) FROM @schema@.outbox WHERE xid < '" +
-                             std::to_string(first_pending) + "'::xid8");
     const auto xid = std::to_string(first_pending);
-    run("DELETE FROM @schema@.cursor");
-    run("VACUUM @schema@.cursor");
-    run(kFirstCursors, std::move(postgres::Parameters{}.text(xid + ":" + xid + ":").number(last)));
-    run("UPDATE @schema@.slot SET owner = NULL, epoch = epoch + 1");
+    const auto last =
+        number("SELECT coalesce(max(id), 0) FROM @schema@.outbox WHERE xid < '" + xid + "'::xid8");
+    put_cursors(xid + ":" + xid + ":", last);
 }
 
 std::int64_t BenchLog::pending() { return number("SELECT pending_events FROM @schema@.backlog"); }

@@ -36,6 +36,8 @@ public:
     void fill(const Fill& fill);
     /// Vacuum, analyze, checkpoint: what a server does by and by.
     void settle();
+    /// A log with these events and nothing else, as a server has it by and by.
+    void hold(const Fill& fill, int slots = 16);
     /// Everything is undelivered again.
     void rewind();
     /// Everything is delivered but what was written by transactions from `first_pending` on.
@@ -53,6 +55,7 @@ private:
     void refuse_foreign();
     void make(int slots);
     void remove();
+    void put_cursors(const std::string& snapshot, std::int64_t position);
 
     StoreTarget store_;
     postgres::Connection connection_;

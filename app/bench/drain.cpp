@@ -46,9 +46,7 @@ Report drain(const Stage& stage) {
     const auto& sizes = stage.sizes;
     Report report{"drain", "committed events to null:, beside a bare read and other outboxes"};
     stage.step("drain: filling the log");
-    stage.log.fresh();
-    stage.log.fill({.events = sizes.drain_events});
-    stage.log.settle();
+    stage.log.hold({.events = sizes.drain_events});
     bare_read(stage, sizes.drain_events);  // both warm the server's memory
     drain_here(stage, destination(stage, false), sizes.drain_events);
     for (std::int64_t round = 1; round <= stage.rounds; ++round) {
@@ -84,9 +82,7 @@ Report drain_to_kafka(const Stage& stage) {
     const auto events = stage.sizes.kafka_events;
     Report report{"drain_kafka", "committed events to Kafka, beside librdkafka from memory"};
     stage.step("drain_kafka: filling the log");
-    stage.log.fresh();
-    stage.log.fill({.events = events});
-    stage.log.settle();
+    stage.log.hold({.events = events});
     const KafkaTopic topic{*stage.kafka, "sagaz-bench"};
     KafkaFeed feed;
     drain_here(stage, *stage.kafka, events,

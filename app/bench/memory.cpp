@@ -18,9 +18,7 @@ Report memory(const Stage& stage) {
             std::min(stage.sizes.memory_events, bytes == 200 ? stage.sizes.memory_events
                                                              : 3 * stage.sizes.shape_bytes / bytes);
         stage.step("memory: filling");
-        stage.log.fresh();
-        stage.log.fill({.events = events, .payload_bytes = bytes});
-        stage.log.settle();
+        stage.log.hold({.events = events, .payload_bytes = bytes});
         for (std::int64_t round = 1; round <= stage.rounds; ++round) {
             for (const bool to_kafka : {false, true}) {
                 if (to_kafka && !stage.kafka) continue;

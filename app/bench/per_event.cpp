@@ -45,9 +45,7 @@ Report per_event(const Stage& stage) {
     Report report{"per_event", "what the relay costs an event, draining to null:"};
     const auto events = stage.sizes.drain_events;
     stage.step("per_event: filling");
-    stage.log.fresh();
-    stage.log.fill({.events = events});
-    stage.log.settle();
+    stage.log.hold({.events = events});
     for (std::int64_t round = 1; round <= stage.rounds; ++round) {
         stage.step("per_event: round " + std::to_string(round));
         stage.log.rewind();

@@ -39,9 +39,7 @@ Report payload_sizes(const Stage& stage) {
     for (const std::int64_t bytes : {100LL, 1'024LL, 10'240LL, 102'400LL, 1'048'576LL}) {
         const auto events = std::min(stage.sizes.shape_events, stage.sizes.shape_bytes / bytes);
         stage.step("payload: filling " + size_text(bytes));
-        stage.log.fresh();
-        stage.log.fill({.events = events, .payload_bytes = bytes});
-        stage.log.settle();
+        stage.log.hold({.events = events, .payload_bytes = bytes});
         for (std::int64_t round = 1; round <= stage.rounds; ++round) {
             for (const bool to_kafka : {false, true}) {
                 if (to_kafka && !stage.kafka) continue;
@@ -66,9 +64,7 @@ Report key_counts(const Stage& stage) {
     const auto events = stage.sizes.shape_events;
     for (const std::int64_t keys : {1LL, 1'000LL, 1'000'000LL}) {
         stage.step("keys: filling " + grouped(keys));
-        stage.log.fresh();
-        stage.log.fill({.events = events, .keys = keys});
-        stage.log.settle();
+        stage.log.hold({.events = events, .keys = keys});
         for (std::int64_t round = 1; round <= stage.rounds; ++round) {
             stage.step("keys: " + grouped(keys) + ", round " + std::to_string(round));
             stage.log.rewind();
@@ -87,9 +83,7 @@ Report slot_counts(const Stage& stage) {
     const auto events = stage.sizes.shape_events;
     for (const int slots : {1, 16, 64}) {
         stage.step("slots: filling " + std::to_string(slots));
-        stage.log.fresh(slots);
-        stage.log.fill({.events = events});
-        stage.log.settle();
+        stage.log.hold({.events = events}, slots);
         for (std::int64_t round = 1; round <= stage.rounds; ++round) {
             stage.step("slots: " + std::to_string(slots) + ", round " + std::to_string(round));
             stage.log.rewind();
