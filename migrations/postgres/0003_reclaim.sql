@@ -205,7 +205,7 @@ BEGIN
                     'LOCK TABLE ONLY @schema@.%I IN ACCESS EXCLUSIVE MODE NOWAIT', leaf);
                 state := @schema@.segment_state(leaf);
                 IF NOT state.is_delivered OR state.newest_at >= before THEN
-                    RAISE EXCEPTION USING ERRCODE = 'SG001';  -- gives the lock back
+                    RAISE EXCEPTION USING ERRCODE = 'SG005';  -- gives the lock back
                 END IF;
                 EXECUTE pg_catalog.format('TRUNCATE ONLY @schema@.%I', leaf);
                 UPDATE @schema@.segment s
@@ -219,7 +219,7 @@ BEGIN
             END IF;
         EXCEPTION
             WHEN lock_not_available THEN blocked := true;
-            WHEN SQLSTATE 'SG001' THEN NULL;
+            WHEN SQLSTATE 'SG005' THEN NULL;
         END;
         EXIT WHEN truncated > 0;
     END LOOP;

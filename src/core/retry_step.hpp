@@ -115,7 +115,6 @@ public:
     /// Parked events that became dead since the last call, by reason.
     using DeadCounts = std::map<std::string, std::uint64_t, std::less<>>;
     DeadCounts take_dead() { return std::exchange(dead_, {}); }
-    std::size_t stopped_keys() const noexcept { return keys_.size(); }
 
 private:
     using KeyName = std::pair<std::int16_t, std::string>;
