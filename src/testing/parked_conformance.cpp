@@ -10,12 +10,14 @@
 namespace sagaz::inline v0::testing {
 namespace {
 
-// Reads the log and parks all of it: what the first was refused for, the others stand behind.
+// Reads the log and parks all of it: what the first was refused for, the others stand behind. One
+// without a key stands behind nothing; which comes first, its slot decides, which is by chance.
 std::vector<ReadRow> park_all(Store& store, StoreReader& reader) {
     auto rows = reader.read_window();
     std::vector<Parking> parked;
     for (const auto& row : rows) {
-        const char* const reason = parked.empty() ? "refused" : "behind_parked";
+        const bool is_behind = !parked.empty() && row.key.has_value();
+        const char* const reason = is_behind ? "behind_parked" : "refused";
         parked.push_back({row.slot, row.position, row.event_id, reason, "detail"});
     }
     (void)store.store(reader.moves(), parked);

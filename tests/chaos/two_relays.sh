@@ -66,7 +66,7 @@ taken_over() {
 wait_for 60 "the other relay has every slot" taken_over
 took=$(($(now_ms) - from))
 note "taken over after" "$took ms (lease $lease_ms ms)"
-wait "$pgbench" || die "pgbench failed: $(tail -3 "$work/pgbench.log")"
+finish_load
 wait_until_drained 120 two
 relay_stop two
 note "ownership changes" "$(sql 'SELECT count(*) FROM slot_history')"
