@@ -118,11 +118,11 @@ void BenchLog::fill(const Fill& fill) {
             "CASE WHEN n % 4 = 0 THEN '{\"tenant\": \"blue\"}'::jsonb END "
             "FROM (SELECT convert_to($4::text, 'UTF8') OFFSET 0) b (payload), "
             "generate_series($1::int8, $2::int8) n",
-            std::move(postgres::Parameters{}
-                          .number(done + 1)
-                          .number(std::min(done + once, fill.events))
-                          .number(fill.keys)
-                          .text(payload)));
+            postgres::Parameters{}
+                .number(done + 1)
+                .number(std::min(done + once, fill.events))
+                .number(fill.keys)
+                .text(payload));
     }
 }
 
@@ -144,7 +144,7 @@ void BenchLog::hold(const Fill& fill, int slots) {
 void BenchLog::put_cursors(const std::string& snapshot, std::int64_t position) {
     run("DELETE FROM @schema@.cursor");
     run("VACUUM @schema@.cursor");
-    run(kFirstCursors, std::move(postgres::Parameters{}.text(snapshot).number(position)));
+    run(kFirstCursors, postgres::Parameters{}.text(snapshot).number(position));
     run("UPDATE @schema@.slot SET owner = NULL, epoch = epoch + 1");
 }
 

@@ -56,6 +56,7 @@ Throughput work_for(const Stage& stage, int count, double seconds, const Work& w
     const double from = seconds_now();
     {
         std::vector<std::jthread> threads;
+        threads.reserve(clients.size());
         for (auto& client : clients) {
             threads.emplace_back([&work, &each = *client, end = from + seconds] {
                 try {

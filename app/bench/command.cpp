@@ -95,7 +95,7 @@ bool run_one(const Benchmark& benchmark, const bench::Stage& stage, bool json, C
         if (json) {
             auto object = report.json();
             object["seconds"] = stopwatch.cost().seconds;
-            console.out() << object.dump() << std::endl;
+            console.out() << object.dump() << '\n' << std::flush;
         } else {
             report.print(console.out());
         }
@@ -106,7 +106,8 @@ bool run_one(const Benchmark& benchmark, const bench::Stage& stage, bool json, C
                                   {"benchmark", benchmark.name},
                                   {"error", three_lines(error)}}
                                  .dump()
-                          << std::endl;
+                          << '\n'
+                          << std::flush;
         }
         console.say(benchmark.name + " was not measured:");
         console.error(error);

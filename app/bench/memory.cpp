@@ -28,7 +28,7 @@ Report memory(const Stage& stage) {
                 stage.log.rewind();
                 report.add(what, "MiB",
                            memory_of_relay(stage, destination(stage, to_kafka)) / (1 << 20));
-                report.expect(what, Target::at_most(bytes == 200 ? 25 : 80));
+                report.expect(what, Target::at_most(bytes == 200 ? 23.8 : 80));  // 25 MB in MiB
             }
         }
     }

@@ -89,11 +89,13 @@ struct Producer {
 
 void produce(const Stage& stage, const OpenLoop& plan, std::vector<Times>& times) {
     std::vector<std::unique_ptr<Producer>> producers;
+    producers.reserve(static_cast<std::size_t>(plan.clients));
     for (int n = 0; n < plan.clients; ++n) producers.push_back(std::make_unique<Producer>(stage));
     const auto filler = letters(190);
     const double start = seconds_now() + 0.05;
     {
         std::vector<std::jthread> threads;
+        threads.reserve(producers.size());
         for (std::size_t n = 0; n < producers.size(); ++n) {
             threads.emplace_back([&, n] {
                 try {

@@ -257,9 +257,7 @@ std::optional<RetryCommand> RetryStep::try_next(Instant now) {
     const OwnedLog* log =
         candidate.key ? log_of(*candidate.key) : delivery_.find(candidate.slot.slot);
     if (log == nullptr || log->slot != candidate.slot) return std::nullopt;
-    attempt_.emplace();
-    attempt_->what = std::move(candidate);
-    attempt_->generation = log->generation;
+    attempt_ = Attempt{.what = std::move(candidate), .generation = log->generation};
     command::ReadParked read;
     for (const ParkedEvent& event : attempt_->what.events) read.rows.push_back(event.row);
     return read;
