@@ -13,6 +13,7 @@ constexpr std::size_t kPayload = 200;
 struct Way {
     std::string name;
     Work work;
+    bool for_scale{};  ///< Shown beside the others, with 16 clients alone.
 };
 
 void make_tables(const Stage& stage) {
@@ -21,6 +22,11 @@ void make_tables(const Stage& stage) {
          {"CREATE TABLE @schema@.bare (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
           "created_at timestamptz NOT NULL DEFAULT clock_timestamp(), topic text, key text, "
           "event_type text NOT NULL, payload bytea NOT NULL)",
+          "CREATE TABLE @schema@.usual (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
+          "event_id uuid NOT NULL DEFAULT gen_random_uuid(), "
+          "created_at timestamptz NOT NULL DEFAULT clock_timestamp(), topic text, key text, "
+          "event_type text NOT NULL, content_type text NOT NULL DEFAULT 'application/json', "
+          "aggregate_type text, aggregate_id text, headers jsonb, payload bytea NOT NULL)",
           "CREATE TABLE @schema@.account (id int PRIMARY KEY, balance int NOT NULL, filler "
           "char(84)) "
           "WITH (fillfactor = 90)",
@@ -56,31 +62,75 @@ public:
                  }}};
     }
 
-    Way business(const std::string& name, const std::string& append_sql) const {
-        const bool appends = !append_sql.empty();
+    /// `added` is one more statement before the COMMIT, if any.
+    Way business(const std::string& name, const std::string& added = {}) const {
         return {name,
-                {[this, append_sql, appends](BareConnection& connection) {
-                     prepare_business(connection);
-                     if (appends) connection.prepare("append", log_.named(append_sql));
+                {[this, added](BareConnection& connection) {
+                     prepare_business(connection, kNote);
+                     if (!added.empty()) connection.prepare("append", log_.named(added));
                  },
-                 [this, appends](BareConnection& connection, Random& random) {
-                     business_once(connection, random, appends);
+                 [this, added](BareConnection& connection, Random& random) {
+                     const Deal deal{random};
+                     begin(connection, deal);
+                     connection.execute("note", {{deal.teller}, {deal.account}, {"7"}});
+                     if (!added.empty()) append(connection, deal.account, false);
+                     connection.run("COMMIT");
+                 }}};
+    }
+
+    /// The event in the RETURNING of the last statement: no statement more.
+    Way business_returning(const std::string& name) const {
+        return {name,
+                {[this](BareConnection& connection) {
+                     prepare_business(connection,
+                                      std::string{kNote} +
+                                          " RETURNING @schema@.append($4, account::text, $5, "
+                                          "$6::text)");
+                 },
+                 [this](BareConnection& connection, Random& random) {
+                     const Deal deal{random};
+                     begin(connection, deal);
+                     connection.execute("note", {{deal.teller},
+                                                 {deal.account},
+                                                 {"7"},
+                                                 {"orders"},
+                                                 {"OrderPlaced"},
+                                                 {payload_}});
+                     connection.run("COMMIT");
                  }}};
     }
 
     static constexpr const char* kBare =
         "INSERT INTO @schema@.bare (topic, key, event_type, payload) VALUES ($1, $2, $3, $4)";
+    static constexpr const char* kUsual =
+        "INSERT INTO @schema@.usual (topic, key, event_type, payload) VALUES ($1, $2, $3, $4)";
     static constexpr const char* kInsert =
         "INSERT INTO @schema@.outbox (topic, key, event_type, payload) VALUES ($1, $2, $3, $4)";
     static constexpr const char* kAppend = "SELECT @schema@.append($1, $2, $3, $4::text)";
+    static constexpr const char* kBareText =
+        "INSERT INTO @schema@.bare (topic, key, event_type, payload) "
+        "VALUES ($1, $2, $3, convert_to($4::text, 'UTF8'))";
+    static constexpr const char* kNothing =
+        "SELECT FROM (VALUES ($1::text, $2::text, $3::text, $4::text)) v";
 
 private:
+    static constexpr const char* kNote =
+        "INSERT INTO @schema@.history (teller, account, delta, at) "
+        "VALUES ($1::int, $2::int, $3::int, clock_timestamp())";
+
+    struct Deal {
+        explicit Deal(Random& random)
+            : account(std::to_string(random() % kAccounts + 1)),
+              teller(std::to_string(random() % kTellers + 1)) {}
+        std::string account, teller;
+    };
+
     void append(BareConnection& connection, const std::string& key, bool binary) const {
         connection.execute("append", {{"orders"}, {key}, {"OrderPlaced"}, {payload_, binary}});
     }
 
-    void prepare_business(BareConnection& connection) const {
-        const auto prepare = [&](const char* name, const char* sql) {
+    void prepare_business(BareConnection& connection, const std::string& note) const {
+        const auto prepare = [&](const char* name, const std::string& sql) {
             connection.prepare(name, log_.named(sql));
         };
         prepare("take",
@@ -88,21 +138,14 @@ private:
         prepare("look", "SELECT balance FROM @schema@.account WHERE id = $1::int");
         prepare("hand",
                 "UPDATE @schema@.teller SET balance = balance + $1::int WHERE id = $2::int");
-        prepare("note",
-                "INSERT INTO @schema@.history (teller, account, delta, at) "
-                "VALUES ($1::int, $2::int, $3::int, clock_timestamp())");
+        prepare("note", note);
     }
 
-    void business_once(BareConnection& connection, Random& random, bool appends) const {
-        const auto account = std::to_string(random() % kAccounts + 1);
-        const auto teller = std::to_string(random() % kTellers + 1);
+    static void begin(BareConnection& connection, const Deal& deal) {
         connection.run("BEGIN");
-        connection.execute("take", {{"7"}, {account}});
-        connection.execute("look", {{account}});
-        connection.execute("hand", {{"7"}, {teller}});
-        connection.execute("note", {{teller}, {account}, {"7"}});
-        if (appends) append(connection, account, false);
-        connection.run("COMMIT");
+        connection.execute("take", {{"7"}, {deal.account}});
+        connection.execute("look", {{deal.account}});
+        connection.execute("hand", {{"7"}, {deal.teller}});
     }
 
     const BenchLog& log_;
@@ -116,17 +159,27 @@ Report insert_cost(const Stage& stage) {
     stage.step("insert: making tables");
     make_tables(stage);
     const Ways ways{stage.log};
-    const std::vector<Way> all{ways.single("bare table", Ways::kBare, true),
-                               ways.single("plain INSERT", Ways::kInsert, true),
-                               ways.single("append()", Ways::kAppend, false),
-                               ways.single("bare table again", Ways::kBare, true),
-                               ways.business("business", {}),
-                               ways.business("business with append()", Ways::kAppend),
-                               ways.business("business again", {})};
+    const auto for_scale = [](Way way) {
+        way.for_scale = true;
+        return way;
+    };
+    const std::vector<Way> all{
+        ways.single("bare table", Ways::kBare, true),
+        ways.single("plain INSERT", Ways::kInsert, true),
+        ways.single("append()", Ways::kAppend, false),
+        ways.single("bare table again", Ways::kBare, true),
+        for_scale(ways.single("usual outbox table", Ways::kUsual, true)),
+        ways.business("business"),
+        ways.business("business with append()", Ways::kAppend),
+        ways.business("business again"),
+        for_scale(ways.business_returning("business with append() in RETURNING")),
+        for_scale(ways.business("business with an empty SELECT", Ways::kNothing)),
+        for_scale(ways.business("business with a bare INSERT", Ways::kBareText))};
     for (std::int64_t round = 1; round <= stage.rounds; ++round) {
         for (const int clients : {1, 4, 16, 32}) {
             const auto of = ", " + std::to_string(clients) + " clients";
             for (const auto& way : all) {
+                if (way.for_scale && clients != 16) continue;
                 stage.step("insert: round " + std::to_string(round) + ", " + way.name + of);
                 const auto got = work_for(stage, clients, stage.sizes.insert_seconds, way.work);
                 report.add(way.name + of, "commits/s", got.commits_per_second);
@@ -151,6 +204,13 @@ Report insert_cost(const Stage& stage) {
         compare("append()", "bare table", target(0.6));
         compare("business again", "business", {});
         compare("business with append()", "business", target(0.9));
+        if (clients != "16") continue;
+        compare("plain INSERT", "usual outbox table", {});
+        compare("append()", "usual outbox table", {});
+        for (const auto* const added :
+             {"append() in RETURNING", "an empty SELECT", "a bare INSERT"}) {
+            compare(std::string{"business with "} + added, "business", {});
+        }
     }
     report.note("synchronous_commit = " +
                 std::string{PQgetvalue(stage.log.run("SHOW synchronous_commit").get(), 0, 0)} +
@@ -159,7 +219,8 @@ Report insert_cost(const Stage& stage) {
     report.note(
         "business: BEGIN, UPDATE account, SELECT account, UPDATE teller, INSERT history, "
         "COMMIT, as pgbench's without its branches; bare table: a primary key, the columns "
-        "that a message needs");
+        "that a message needs; usual outbox table: also a random event id, the content type and "
+        "what is null here");
     return report;
 }
 

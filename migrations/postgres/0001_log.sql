@@ -33,7 +33,7 @@ LANGUAGE sql VOLATILE PARALLEL SAFE
 RETURN encode(
     set_bit(set_bit(
         overlay(uuid_send(gen_random_uuid())
-                PLACING substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3)
+                PLACING substring(int8send((date_part('epoch', clock_timestamp()) * 1000)::bigint) FROM 3)
                 FROM 1 FOR 6),
         52, 1), 53, 1),
     'hex')::uuid;
@@ -47,6 +47,20 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN ((coalesce(hashtextextended(key, 0), uuid_hash_extended(event_id, 0))
          & 9223372036854775807) % 16)::smallint;
 
+-- Whether an event is within the limits: what is parked must fit the index parked_key, and what is
+-- read must fit in memory. Null where nothing is over one and a column is null.
+CREATE FUNCTION @schema@.fits(
+    topic text, key text, event_type text, content_type text, aggregate_type text,
+    aggregate_id text, saga_id text, headers jsonb, payload bytea) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN octet_length(payload) <= 16777216
+    AND octet_length(topic) <= 249
+    AND greatest(octet_length(key), octet_length(aggregate_id)) <= 2000
+    AND greatest(octet_length(event_type), octet_length(content_type),
+                 octet_length(aggregate_type), octet_length(saga_id)) <= 255
+    AND (headers IS NULL OR (jsonb_typeof(headers) IN ('object', 'array')
+                             AND octet_length(headers::text) <= 131072));
+
 -- A ring of sixteen permanent segments of 2^18 ids. No DDL at run time: an absent relay can never
 -- make a business insert fail.
 --
@@ -58,7 +72,7 @@ CREATE TABLE @schema@.outbox (
     created_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     held_until     timestamptz,
     event_id       uuid        NOT NULL DEFAULT @schema@.uuid_v7(),
-    slot           smallint    NOT NULL GENERATED ALWAYS AS (@schema@.slot_of(key, event_id)) STORED,
+    slot           smallint    NOT NULL,
     topic          text        COLLATE "C",
     key            text        COLLATE "C",
     event_type     text        NOT NULL COLLATE "C",
@@ -67,27 +81,65 @@ CREATE TABLE @schema@.outbox (
     aggregate_id   text,
     saga_id        text,
     headers        jsonb,
-    payload        bytea       NOT NULL,
-    CONSTRAINT outbox_payload_max CHECK (octet_length(payload) <= 16777216),
-    CONSTRAINT outbox_key_max CHECK (octet_length(key) <= 2000),
-    -- What is parked must fit the index parked_key, and what is read must fit in memory.
-    CONSTRAINT outbox_text_max CHECK (
-        octet_length(topic) <= 249 AND octet_length(event_type) <= 255
-        AND octet_length(content_type) <= 255 AND octet_length(aggregate_type) <= 255
-        AND octet_length(aggregate_id) <= 2000 AND octet_length(saga_id) <= 255
-        AND octet_length(headers::text) <= 131072),
-    CONSTRAINT outbox_headers CHECK (jsonb_typeof(headers) IN ('object', 'array'))
+    payload        bytea       NOT NULL
 ) PARTITION BY LIST (((id >> 18) % 16));
 
 -- What a publication by publish_via_partition_root says of the leaves' rows.
 ALTER TABLE @schema@.outbox REPLICA IDENTITY FULL;
+
+-- Gives an event its slot, whatever the INSERT says of it, and refuses one that is over a limit: the
+-- error names the column, and the limit as if it were a constraint.
+--
+-- A trigger, since a generated column and CHECK constraints are read from the catalog, planned and
+-- made ready anew by every statement: with them an INSERT took three times the instructions
+-- (bench/insert_instructions.sh). A session keeps the plans of a PL/pgSQL function. Their expressions are SQL
+-- functions, which were bound to pg_catalog when they were made, whatever search_path a caller has.
+CREATE FUNCTION @schema@.outbox_admit() RETURNS trigger
+LANGUAGE plpgsql VOLATILE
+AS $function$
+DECLARE
+    refused record;
+BEGIN
+    IF @schema@.fits(new.topic, new.key, new.event_type, new.content_type, new.aggregate_type,
+                     new.aggregate_id, new.saga_id, new.headers, new.payload) IS NOT FALSE THEN
+        new.slot := @schema@.slot_of(new.key, new.event_id);
+        RETURN new;
+    END IF;
+    SELECT l.* INTO refused
+    FROM (VALUES ('outbox_payload_max', 'payload', pg_catalog.octet_length(new.payload), 16777216),
+                 ('outbox_key_max', 'key', pg_catalog.octet_length(new.key), 2000),
+                 ('outbox_text_max', 'topic', pg_catalog.octet_length(new.topic), 249),
+                 ('outbox_text_max', 'event_type', pg_catalog.octet_length(new.event_type), 255),
+                 ('outbox_text_max', 'content_type', pg_catalog.octet_length(new.content_type), 255),
+                 ('outbox_text_max', 'aggregate_type',
+                  pg_catalog.octet_length(new.aggregate_type), 255),
+                 ('outbox_text_max', 'aggregate_id', pg_catalog.octet_length(new.aggregate_id), 2000),
+                 ('outbox_text_max', 'saga_id', pg_catalog.octet_length(new.saga_id), 255),
+                 ('outbox_text_max', 'headers', pg_catalog.octet_length(new.headers::text), 131072)
+         ) l (limit_name, column_name, bytes, most)
+    WHERE l.bytes OPERATOR(pg_catalog.>) l.most LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', SCHEMA = '@schema@', TABLE = 'outbox',
+            COLUMN = refused.column_name, CONSTRAINT = refused.limit_name,
+            MESSAGE = pg_catalog.format('%s: %s has %s bytes, the limit is %s', refused.limit_name,
+                                        refused.column_name, refused.bytes, refused.most);
+    END IF;
+    RAISE EXCEPTION USING ERRCODE = 'check_violation', SCHEMA = '@schema@', TABLE = 'outbox',
+        COLUMN = 'headers', CONSTRAINT = 'outbox_headers',
+        MESSAGE = 'outbox_headers: headers is neither an object nor an array',
+        HINT = 'Give {"name": "value"}, or [["name", "value"], ...] to repeat a name.';
+END
+$function$;
+CREATE TRIGGER outbox_admit BEFORE INSERT ON @schema@.outbox
+FOR EACH ROW EXECUTE FUNCTION @schema@.outbox_admit();
 
 CREATE INDEX outbox_slot_id ON @schema@.outbox (slot, id);
 CREATE INDEX outbox_slot_xid_id ON @schema@.outbox (slot, xid, id);
 
 -- Leaves: REPLICA IDENTITY FULL costs nothing without logical decoding, and keeps our DELETE
 -- working under somebody's FOR ALL TABLES publication. No autovacuum: rows leave by truncation,
--- and a vacuum would stand in its way; freezing is forced when it is due.
+-- and a vacuum would stand in its way; freezing is forced when it is due. Rows that come by logical
+-- replication get their slot here too.
 DO $migration$
 BEGIN
     FOR n IN 0..15 LOOP
@@ -95,6 +147,8 @@ BEGIN
                        'WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off)',
                        lpad(n::text, 2, '0'), n);
         EXECUTE format('ALTER TABLE @schema@.outbox_%s REPLICA IDENTITY FULL', lpad(n::text, 2, '0'));
+        EXECUTE format('ALTER TABLE @schema@.outbox_%s ENABLE ALWAYS TRIGGER outbox_admit',
+                       lpad(n::text, 2, '0'));
     END LOOP;
 END
 $migration$;

@@ -25,7 +25,9 @@ GRANT SELECT ON @schema@.incarnation TO @schema@_producer;
 GRANT USAGE ON SEQUENCE @schema@.outbox_id TO @schema@_producer;
 GRANT INSERT, SELECT ON @schema@.outbox_json TO @schema@_producer;
 GRANT EXECUTE ON FUNCTION
-    @schema@.uuid_v7(), @schema@.slot_of(text, uuid), @schema@.outbox_json_insert(),
+    @schema@.uuid_v7(), @schema@.slot_of(text, uuid),
+    @schema@.fits(text, text, text, text, text, text, text, jsonb, bytea),
+    @schema@.outbox_json_insert(),
     @schema@.append(text, text, text, bytea, jsonb, text, uuid, text, text, text),
     @schema@.append(text, text, text, text, jsonb, text, uuid, text, text, text),
     @schema@.append(text, text, text, json, jsonb, text, uuid, text, text, text),

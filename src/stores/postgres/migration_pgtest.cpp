@@ -154,6 +154,24 @@ TEST(Migration, F12_RefusesADatabaseThatIsNotUtf8) {
     }
 }
 
+TEST(Setting, ASessionThatHasPlannedTheSlotTakesTheNewCount) {
+    // A session keeps the trigger's plan, in which slot_of is inlined.
+    const Schema schema;
+    Sql sql = schema.connect();
+    const auto highest_slot = [&] {
+        sql.run("BEGIN");
+        const auto slot = sql.number(
+            schema.sql("WITH i AS (INSERT INTO @s@.outbox (id, key, event_type, payload) "
+                       "SELECT n, n::text, 'E', '' FROM generate_series(1, 200) n RETURNING slot) "
+                       "SELECT max(slot) FROM i"));
+        sql.run("ROLLBACK");
+        return slot;
+    };
+    ASSERT_EQ(highest_slot(), 15);
+    postgres::set_setting(schema.url(), schema.name(), "slot_count", "4");
+    EXPECT_EQ(highest_slot(), 3);
+}
+
 TEST(Setting, ChangesTheNumberOfSlotsOnANewSchema) {
     const Schema schema;
     Sql sql = schema.connect();

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <array>
+
 namespace sagaz {
 namespace {
 
@@ -91,6 +93,74 @@ TEST_F(SchemaTest, F12_RefusesAtTheInsertWhatCouldNeverLeave) {
     EXPECT_EQ(run("INSERT INTO @s@.outbox (event_type, payload) VALUES ('E', "
                   "convert_to(repeat('p', 16777217), 'UTF8'))"),
               "23514");
+}
+
+TEST_F(SchemaTest, F12_NamesTheLimitAndTheColumnThatAnInsertBreaks) {
+    const auto insert = [&](const std::string& column, const std::string& of) {
+        const auto type = column == "event_type" ? of : "'E'";
+        const auto extra = column == "event_type" ? std::string{} : ", " + column;
+        const auto sql =
+            schema_.sql("INSERT INTO @s@.outbox (event_type, payload" + extra + ") VALUES (" +
+                        type + ", ''" + (extra.empty() ? std::string{} : ", " + of) + ")");
+        try {
+            sql_.run(sql);
+        } catch (const std::exception& error) {
+            return std::string{error.what()};
+        }
+        return std::string{"was taken"};
+    };
+    for (const auto& [column, of, said] :
+         {std::array<std::string, 3>{"key", "repeat('k', 2001)",
+                                     "outbox_key_max: key has 2001 bytes, the limit is 2000"},
+          {"topic", "repeat('t', 250)", "outbox_text_max: topic has 250 bytes, the limit is 249"},
+          {"event_type", "repeat('e', 256)",
+           "outbox_text_max: event_type has 256 bytes, the limit is 255"},
+          {"aggregate_id", "repeat('a', 2001)",
+           "outbox_text_max: aggregate_id has 2001 bytes, the limit is 2000"},
+          {"headers", "'1'", "outbox_headers: headers is neither an object nor an array"}}) {
+        const auto got = insert(column, of);
+        EXPECT_NE(got.find(said), std::string::npos) << got;
+    }
+}
+
+TEST_F(SchemaTest, GivesAnEventItsSlotWhateverTheInsertSaysOfIt) {
+    // By a wrong slot a key has two owners, or none.
+    Sql producer{schema_.connect()};
+    const auto slot_with = [&](const std::string& table, const std::string& slot) {
+        return producer.value(schema_.sql("INSERT INTO @s@." + table +
+                                          " (key, event_type, payload, slot, id) "
+                                          "VALUES ('42', 'E', '', " +
+                                          slot + ", 1) RETURNING slot"));
+    };
+    EXPECT_EQ(slot_with("outbox", "3"), "14");
+    EXPECT_EQ(slot_with("outbox", "1000"), "14");
+    EXPECT_EQ(slot_with("outbox_00", "3"), "14") << "a leaf named by itself";
+    producer.run("SET session_replication_role = replica");
+    EXPECT_EQ(slot_with("outbox_00", "3"), "14") << "as logical replication inserts";
+}
+
+TEST_F(SchemaTest, TakesSlotAndLimitsFromNoOperatorOfTheCallersSearchPath) {
+    // A producer that could choose a slot could break the order of a key.
+    ASSERT_EQ(run("CREATE SCHEMA IF NOT EXISTS sagaz_foreign; "
+                  "CREATE FUNCTION sagaz_foreign.yes(int, int) RETURNS boolean "
+                  "LANGUAGE sql IMMUTABLE RETURN true; "
+                  "CREATE FUNCTION sagaz_foreign.three(bigint, bigint) RETURNS bigint "
+                  "LANGUAGE sql IMMUTABLE RETURN 3; "
+                  "CREATE OPERATOR sagaz_foreign.<= "
+                  "(LEFTARG = int, RIGHTARG = int, FUNCTION = sagaz_foreign.yes); "
+                  "CREATE OPERATOR sagaz_foreign.% "
+                  "(LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = sagaz_foreign.three)"),
+              "");
+    Sql producer{schema_.connect()};
+    producer.run("SET search_path = sagaz_foreign, pg_catalog");
+    ASSERT_EQ(producer.value("SELECT 7::bigint % 16::bigint"), "3") << "the path is a hostile one";
+    EXPECT_EQ(producer.value(schema_.sql("INSERT INTO @s@.outbox (key, event_type, payload) "
+                                         "VALUES ('42', 'E', '') RETURNING slot")),
+              "14");
+    EXPECT_EQ(producer.failure(schema_.sql("INSERT INTO @s@.outbox (key, event_type, payload) "
+                                           "VALUES (repeat('k', 2001), 'E', '')")),
+              "23514");
+    run("DROP SCHEMA sagaz_foreign CASCADE");
 }
 
 TEST_F(SchemaTest, F12_MeasuresHeadersAsTheyAreReadNotAsTheyAreStored) {
