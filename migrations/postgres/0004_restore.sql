@@ -177,7 +177,7 @@ DECLARE
     old_world  bigint;
     given      bigint;   -- the highest id that the sequence has given out
     base       bigint;   -- above every id there ever was
-    lowest     bigint;
+    n          bigint;
     part       record;
     total      bigint := 0;
     repeats    bigint := 0;
@@ -209,11 +209,9 @@ BEGIN
     LOCK TABLE @schema@.outbox IN SHARE ROW EXCLUSIVE MODE;
     PERFORM pg_catalog.set_config('lock_timeout', '0', true);
     SELECT CASE WHEN q.is_called THEN q.last_value ELSE 0 END INTO given FROM @schema@.outbox_id q;
-    SELECT coalesce(max(m.id), 0), coalesce(min(m.id), 0) INTO base, lowest
+    SELECT greatest(given, max(m.id)) INTO base
     FROM (SELECT max(o.id) AS id FROM @schema@.outbox o
-          UNION ALL SELECT min(o.id) FROM @schema@.outbox o) m;
-    SELECT greatest(base, given, max(m.id)) INTO base
-    FROM (SELECT max(greatest(c.position, c.last_id)) AS id FROM @schema@.cursor c
+          UNION ALL SELECT max(greatest(c.position, c.last_id)) FROM @schema@.cursor c
           UNION ALL SELECT max(p.position) FROM @schema@.parked p WHERE p.direction = 'outbox'
           UNION ALL SELECT max(s.removed_upto) FROM @schema@.segment s) m;
     IF base > 0 THEN
@@ -232,8 +230,9 @@ BEGIN
         repeats := part.doubtful;
     ELSE
         -- A segment's width of ids at a time, by its leaf's name, so that no statement has to keep
-        -- or to sort more than that.
-        FOR n IN (lowest >> 18)..(base >> 18) LOOP
+        -- or to sort more than that. Of those that have rows: the sequence may have jumped far. (And
+        -- n is a bigint: the variable of a FOR over numbers is an integer, whose << wraps at 2^31.)
+        FOREACH n IN ARRAY ARRAY(SELECT DISTINCT o.id >> 18 FROM @schema@.outbox o ORDER BY 1) LOOP
             SELECT * INTO part FROM @schema@.rebase_move(
                 'outbox_' || pg_catalog.lpad((n % 16)::text, 2, '0'), (n << 18) - 1,
                 least(((n + 1) << 18) - 1, base), NULL);

@@ -219,6 +219,33 @@ TEST_F(Restore, KeepsWhatIsParkedBeforeTheRestOfItsKey) {
               "t");
 }
 
+TEST_F(Restore, F60_LosesNothingOfALogThatIsPastTwoThousandMillionIds) {
+    sql_.run(schema_.sql("SELECT setval('@s@.outbox_id', (1::bigint << 31) + (1 << 18))"));
+    commit("a");
+    commit("b");
+    restore();
+    deliver({"a", "b"});
+    EXPECT_EQ(audited("moved"), 2);
+}
+
+// Two thousand million events, or a sequence that was set far forward: not walked, and not wrapped.
+TEST_F(Restore, MovesWhatIsPendingWhereverItsIdsAre) {
+    commit("a");
+    deliver({"a"});
+    Words expected;
+    for (const int bits : {31, 32, 52, 60}) {
+        sql_.run(schema_.sql(
+            fmt::format("SELECT setval('@s@.outbox_id', (1::bigint << {}) - 2)", bits)));
+        for (const char* place : {"below", "at", "above"}) {
+            expected.push_back(fmt::format("{} {}", place, bits));
+            commit(expected.back());
+        }
+    }
+    restore();
+    deliver(expected);
+    EXPECT_EQ(audited("moved"), 12);
+}
+
 TEST_F(Restore, RunsAloneOrNotAtAll) {
     sql_.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
     EXPECT_EQ(sql_.failure(schema_.sql("SELECT @s@.rebase()")), "SG003");
