@@ -1,4 +1,5 @@
 // The re-base after a restore: migration 0004 argues why it is safe.
+#include "stores/postgres/migration.hpp"
 #include "testing/store_reader.hpp"
 #include "tests/support/error_code.hpp"
 #include "tests/support/postgres_process.hpp"
@@ -254,6 +255,46 @@ TEST_F(Restore, RunsAloneOrNotAtAll) {
         << "its snapshot would count its own rows as delivered";
     sql_.run("ROLLBACK");
     EXPECT_EQ(value("SELECT @s@.rebase() IS NULL"), "t") << "nothing to do";
+}
+
+// A default of the database, until the end of the test.
+class Default {
+public:
+    Default(Sql& sql, const std::string& name, const std::string& value) : sql_(sql), name_(name) {
+        sql_.run("ALTER DATABASE postgres SET " + name + " = '" + value + "'");
+    }
+    ~Default() { sql_.run("ALTER DATABASE postgres RESET " + name_); }
+    Default(const Default&) = delete;
+    Default& operator=(const Default&) = delete;
+
+private:
+    Sql& sql_;
+    std::string name_;
+};
+
+TEST_F(Restore, ByHandTakesAsLongAsItTakesUnderAnyDefault) {
+    commit("a");
+    restore();
+    const Default isolation(sql_, "default_transaction_isolation", "serializable");
+    const Default timeout(sql_, "statement_timeout", "200ms");
+    PostgresWriter open(schema_);
+    open.append("b");
+    std::string code{"none"};
+    std::jthread by_hand(
+        [&] { code = code_of([&] { (void)postgres::rebase(schema_.url(), schema_.name()); }); });
+    test::wait_for("the re-base to wait for the log",
+                   [&] { return value("SELECT count(*) FROM pg_locks WHERE NOT granted") == "1"; });
+    std::this_thread::sleep_for(std::chrono::milliseconds{400});
+    open.commit();
+    by_hand.join();
+    EXPECT_EQ(code, "");
+}
+
+TEST_F(Restore, OfARelayIsDoneUnderAnyDefaultIsolation) {
+    commit("a");
+    restore();
+    const Default isolation(sql_, "default_transaction_isolation", "serializable");
+    deliver({"a"});
 }
 
 TEST_F(Restore, DeliversOnceWhatCommitsWhileItWaitsForTheLog) {
