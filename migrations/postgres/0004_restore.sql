@@ -78,11 +78,14 @@ RETURN (
                        ORDER BY o.id DESC LIMIT 1) newest ON true
 );
 
+-- The path of these functions ends with pg_temp: where it is not named it comes first, for types and
+-- tables, so a caller's pg_temp.uuid would be ours, and its CHECK would run with our rights.
+
 -- Refuses what must not be re-based: a copy that still receives rows of the old world, and one
 -- whose keys lead to other slots than where they were delivered from.
 CREATE FUNCTION @schema@.rebase_check() RETURNS void
 LANGUAGE plpgsql STABLE
-SET search_path = ''
+SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     subscription text;
@@ -125,7 +128,7 @@ $function$;
 CREATE FUNCTION @schema@.rebase_move(
     leaf text, low bigint, high bigint, given bigint, OUT moved bigint, OUT doubtful bigint)
 LANGUAGE plpgsql VOLATILE
-SET search_path = ''
+SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
     EXECUTE pg_catalog.format($move$
@@ -167,7 +170,7 @@ $function$;
 -- write to the log.
 CREATE FUNCTION @schema@.rebase(forced boolean DEFAULT false) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = ''
+SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     d          pg_catalog.pg_snapshot;
@@ -296,7 +299,7 @@ $function$;
 CREATE FUNCTION @schema@.resolve(
     incarnation uuid, event_ids uuid[], ids bigint[], xids xid8[], slots smallint[]) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = ''
+SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     is_over     boolean;
