@@ -507,5 +507,19 @@ TEST_F(Rights, AreGrantedTwiceWithoutHarm) {
     EXPECT_NO_THROW(postgres::migrate(schema_.url(), schema_.name(), true));
 }
 
+// pg_dump holds such a lock for as long as it runs, a consumer for its transaction. Whoever waits
+// for it makes every relay and every consumer wait behind him.
+TEST_F(Rights, AreGrantedAgainWithoutWaitingForWhoReadsWhatIsParked) {
+    Sql dump = schema_.connect();
+    dump.run(schema_.sql("BEGIN; LOCK TABLE @s@.parked IN ACCESS SHARE MODE"));
+    const std::string user = schema_.name() + "_owner";
+    admin_.run(
+        fmt::format("CREATE ROLE {0} SUPERUSER LOGIN; ALTER ROLE {0} SET lock_timeout = "
+                    "'2s'",
+                    user));
+    EXPECT_NO_THROW(
+        postgres::migrate(schema_.server().url("postgres", user), schema_.name(), true));
+}
+
 }  // namespace
 }  // namespace sagaz
