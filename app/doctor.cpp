@@ -115,13 +115,25 @@ Result check_schema(Patient& patient) {
 
 // What `sagaz relay` does with the tables, as rights of the login that asks.
 constexpr auto kMissingRights = R"(
-select r.privilege || ' on ' || r.object
-from (values ('slot', 'SELECT'), ('slot', 'UPDATE'), ('relay', 'INSERT'), ('relay', 'UPDATE'),
-             ('cursor', 'SELECT'), ('cursor', 'INSERT'), ('cursor', 'DELETE'),
-             ('parked', 'INSERT'), ('outbox', 'SELECT'), ('outbox_00', 'TRUNCATE'),
-             ('segment', 'UPDATE'), ('incarnation', 'UPDATE'), ('setting', 'SELECT'),
-             ('schema_version', 'SELECT')) r (object, privilege)
-where not has_table_privilege(format('@schema@.%I', r.object), r.privilege)
+select p.privilege || ' on ' || r.object
+from (values ('slot', 'SELECT UPDATE'), ('relay', 'SELECT INSERT UPDATE DELETE'),
+             ('cursor', 'SELECT INSERT DELETE'), ('parked', 'SELECT INSERT UPDATE DELETE'),
+             ('outbox', 'SELECT'), ('segment', 'SELECT UPDATE'),
+             ('incarnation', 'SELECT INSERT UPDATE'), ('setting', 'SELECT'),
+             ('destination', 'SELECT'), ('schema_version', 'SELECT'), ('backlog', 'SELECT')
+      union all
+      select format('outbox_%s', lpad(n::text, 2, '0')), 'SELECT DELETE TRUNCATE'
+      from generate_series(0, 15) n) r (object, privileges)
+cross join lateral string_to_table(r.privileges, ' ') p (privilege)
+where not has_table_privilege(format('@schema@.%I', r.object), p.privilege)
+union all
+select 'SELECT on outbox_id' where not has_sequence_privilege('@schema@.outbox_id', 'SELECT')
+union all
+select 'EXECUTE on ' || f.oid::regprocedure from pg_catalog.pg_proc f
+where f.pronamespace = '@schema@'::regnamespace
+  and f.proname in ('attach', 'segment_cursors', 'segment_state', 'delete_aged', 'reclaim',
+                    'rebase', 'cursor_doubt')
+  and not has_function_privilege(f.oid, 'EXECUTE')
 order by 1)";
 
 Result check_rights(Patient& patient) {

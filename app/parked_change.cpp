@@ -1,6 +1,8 @@
 // Replaying and discarding parked events beside running relays. Each is one transaction, which
-// changes rows under their own locks and writes its audit. A relay that is trying one of them at
-// the same moment counts its attempt only onto the number that it saw, so whichever comes second
+// changes rows under their own locks and writes its audit. In PostgreSQL it is one statement too: a
+// relay that settles such a row waits for the lock, and a command that is frozen between two
+// statements, or whose network is gone, would keep it for hours. A relay that is trying one of them
+// at the same moment counts its attempt only onto the number that it saw, so whichever comes second
 // changes nothing; and it asks for the first event of a key anew after every attempt, so it sees
 // what was discarded. The transaction waits for the disk whatever the login's synchronous_commit:
 // a discarded event that came back after a crash would be sent behind later ones of its key.
@@ -27,8 +29,6 @@ template <class Body>
 void in_transaction(StoreSession& session, Body body) {
     session.begin();
     try {
-        if (!session.is_sqlite())
-            session.run("select set_config('synchronous_commit', 'local', true)");
         body();
     } catch (...) {
         session.rollback();
@@ -46,6 +46,19 @@ std::int64_t count(StoreSession& session, const std::string& where,
 void write_audit(StoreSession& session, const std::string& action, const Json& detail) {
     session.run("insert into @schema@.audit (action, detail) values ($1, $2)",
                 {action, line_of(detail)});
+}
+
+// Runs `change` in PostgreSQL with the rows for the audit that `audit` makes of what it returns, in
+// one statement; returns how many it changed.
+std::int64_t changed_by(StoreSession& session, const std::string& change, const std::string& audit,
+                        const std::vector<std::string>& values) {
+    const auto rows = session.run(
+        "with disk as materialized (select set_config('synchronous_commit', 'local', true)), "
+        "changed as (" +
+            change + "), audited as (insert into @schema@.audit (action, detail) " + audit +
+            ") select (select count(*) from changed) from disk",
+        values);
+    return whole(rows.at(0), 0);
 }
 
 // Until when each may wait: so many a second, in the order of their positions.
@@ -76,57 +89,74 @@ ParkedTally look_at_parked(StoreSession& session, const ParkedCondition& conditi
 
 ParkedTally replay_parked(StoreSession& session, const ParkedCondition& condition,
                           std::int64_t rate) {
-    ParkedTally tally;
-    in_transaction(session, [&] {
-        tally = look_at_parked(session, condition);
-        std::vector<std::string> values;
-        const auto where = std::string{kEvents} + condition.sql(session, values);
-        const auto ids = session.run(
-            "update @schema@.parked as p set state = 'waiting', attempts = 0, next_attempt_at = " +
-                due_of(session, rate) +
-                " from (select p.position, p.event_id, "
-                "row_number() over (order by p.position) as n from @schema@.parked p where " +
-                where + " and " + kReplayable +
-                ") n where p.position = n.position and p.event_id = n.event_id and " + kEvents +
-                " and p.consumer_name = '' and " + kReplayable + " returning 1",
-            values);
-        tally.changed = static_cast<std::int64_t>(ids.size());
-        values.clear();
-        tally.blocked =
-            count(session,
-                  kEvents + condition.sql(session, values) +
-                      " and p.state = 'waiting' and p.key is not null and exists (select 1 "
-                      "from @schema@.parked d where d.direction = 'outbox' "
-                      "and d.destination = p.destination and d.consumer_name = p.consumer_name "
-                      "and d.slot = p.slot and d.key = p.key and d.position < p.position "
-                      "and coalesce(d.topic, d.event_type) = coalesce(p.topic, p.event_type) "
-                      "and d.state = 'dead') "
-                      "and exists (select 1 from @schema@.setting s where s.key = 'on_refused' "
-                      "and s.value = 'park_key')",
-                  values);
-        if (tally.changed == 0) return;
-        write_audit(session, "parked_replay",
-                    {{"filter", Json::parse(condition.json())},
-                     {"replayed", tally.changed},
-                     {"rate", rate == 0 ? Json() : Json(rate)}});
-    });
+    ParkedTally tally = look_at_parked(session, condition);
+    std::vector<std::string> values;
+    const auto where = std::string{kEvents} + condition.sql(session, values);
+    const auto update =
+        "update @schema@.parked as p set state = 'waiting', attempts = 0, next_attempt_at = " +
+        due_of(session, rate) +
+        " from (select p.position, p.event_id, "
+        "row_number() over (order by p.position) as n from @schema@.parked p where " +
+        where + " and " + kReplayable +
+        ") n where p.position = n.position and p.event_id = n.event_id and " + kEvents +
+        " and p.consumer_name = '' and " + kReplayable + " returning 1";
+    const Json filter = Json::parse(condition.json());
+    const auto detail = [&](std::int64_t replayed) {
+        return Json{
+            {"filter", filter}, {"replayed", replayed}, {"rate", rate == 0 ? Json() : Json(rate)}};
+    };
+    if (session.is_sqlite()) {
+        in_transaction(session, [&] {
+            tally.changed = static_cast<std::int64_t>(session.run(update, values).size());
+            if (tally.changed > 0) write_audit(session, "parked_replay", detail(tally.changed));
+        });
+    } else {
+        values.push_back(line_of(detail(0)));
+        tally.changed =
+            changed_by(session, update,
+                       "select 'parked_replay', $" + std::to_string(values.size()) +
+                           "::jsonb || jsonb_build_object('replayed', count(*)) from changed "
+                           "having count(*) > 0",
+                       values);
+    }
+    values.clear();
+    tally.blocked =
+        count(session,
+              kEvents + condition.sql(session, values) +
+                  " and p.state = 'waiting' and p.key is not null and exists (select 1 "
+                  "from @schema@.parked d where d.direction = 'outbox' "
+                  "and d.destination = p.destination and d.consumer_name = p.consumer_name "
+                  "and d.slot = p.slot and d.key = p.key and d.position < p.position "
+                  "and coalesce(d.topic, d.event_type) = coalesce(p.topic, p.event_type) "
+                  "and d.state = 'dead') "
+                  "and exists (select 1 from @schema@.setting s where s.key = 'on_refused' "
+                  "and s.value = 'park_key')",
+              values);
     return tally;
 }
 
 ParkedTally discard_parked(StoreSession& session, const ParkedCondition& condition) {
-    ParkedTally tally;
+    ParkedTally tally = look_at_parked(session, condition);
+    tally.unchanged = 0;
+    std::vector<std::string> values;
+    const auto remove = "delete from @schema@.parked as p where " + std::string{kEvents} +
+                        condition.sql(session, values) +
+                        " returning event_id, position, slot, topic, key, event_type, reason, "
+                        "state, attempts";
+    // One row an event: what is gone from the log and from here must still be found by its id.
+    if (!session.is_sqlite()) {
+        values.push_back(condition.json());
+        tally.changed = changed_by(session, remove,
+                                   "select 'parked_discard', to_jsonb(c) || "
+                                   "jsonb_build_object('filter', $" +
+                                       std::to_string(values.size()) +
+                                       "::jsonb) from changed c order by c.position",
+                                   values);
+        return tally;
+    }
     in_transaction(session, [&] {
-        tally = look_at_parked(session, condition);
-        std::vector<std::string> values;
-        const auto gone = session.run(
-            "delete from @schema@.parked as p where " + std::string{kEvents} +
-                condition.sql(session, values) +
-                " returning event_id, position, slot, topic, key, event_type, reason, state, "
-                "attempts",
-            values);
+        const auto gone = session.run(remove, values);
         tally.changed = static_cast<std::int64_t>(gone.size());
-        tally.unchanged = 0;
-        // One row an event: what is gone from the log and from here must still be found by its id.
         for (const auto& row : gone) {
             const auto value = [&](std::size_t n) { return row[n] ? Json(*row[n]) : Json(); };
             write_audit(session, "parked_discard",

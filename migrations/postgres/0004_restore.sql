@@ -44,8 +44,8 @@
 -- told to try again, attach anew and find sound cursors. The slots' rows are locked before the
 -- cursors are read, which waits for a cursor being stored; each epoch is raised, so a statement that
 -- was sent before, by an owner that still believes in the old snapshots, stores nothing; and a new
--- token makes every relay forget and read anew. A call that dies anywhere changes nothing but the
--- sequence, which may skip ids.
+-- token makes every relay forget and read anew. A call that dies anywhere changes nothing: the
+-- sequence, which no rollback sets back, is set last.
 
 -- Why the newest cursor of a slot cannot be trusted here; null when it can.
 --   cluster:  it was stored in another cluster
@@ -78,11 +78,14 @@ RETURN (
                        ORDER BY o.id DESC LIMIT 1) newest ON true
 );
 
+-- The path of these functions ends with pg_temp: where it is not named it comes first, for types and
+-- tables, so a caller's pg_temp.uuid would be ours, and its CHECK would run with our rights.
+
 -- Refuses what must not be re-based: a copy that still receives rows of the old world, and one
 -- whose keys lead to other slots than where they were delivered from.
 CREATE FUNCTION @schema@.rebase_check() RETURNS void
 LANGUAGE plpgsql STABLE
-SET search_path = ''
+SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     subscription text;
@@ -119,13 +122,14 @@ END
 $function$;
 
 -- Moves what the old cursors do not prove delivered out of the log or one leaf of it, from ids in
--- (low, high], and inserts it anew. `given`: the sequence has given out ids up to there in a world
+-- (low, high], and inserts it anew with the ids behind `base`. `given`: the sequence has given out ids up to there in a world
 -- where it is behind; null where it is not. Returns how many rows moved, and how many of them were
 -- delivered after all if they are of the old world.
 CREATE FUNCTION @schema@.rebase_move(
-    leaf text, low bigint, high bigint, given bigint, OUT moved bigint, OUT doubtful bigint)
+    leaf text, low bigint, high bigint, given bigint, base bigint, OUT moved bigint,
+    OUT doubtful bigint)
 LANGUAGE plpgsql VOLATILE
-SET search_path = ''
+SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
     EXECUTE pg_catalog.format($move$
@@ -149,16 +153,17 @@ BEGIN
                       OR o.id <= c.position
                          AND pg_catalog.pg_visible_in_snapshot(o.xid, c.target) AS doubtful
         ), moved AS (
-            INSERT INTO @schema@.outbox (created_at, held_until, event_id, topic, key, event_type,
+            INSERT INTO @schema@.outbox (id, created_at, held_until, event_id, topic, key, event_type,
                                          content_type, aggregate_type, aggregate_id, saga_id,
                                          headers, payload)
-            SELECT g.created_at, g.held_until, g.event_id, g.topic, g.key, g.event_type,
+            SELECT $4 + pg_catalog.row_number() OVER (
+                       ORDER BY CASE WHEN $3 IS NOT NULL THEN g.created_at END, g.id),
+                   g.created_at, g.held_until, g.event_id, g.topic, g.key, g.event_type,
                    g.content_type, g.aggregate_type, g.aggregate_id, g.saga_id, g.headers, g.payload
             FROM gone g
-            ORDER BY CASE WHEN $3 IS NOT NULL THEN g.created_at END, g.id
         )
         SELECT count(*), count(*) FILTER (WHERE g.doubtful) FROM gone g
-    $move$, leaf) INTO moved, doubtful USING low, high, given;
+    $move$, leaf) INTO moved, doubtful USING low, high, given, base;
 END
 $function$;
 
@@ -167,7 +172,7 @@ $function$;
 -- write to the log.
 CREATE FUNCTION @schema@.rebase(forced boolean DEFAULT false) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = ''
+SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     d          pg_catalog.pg_snapshot;
@@ -177,7 +182,7 @@ DECLARE
     old_world  bigint;
     given      bigint;   -- the highest id that the sequence has given out
     base       bigint;   -- above every id there ever was
-    lowest     bigint;
+    n          bigint;
     part       record;
     total      bigint := 0;
     repeats    bigint := 0;
@@ -209,16 +214,11 @@ BEGIN
     LOCK TABLE @schema@.outbox IN SHARE ROW EXCLUSIVE MODE;
     PERFORM pg_catalog.set_config('lock_timeout', '0', true);
     SELECT CASE WHEN q.is_called THEN q.last_value ELSE 0 END INTO given FROM @schema@.outbox_id q;
-    SELECT coalesce(max(m.id), 0), coalesce(min(m.id), 0) INTO base, lowest
+    SELECT greatest(given, max(m.id)) INTO base
     FROM (SELECT max(o.id) AS id FROM @schema@.outbox o
-          UNION ALL SELECT min(o.id) FROM @schema@.outbox o) m;
-    SELECT greatest(base, given, max(m.id)) INTO base
-    FROM (SELECT max(greatest(c.position, c.last_id)) AS id FROM @schema@.cursor c
+          UNION ALL SELECT max(greatest(c.position, c.last_id)) FROM @schema@.cursor c
           UNION ALL SELECT max(p.position) FROM @schema@.parked p WHERE p.direction = 'outbox'
           UNION ALL SELECT max(s.removed_upto) FROM @schema@.segment s) m;
-    IF base > 0 THEN
-        PERFORM pg_catalog.setval('@schema@.outbox_id', base);
-    END IF;
     -- What else a logical copy does not carry.
     PERFORM pg_catalog.setval('@schema@.parked_position', greatest(max(p.position), q.last_value))
     FROM @schema@.parked_position q LEFT JOIN @schema@.parked p ON p.direction = 'inbox'
@@ -227,16 +227,17 @@ BEGIN
     FROM @schema@.audit a HAVING max(a.id) IS NOT NULL;
 
     IF given < base THEN
-        SELECT * INTO part FROM @schema@.rebase_move('outbox', 0, base, given);
+        SELECT * INTO part FROM @schema@.rebase_move('outbox', 0, base, given, base);
         total := part.moved;
         repeats := part.doubtful;
     ELSE
         -- A segment's width of ids at a time, by its leaf's name, so that no statement has to keep
-        -- or to sort more than that.
-        FOR n IN (lowest >> 18)..(base >> 18) LOOP
+        -- or to sort more than that. Of those that have rows: the sequence may have jumped far. (And
+        -- n is a bigint: the variable of a FOR over numbers is an integer, whose << wraps at 2^31.)
+        FOREACH n IN ARRAY ARRAY(SELECT DISTINCT o.id >> 18 FROM @schema@.outbox o ORDER BY 1) LOOP
             SELECT * INTO part FROM @schema@.rebase_move(
                 'outbox_' || pg_catalog.lpad((n % 16)::text, 2, '0'), (n << 18) - 1,
-                least(((n + 1) << 18) - 1, base), NULL);
+                least(((n + 1) << 18) - 1, base), NULL, base + total);
             total := total + part.moved;
             repeats := repeats + part.doubtful;
         END LOOP;
@@ -264,6 +265,11 @@ BEGIN
         'system_identifier', identifier::text, 'old_system_identifier', old_world::text,
         'seconds', pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - began), 3));
     INSERT INTO @schema@.audit (action, detail) VALUES ('rebase', report);
+    -- Last of all, since no rollback takes it back: where the sequence is behind, that tells the next
+    -- call, if this one dies, which ids may be of either world.
+    IF base + total > 0 THEN
+        PERFORM pg_catalog.setval('@schema@.outbox_id', base + total);
+    END IF;
     RETURN report;
 END
 $function$;
@@ -297,7 +303,7 @@ $function$;
 CREATE FUNCTION @schema@.resolve(
     incarnation uuid, event_ids uuid[], ids bigint[], xids xid8[], slots smallint[]) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = ''
+SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     is_over     boolean;
@@ -358,5 +364,6 @@ $function$;
 
 -- They run with their owner's rights, so they are nobody's until roles.sql gives them.
 REVOKE ALL ON FUNCTION @schema@.rebase(boolean), @schema@.rebase_check(),
-    @schema@.rebase_move(text, bigint, bigint, bigint), @schema@.cursor_doubt(text, smallint),
+    @schema@.rebase_move(text, bigint, bigint, bigint, bigint),
+    @schema@.cursor_doubt(text, smallint),
     @schema@.resolve(uuid, uuid[], bigint[], xid8[], smallint[]) FROM PUBLIC;

@@ -69,13 +69,27 @@ TO @schema@_relay;
 
 -- Consumer: the inbox and nothing of the log. In `parked`, which holds both, policies keep it to its
 -- own; the owner of the tables is not bound by them.
-ALTER TABLE @schema@.parked ENABLE ROW LEVEL SECURITY;
-DROP POLICY IF EXISTS parked_inbox ON @schema@.parked;
-DROP POLICY IF EXISTS parked_all ON @schema@.parked;
-CREATE POLICY parked_inbox ON @schema@.parked TO @schema@_consumer
-    USING (direction = 'inbox') WITH CHECK (direction = 'inbox');
-CREATE POLICY parked_all ON @schema@.parked TO @schema@_relay, @schema@_reader
-    USING (true) WITH CHECK (true);
+-- Only what is not there yet, since each of these statements waits for everybody who has looked
+-- at the table and not ended, a pg_dump for one, and all relays and consumers wait behind it.
+DO $roles$
+DECLARE
+    has text[] := ARRAY(SELECT p.polname FROM pg_catalog.pg_policy p
+                        WHERE p.polrelid = '@schema@.parked'::regclass);
+BEGIN
+    IF NOT (SELECT c.relrowsecurity FROM pg_catalog.pg_class c
+            WHERE c.oid = '@schema@.parked'::regclass) THEN
+        ALTER TABLE @schema@.parked ENABLE ROW LEVEL SECURITY;
+    END IF;
+    IF 'parked_inbox' <> ALL (has) THEN
+        CREATE POLICY parked_inbox ON @schema@.parked TO @schema@_consumer
+            USING (direction = 'inbox') WITH CHECK (direction = 'inbox');
+    END IF;
+    IF 'parked_all' <> ALL (has) THEN
+        CREATE POLICY parked_all ON @schema@.parked TO @schema@_relay, @schema@_reader
+            USING (true) WITH CHECK (true);
+    END IF;
+END
+$roles$;
 GRANT SELECT, INSERT, UPDATE ON @schema@.consumer_inbox, @schema@.consumer_inbox_default TO @schema@_consumer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON @schema@.inbox_attempt TO @schema@_consumer;
 GRANT SELECT, INSERT ON @schema@.parked TO @schema@_consumer;

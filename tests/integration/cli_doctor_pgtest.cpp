@@ -57,6 +57,13 @@ TEST_F(CliDoctor, NamesTheGrantThatIsMissing) {
     expect_finding("rights", "GRANT sagaz_relay TO ann");
     sql().run("grant sagaz_relay to ann");
     EXPECT_EQ(check("rights", 3).first, "ok");
+    for (const char* part : {"execute on function sagaz.rebase(boolean)", "delete on sagaz.parked",
+                             "truncate on sagaz.outbox_15"}) {
+        sql().run(std::string{"revoke "} + part + " from sagaz_relay");
+        EXPECT_EQ(check("rights", 3).first, "finding") << part;
+        sql().run(std::string{"grant "} + part + " to sagaz_relay");
+    }
+    EXPECT_EQ(check("rights", 3).first, "ok");
 }
 
 TEST_F(CliDoctor, SeesAPublicationThatWouldEmptyItsSubscriber) {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sqlite3.h>
 
+#include <csignal>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -167,6 +168,30 @@ TEST_F(CliParked, SpreadsWhatItReplaysOverTime) {
     EXPECT_EQ(sql().number("select round(extract(epoch from max(next_attempt_at) - "
                            "min(next_attempt_at))) from sagaz.parked"),
               3);
+}
+
+// One that is frozen between two statements, or whose network is gone, must not hold up the relay.
+TEST_F(CliParked, F101_HoldsNoLockWhileItIsFrozen) {
+    park(1, "a", "dead", 10);
+    for (const char* verb : {"replay", "discard"}) {
+        auto auditor = sql();
+        auditor.run("begin; lock table sagaz.audit in access exclusive mode");
+        CliProcess command{{"parked", verb, id_of(1), "--yes", "--store", url_}};
+        wait_for("the command to come to its audit", [&] {
+            return sql().number(
+                       "select count(*) from pg_locks where not granted and relation = "
+                       "'sagaz.audit'::regclass") == 1;
+        });
+        command.signal(SIGSTOP);
+        auditor.run("commit");
+        wait_for(
+            std::string{verb} + " to let go of the row",
+            [&] { return sql().failure("select from sagaz.parked for update nowait").empty(); },
+            std::chrono::seconds{5});
+        command.signal(SIGCONT);
+        EXPECT_EQ(command.wait(), 0) << command.err();
+    }
+    EXPECT_EQ(parked(), 0);
 }
 
 // The same commands on the other database.

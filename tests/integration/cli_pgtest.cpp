@@ -124,6 +124,13 @@ TEST_F(Cli, BringsASchemaOfTheFirstVersionUp) {
     EXPECT_EQ(run({"migrate", "--check"}).code, 0);
 }
 
+TEST_F(Cli, PrintsTheRolesOnlyWithTheVersionThatTheyAreOf) {
+    sql().run(run_cli({"migrate", "--print", "--from", "0", "--to", "2"}).out);
+    sql().run(run_cli({"migrate", "--print", "--from", "2"}).out);
+    EXPECT_EQ(run({"migrate", "--check"}).code, 0);
+    EXPECT_EQ(sql().value("select has_schema_privilege('sagaz_relay', 'sagaz', 'usage')"), "t");
+}
+
 TEST_F(Cli, PrintsSqlThatDoesWhatMigrateDoes) {
     const auto printed = run_cli({"migrate", "--print", "--no-roles"});
     ASSERT_EQ(printed.code, 0) << printed.err;

@@ -192,9 +192,21 @@ Result Connection::receive_by(Moment end) {
     return Result(PQgetResult(connection_.get()));
 }
 
+// The first failure counts; libpq may add one of its own when the connection ends.
+void Connection::keep(Result next) {
+    const bool failed = last_ && PQresultStatus(last_.get()) == PGRES_FATAL_ERROR;
+    if (!failed) last_ = std::move(next);
+}
+
 bool Connection::is_ready(Milliseconds patience) {
     const Moment end = steady_clock::now() + patience;
-    while (connection_ && PQisBusy(connection_.get()) != 0) {
+    while (connection_) {
+        if (PQisBusy(connection_.get()) == 0) {
+            Result next(PQgetResult(connection_.get()));
+            if (!next) return true;
+            keep(std::move(next));
+            continue;
+        }
         const auto left = std::chrono::ceil<Milliseconds>(end - steady_clock::now()).count();
         pollfd descriptor{PQsocket(connection_.get()), POLLIN, 0};
         if (left <= 0 || ::poll(&descriptor, 1, static_cast<int>(left)) <= 0) return false;
@@ -205,12 +217,8 @@ bool Connection::is_ready(Milliseconds patience) {
 
 Result Connection::receive() {
     if (!connection_) throw_lost();
-    Result last;
-    while (Result next = receive_by(statement_end_)) {
-        // The first failure counts; libpq may add one of its own when the connection ends.
-        const bool failed = last && PQresultStatus(last.get()) == PGRES_FATAL_ERROR;
-        if (!failed) last = std::move(next);
-    }
+    while (Result next = receive_by(statement_end_)) keep(std::move(next));
+    Result last = std::move(last_);
     const auto status = PQresultStatus(last.get());
     const bool good = status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
     if (!good) {
@@ -228,11 +236,15 @@ Result Connection::execute(const std::string& sql, const Parameters& parameters,
     return receive();
 }
 
-Result Connection::run_script(const std::string& sql) {
+void Connection::send_script(const std::string& sql) {
     if (!connection_) connect();
     statement_end_ = steady_clock::now() + deadlines_.statement;
     if (PQsendQuery(connection_.get(), sql.c_str()) == 0) throw_lost();
     flush(statement_end_);
+}
+
+Result Connection::run_script(const std::string& sql) {
+    send_script(sql);
     return receive();
 }
 

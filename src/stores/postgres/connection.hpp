@@ -86,8 +86,13 @@ public:
     /// They are one message: the server has all of it before it begins, and unless they say BEGIN
     /// their transaction is over before the answer is sent. Returns the last one's result.
     Result run_script(const std::string& sql);
+    /// The first part of it, as `send` is of `execute`.
+    void send_script(const std::string& sql);
 
-    void drop() noexcept { connection_.reset(); }
+    void drop() noexcept {
+        connection_.reset();
+        last_.reset();
+    }
     bool is_connected() const noexcept { return connection_ != nullptr; }
 
 private:
@@ -100,6 +105,7 @@ private:
     void connect();
     void flush(Moment end);
     Result receive_by(Moment end);
+    void keep(Result next);
     /// Waits until the socket is ready; at `end` drops the connection and throws.
     void wait_for_socket(short events, Moment end, const char* what);
     [[noreturn]] void throw_lost();
@@ -111,6 +117,7 @@ private:
     Deadlines deadlines_;
     Moment statement_end_{};
     std::unique_ptr<PGconn, Finish> connection_;
+    Result last_;  ///< Of the statements under way.
 };
 
 }  // namespace sagaz::inline v0::postgres

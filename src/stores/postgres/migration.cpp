@@ -164,7 +164,7 @@ std::string migration_script(std::string_view schema, int from, int to, bool wit
         script += with_schema(steps_of(migration), schema);
         script += "COMMIT;\n\n";
     }
-    if (with_roles) {
+    if (with_roles && to == newest_version()) {  // They name what the newest one has.
         script += with_schema(kBegin, schema) + with_schema(k_sql_roles, schema) + "COMMIT;\n";
     }
     return script;

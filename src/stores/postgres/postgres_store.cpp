@@ -207,7 +207,7 @@ Loaded PostgresStore::load(std::span<const OwnedSlot> slots) {
     const Result cursors = run(statements_.load_cursors, parameters);
     for (int n = 0; n < PQntuples(cursors.get()); ++n) {
         if (!is_null(cursors.get(), n, 9)) {
-            rebaser_.run(statements_.rebase);
+            rebaser_.run();
             throw incarnation_changed();
         }
         loaded.cursors.push_back(decode_cursor(cursors.get(), n));

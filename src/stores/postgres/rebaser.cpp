@@ -16,15 +16,29 @@ constexpr Milliseconds kConnect{10'000};
 constexpr int kTries = 10;  ///< Of a second each, with a pause in which inserts go on.
 constexpr Milliseconds kPause{500};
 
+// One message of the simple protocol, so one transaction, that asks the server not to go by the
+// defaults of the login or the database: an isolation that rebase() refuses, and an end to
+// statements and transactions that would undo an hour's work again and again.
+std::string script(std::string_view schema, bool forced) {
+    return with_schema(std::string("SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "
+                                   "SELECT pg_catalog.set_config(s.name, '0', true) "
+                                   "FROM pg_catalog.pg_settings s "
+                                   "WHERE s.name IN ('statement_timeout', 'transaction_timeout'); "
+                                   "SELECT @schema@.rebase(") +
+                           (forced ? "true)" : "false)"),
+                       schema);
+}
+
 }  // namespace
 
 Rebaser::Rebaser(const std::string& url, const Options& options)
-    : connection_(url, {options.connect_timeout, kLongest}, options.current_url) {
+    : sql_(script(options.schema, false)),
+      connection_(url, {options.connect_timeout, kLongest}, options.current_url) {
     connection_.needs({options.schema + "_relay"});
 }
 
-void Rebaser::run(const std::string& sql) {
-    if (!is_running_) connection_.send(sql, {}, Format::text);
+void Rebaser::run() {
+    if (!is_running_) connection_.send_script(sql_);
     is_running_ = true;
     if (!connection_.is_ready(kPatience)) {
         throw Error(ErrorKind::unavailable, "rebasing",
@@ -40,10 +54,10 @@ std::string rebase(const std::string& url, std::string_view schema) {
     check_schema_name(schema);
     Connection connection(url, {kConnect, kLongest});
     connection.needs({std::string(schema) + "_relay"});
-    const std::string sql = with_schema("SELECT @schema@.rebase(true)", schema);
+    const std::string sql = script(schema, true);
     for (int tries = 1;; ++tries) {
         try {
-            return PQgetvalue(connection.execute(sql).get(), 0, 0);
+            return PQgetvalue(connection.run_script(sql).get(), 0, 0);
         } catch (const Error& error) {
             const bool again = error.code() == "lock_not_available" || error.code() == "rebasing";
             if (!again) throw;

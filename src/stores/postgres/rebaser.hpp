@@ -18,9 +18,10 @@ public:
 
     /// Returns when the log is re-based, by this or by somebody else. Throws `unavailable`
     /// (`rebasing`) while it is under way: call again.
-    void run(const std::string& sql);
+    void run();
 
 private:
+    std::string sql_;
     Connection connection_;
     bool is_running_{};
 };

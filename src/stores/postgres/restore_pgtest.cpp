@@ -1,4 +1,5 @@
 // The re-base after a restore: migration 0004 argues why it is safe.
+#include "stores/postgres/migration.hpp"
 #include "testing/store_reader.hpp"
 #include "tests/support/error_code.hpp"
 #include "tests/support/postgres_process.hpp"
@@ -169,6 +170,20 @@ TEST_F(Restore, F08_LosesNothingThoughTheSequenceGaveIdsOutAgain) {
     EXPECT_EQ(audited("moved_in_doubt"), 4) << "a and b may be new, and f and g look delivered";
 }
 
+TEST_F(Restore, F08_KeepsTheOrderThoughOneBeforeDied) {
+    commit("a");
+    commit("b");
+    deliver({"a", "b"});
+    commit("c");
+    restore();
+    sql_.run(schema_.sql("ALTER SEQUENCE @s@.outbox_id RESTART"));
+    commit("d");  // at the place of a, and after c
+    sql_.run(schema_.sql("ALTER TABLE @s@.audit ADD CONSTRAINT no CHECK (false) NOT VALID"));
+    EXPECT_EQ(sql_.failure(schema_.sql("SELECT @s@.rebase()")), "23514");
+    sql_.run(schema_.sql("ALTER TABLE @s@.audit DROP CONSTRAINT no"));
+    deliver({"a", "c", "d"});  // a is at or below what the sequence has given out
+}
+
 TEST_F(Restore, F08_LosesNothingThoughTheSequenceHasCaughtUp) {
     for (const char* payload : {"a", "b"}) commit(payload);
     deliver({"a", "b"});
@@ -219,6 +234,33 @@ TEST_F(Restore, KeepsWhatIsParkedBeforeTheRestOfItsKey) {
               "t");
 }
 
+TEST_F(Restore, F60_LosesNothingOfALogThatIsPastTwoThousandMillionIds) {
+    sql_.run(schema_.sql("SELECT setval('@s@.outbox_id', (1::bigint << 31) + (1 << 18))"));
+    commit("a");
+    commit("b");
+    restore();
+    deliver({"a", "b"});
+    EXPECT_EQ(audited("moved"), 2);
+}
+
+// Two thousand million events, or a sequence that was set far forward: not walked, and not wrapped.
+TEST_F(Restore, MovesWhatIsPendingWhereverItsIdsAre) {
+    commit("a");
+    deliver({"a"});
+    Words expected;
+    for (const int bits : {31, 32, 52, 60}) {
+        sql_.run(schema_.sql(
+            fmt::format("SELECT setval('@s@.outbox_id', (1::bigint << {}) - 2)", bits)));
+        for (const char* place : {"below", "at", "above"}) {
+            expected.push_back(fmt::format("{} {}", place, bits));
+            commit(expected.back());
+        }
+    }
+    restore();
+    deliver(expected);
+    EXPECT_EQ(audited("moved"), 12);
+}
+
 TEST_F(Restore, RunsAloneOrNotAtAll) {
     sql_.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
     EXPECT_EQ(sql_.failure(schema_.sql("SELECT @s@.rebase()")), "SG003");
@@ -227,6 +269,46 @@ TEST_F(Restore, RunsAloneOrNotAtAll) {
         << "its snapshot would count its own rows as delivered";
     sql_.run("ROLLBACK");
     EXPECT_EQ(value("SELECT @s@.rebase() IS NULL"), "t") << "nothing to do";
+}
+
+// A default of the database, until the end of the test.
+class Default {
+public:
+    Default(Sql& sql, const std::string& name, const std::string& value) : sql_(sql), name_(name) {
+        sql_.run("ALTER DATABASE postgres SET " + name + " = '" + value + "'");
+    }
+    ~Default() { sql_.run("ALTER DATABASE postgres RESET " + name_); }
+    Default(const Default&) = delete;
+    Default& operator=(const Default&) = delete;
+
+private:
+    Sql& sql_;
+    std::string name_;
+};
+
+TEST_F(Restore, ByHandTakesAsLongAsItTakesUnderAnyDefault) {
+    commit("a");
+    restore();
+    const Default isolation(sql_, "default_transaction_isolation", "serializable");
+    const Default timeout(sql_, "statement_timeout", "200ms");
+    PostgresWriter open(schema_);
+    open.append("b");
+    std::string code{"none"};
+    std::jthread by_hand(
+        [&] { code = code_of([&] { (void)postgres::rebase(schema_.url(), schema_.name()); }); });
+    test::wait_for("the re-base to wait for the log",
+                   [&] { return value("SELECT count(*) FROM pg_locks WHERE NOT granted") == "1"; });
+    std::this_thread::sleep_for(std::chrono::milliseconds{400});
+    open.commit();
+    by_hand.join();
+    EXPECT_EQ(code, "");
+}
+
+TEST_F(Restore, OfARelayIsDoneUnderAnyDefaultIsolation) {
+    commit("a");
+    restore();
+    const Default isolation(sql_, "default_transaction_isolation", "serializable");
+    deliver({"a"});
 }
 
 TEST_F(Restore, DeliversOnceWhatCommitsWhileItWaitsForTheLog) {

@@ -125,8 +125,6 @@ LEFT JOIN LATERAL (SELECT * FROM @schema@.cursor c
                    WHERE c.destination = $2::text AND c.slot = w.slot
                    ORDER BY c.n DESC LIMIT 1) c ON true)";
 
-constexpr std::string_view kRebase = "SELECT @schema@.rebase()";
-
 constexpr std::string_view kLoadStopped = R"(WITH guard
 SELECT p.slot, p.topic, p.key, p.event_type
 FROM guard
@@ -467,8 +465,7 @@ Statements::Statements(std::string_view schema)
       leave(finished(kLeave, schema)),
       tidy(finished(kTidy, schema)),
       measure(finished(kMeasure, schema)),
-      reclaim(finished(kReclaim, schema)),
-      rebase(finished(kRebase, schema)) {
+      reclaim(finished(kReclaim, schema)) {
     const auto rows = [&](std::string_view text) {
         const auto sql = replaced(text, "{columns}", kColumns);
         return finished(std::string(kHead) + replaced(sql, "{size}", kSize), schema);

@@ -14,7 +14,8 @@ inline constexpr std::size_t kWholeRing = kSegments;  ///< In place of a leaf: a
 /// Every statement of the store, on one page: statements.cpp. Each begins with the guard, whose
 /// only parameter is $1, the incarnation; a statement that returns no row at all found another
 /// incarnation, or a database in recovery. Only the checked schema name is ever put into a text;
-/// `reclaim`, which goes out as one message, gets an id and numbers: see postgres_reclaim.cpp.
+/// `reclaim`, which goes out as one message, gets an id and numbers: see postgres_reclaim.cpp. The
+/// re-base, which has no guard, since it judges by itself and renews the token, is rebaser.cpp's.
 struct Statements {
     explicit Statements(std::string_view schema);
 
@@ -41,7 +42,6 @@ struct Statements {
     std::string tidy;
     std::string measure;
     std::string reclaim;
-    std::string rebase;  ///< Without the guard: it judges by itself, and renews the token.
 };
 
 /// `text` with the guard in the place of "WITH guard", and the schema's name.
