@@ -58,15 +58,31 @@ Command RelayStep::next(Instant now) {
             return command::FinishRead{};
         }
         if (auto command = own_slots(now)) return *std::move(command);
-        if (auto command = settle(now)) return *std::move(command);
-        if (auto command = open_gate(now)) return *std::move(command);
-        if (auto command = try_parked(now)) return *std::move(command);
-        if (auto command = read(now)) return *std::move(command);
+        if (auto command = stream_in_turn(now)) return *std::move(command);
+        auto command = settle(now);
+        if (!command) command = open_gate(now);
+        if (!command) command = try_parked(now);
+        owes_turn_ = command.has_value();
+        if (!command) command = read(now);
+        if (command) return *std::move(command);
     }
     if (attached_) {
         if (auto command = send(now)) return *std::move(command);
     }
     return rest(now);
+}
+
+// Whatever else the store is asked, the stream comes next: of a store that takes long to answer the
+// rest would take all of the time, since something of it is due again with every answer.
+std::optional<Command> RelayStep::stream_in_turn(Instant now) {
+    if (!owes_turn_) return std::nullopt;
+    const bool is_waited_for = delivery_.in_flight() > 0 && now - polled_at_ >= kServiceInterval;
+    if (is_waited_for) return command::Poll{0ms};
+    owes_turn_ = false;
+    if (auto command = read(now)) return command;
+    auto command = send(now);
+    owes_turn_ = command.has_value();
+    return command;
 }
 
 std::optional<Command> RelayStep::own_slots(Instant now) {

@@ -149,6 +149,7 @@ private:
     command::Observe observe_command(Instant now) const;
     std::optional<Command> own_slots(Instant now);
     std::optional<Command> hand_over();
+    std::optional<Command> stream_in_turn(Instant now);
     std::optional<Command> settle(Instant now);
     std::optional<Command> try_parked(Instant now);
     std::optional<Command> finish_retry(Instant now);
@@ -202,6 +203,7 @@ private:
     Instant opened_at_{};
     Instant active_at_{};             ///< When rows last came, to whomever.
     std::int64_t seen_position_{-1};  ///< Where the log ended at the last opening; -1: not known.
+    bool owes_turn_{};                ///< The store was asked something else than the stream needs.
     bool big_window_{};               ///< The window read a full batch: open the next at once.
     std::size_t last_read_rows_{};
     std::uint64_t flushed_{};
