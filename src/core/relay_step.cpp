@@ -16,12 +16,13 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::size_t kPublishMax = 1'000;  ///< Envelopes of one publish.
-constexpr std::size_t kParkedMax = 1'000;   ///< Parked events of one slot in one store.
-constexpr std::size_t kHeldMax = 1'000;     ///< Held rows of one look.
-constexpr std::size_t kWaitingMax = 2'000;  ///< Held and deferred rows of a slot; then it pauses.
-constexpr Duration kIdleAfter = 5s;         ///< Of silence; then polls are rare.
-constexpr Duration kGatePatience = 5ms;     ///< For the flush to pass by itself.
+constexpr std::size_t kPublishMax = 1'000;   ///< Envelopes of one publish.
+constexpr std::size_t kParkedMax = 1'000;    ///< Parked events of one slot in one store.
+constexpr std::size_t kHeldMax = 1'000;      ///< Held rows of one look.
+constexpr std::size_t kWaitingMax = 2'000;   ///< Held and deferred rows of a slot; then it pauses.
+constexpr Duration kIdleAfter = 5s;          ///< Of silence; then polls are rare.
+constexpr Duration kGatePatience = 5ms;      ///< For the flush to pass by itself.
+constexpr Duration kWindowPatience = 200ms;  ///< Of slots that wait while another one's is read.
 constexpr Duration kLookInterval = 5ms;
 constexpr Duration kTidyInterval = 10s;
 constexpr Duration kMeasureInterval = 5s;
@@ -187,6 +188,8 @@ std::optional<Command> RelayStep::read(Instant now) {
     if (lease_.is_stale(now)) return std::nullopt;
     if (auto command = late_command()) return command;
     if (!has_room()) return std::nullopt;
+    const bool is_late = now >= std::max(open_at(now), opened_at_ + kWindowPatience);
+    if (is_late && has_closed_window()) return command::OpenWindow{};
     if (auto command = read_command()) return command;
     if (!big_window_ && now < open_at(now)) return std::nullopt;
     if (has_closed_window()) return command::OpenWindow{};

@@ -224,5 +224,19 @@ TEST_F(RelayTurns, DeliversHoweverSlowlyTheStoreAnswers) {
     }
 }
 
+TEST_F(RelayTurns, OneSlotsLongWindowKeepsNoOtherWaiting) {
+    slots_ = 2;
+    statement_ = 5ms;
+    for (int n = 0; n < 20'000; ++n) append(0, "late");
+    run(3s);
+    ASSERT_GT(sent_["late"], 0);
+    append(1, "urgent");
+    const int beats = beats_;
+    run(400ms);
+    ASSERT_LE(beats_, beats + 1);
+    EXPECT_EQ(sent_["urgent"], 1);
+    EXPECT_LT(sent_["late"], 20'000) << "there was nothing to wait for";
+}
+
 }  // namespace
 }  // namespace sagaz::inline v0::core
