@@ -94,7 +94,7 @@ std::optional<Command> RelayStep::own_slots(Instant now) {
     if (soon >= lease_.observe_at()) return observe_command(now);
     if (!lease_.claims().empty()) return command::Acquire{lease_.claims()};
     if (!fresh_.empty()) return command::Load{fresh_};
-    return hand_over();
+    return hand_over(now);
 }
 
 command::Observe RelayStep::observe_command(Instant now) const {
@@ -103,11 +103,11 @@ command::Observe RelayStep::observe_command(Instant now) const {
 }
 
 // Gives a slot to another relay once nothing of it was sent that its stored cursor does not pass.
-std::optional<Command> RelayStep::hand_over() {
+std::optional<Command> RelayStep::hand_over(Instant now) {
     for (const auto& log : delivery_.logs()) {
         if (!is_leaving(*log)) continue;
         if (kPlant == Plant::release_early) return command::Release{{log->slot}};
-        if (!log->ledger.is_clean() || retry_.is_busy(log->slot.slot)) return std::nullopt;
+        if (!log->ledger.is_clean() || retry_.holds(log->slot.slot, now)) return std::nullopt;
         if (log->ledger.is_behind() || log->ledger.has_parking_in_front()) return store_command();
         return command::Release{{log->slot}};
     }

@@ -148,7 +148,7 @@ public:
 private:
     command::Observe observe_command(Instant now) const;
     std::optional<Command> own_slots(Instant now);
-    std::optional<Command> hand_over();
+    std::optional<Command> hand_over(Instant now);
     std::optional<Command> stream_in_turn(Instant now);
     std::optional<Command> settle(Instant now);
     std::optional<Command> try_parked(Instant now);

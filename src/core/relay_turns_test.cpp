@@ -238,5 +238,15 @@ TEST_F(RelayTurns, OneSlotsLongWindowKeepsNoOtherWaiting) {
     EXPECT_LT(sent_["late"], 20'000) << "there was nothing to wait for";
 }
 
+TEST_F(RelayTurns, F28_AnAttemptThatHangsKeepsNoSlotFromItsNextOwner) {
+    slots_ = 2;
+    park_on(1);
+    run(3s);
+    ASSERT_EQ(attempts_, 1);
+    other_lives_ = true;
+    run(6s);
+    EXPECT_EQ(owned_.size(), 1U);
+}
+
 }  // namespace
 }  // namespace sagaz::inline v0::core
