@@ -313,6 +313,7 @@ void RelayStep::stop(Instant now, Instant deadline) {
 // What was accepted is taken out, so that the next owner need not send it again.
 std::optional<Command> RelayStep::finish_retry(Instant now) {
     if (!retry_.is_busy() || now >= give_up_at_) return std::nullopt;
+    if (now >= lease_.observe_at()) return observe_command(now);
     if (auto command = try_parked(now)) return command;
     if (!retry_.is_busy()) return std::nullopt;
     return command::Wait{std::min(std::max(retry_.wake_at(), now + 1ms), give_up_at_)};

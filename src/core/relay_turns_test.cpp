@@ -238,6 +238,19 @@ TEST_F(RelayTurns, OneSlotsLongWindowKeepsNoOtherWaiting) {
     EXPECT_LT(sent_["late"], 20'000) << "there was nothing to wait for";
 }
 
+TEST_F(RelayTurns, F94_BeatsWhileAnAttemptIsWaitedForAtTheEnd) {
+    park_on(0);
+    run(3s);
+    ASSERT_EQ(attempts_, 1);
+    step_.stop(now_, now_ + 60s);
+    const int beats = beats_;
+    run(options_.lease);
+    ASSERT_FALSE(ended_);
+    EXPECT_GT(beats_, beats) << "others take a slot that is silent for so long";
+    run(60s);
+    EXPECT_TRUE(ended_);
+}
+
 TEST_F(RelayTurns, F28_AnAttemptThatHangsKeepsNoSlotFromItsNextOwner) {
     slots_ = 2;
     park_on(1);
