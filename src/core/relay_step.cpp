@@ -93,7 +93,7 @@ std::optional<Command> RelayStep::own_slots(Instant now) {
     const Instant soon = is_poll ? now + (open_at(now) - opened_at_) : now;
     if (soon >= lease_.observe_at()) return observe_command(now);
     if (!lease_.claims().empty()) return command::Acquire{lease_.claims()};
-    if (!fresh_.empty()) return command::Load{fresh_};
+    if (!fresh_.empty()) return command::Load{fresh_.ask()};
     return hand_over(now);
 }
 
@@ -384,7 +384,7 @@ void RelayStep::on_observed(const Observed& seen, Instant now) {
     heard_ = true;
     for (const std::int16_t slot : lease_.observed(seen, now)) {
         delivery_.remove(slot);
-        std::erase_if(fresh_, [&](const OwnedSlot& fresh) { return fresh.slot == slot; });
+        fresh_.remove(slot);
     }
     if (!stopping_) on_opened(seen.opening, now);
 }
@@ -394,19 +394,18 @@ void RelayStep::on_acquired(std::span<const OwnedSlot> slots) {
     for (const OwnedSlot& slot : slots) {
         // Ours again after a lost answer: what was read under the older epoch is read anew.
         delivery_.remove(slot.slot);
-        std::erase_if(fresh_, [&](const OwnedSlot& fresh) { return fresh.slot == slot.slot; });
-        fresh_.push_back(slot);
+        fresh_.add(slot);
     }
 }
 
 void RelayStep::on_loaded(const Loaded& loaded) {
+    const std::vector<OwnedSlot> asked = fresh_.loaded();
     for (const auto& [slot, cursor] : loaded.cursors) {
-        const auto fresh = std::find_if(fresh_.begin(), fresh_.end(),
+        const auto fresh = std::find_if(asked.begin(), asked.end(),
                                         [&](const OwnedSlot& owned) { return owned.slot == slot; });
-        if (fresh != fresh_.end()) delivery_.add(*fresh, cursor, loaded.gate);
+        if (fresh != asked.end()) delivery_.add(*fresh, cursor, loaded.gate);
     }
     for (const StoppedKey& key : loaded.stopped) delivery_.stop_key(key);
-    fresh_.clear();
     opened_at_ = Instant{};
 }
 
@@ -562,7 +561,9 @@ void RelayStep::on_reclaimed(const Reclaimed& reclaimed, Instant now) {
 void RelayStep::on_store_error(const Error& error, Instant now) {
     const Instant allowed = store_tries_.next(now);
     // What did not come in time will not come in time again: less of it may.
-    if (std::exchange(reading_, false) && error.code() == "deadline_passed") {
+    const bool came_too_late = error.code() == "deadline_passed";
+    fresh_.failed(came_too_late);
+    if (std::exchange(reading_, false) && came_too_late) {
         read_max_ = std::max<std::size_t>(1, std::min(read_max_, options_.batch_max) / 2);
     }
     if (error.code() == "incarnation_changed") {

@@ -3,6 +3,7 @@
 #include "core/backoff.hpp"
 #include "core/clock.hpp"
 #include "core/delivery.hpp"
+#include "core/fresh_slots.hpp"
 #include "core/lease_step.hpp"
 #include "core/reclaim_step.hpp"
 #include "core/retry_step.hpp"
@@ -188,7 +189,7 @@ private:
     bool attached_{};
     Instant store_at_{};  ///< The store is left alone until then, after an error; zero: it is up.
     bool heard_{};        ///< An `observe` succeeded since the database last lost its memory.
-    std::vector<OwnedSlot> fresh_;          ///< Acquired, not yet loaded.
+    FreshSlots fresh_;    ///< Acquired, not yet loaded.
     std::vector<std::int16_t> late_asked_;  ///< Slots whose late query is on its way.
     std::vector<std::int16_t> reading_slots_;
     bool reading_{};

@@ -3,6 +3,8 @@
 #include "core/relay_step.hpp"
 #include "core/test_rows.hpp"
 
+#include <sagaz/error.hpp>
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -43,6 +45,8 @@ protected:
     Instant now_{1'000s};
     std::int16_t slots_{1};
     Duration statement_{1ms};
+    Duration load_of_a_slot_{1ms};
+    Duration load_max_{};
     bool grows_{};        ///< An event comes with each look at the slots.
     bool other_lives_{};  ///< Another relay looks at the slots and takes what is free.
     std::vector<TestRow> log_;
@@ -90,7 +94,14 @@ private:
     }
 
     void answer(command::Load& load) {
-        took();
+        constexpr Duration kDeadline = 15s;
+        const Duration time = load_of_a_slot_ * static_cast<std::int64_t>(load.slots.size());
+        now_ += std::min(time, kDeadline);
+        load_max_ = std::max(load_max_, std::min(time, kDeadline));
+        if (time > kDeadline) {
+            step_.on_store_error({ErrorKind::unavailable, "deadline_passed", "", ""}, now_);
+            return;
+        }
         Loaded loaded;
         for (const OwnedSlot& slot : load.slots) loaded.cursors.push_back({slot.slot, Cursor{}});
         if (parked_) loaded.stopped.push_back({parked_->slot, "orders", parked_->key, ""});
@@ -236,6 +247,22 @@ TEST_F(RelayTurns, OneSlotsLongWindowKeepsNoOtherWaiting) {
     ASSERT_LE(beats_, beats + 1);
     EXPECT_EQ(sent_["urgent"], 1);
     EXPECT_LT(sent_["late"], 20'000) << "there was nothing to wait for";
+}
+
+// As with millions of stopped keys, all of which the new owner reads.
+TEST_F(RelayTurns, TakesManySlotsOverHoweverMuchThereIsToKnowOfEach) {
+    slots_ = 16;
+    load_of_a_slot_ = 12s;
+    append(15, "last");
+    run(10min);
+    EXPECT_EQ(sent_["last"], 1);
+}
+
+TEST_F(RelayTurns, BeatsWhileItLoadsSlots) {
+    slots_ = 16;
+    load_of_a_slot_ = 1s;
+    run(1min);
+    EXPECT_LT(load_max_, options_.lease) << "others take slots that are silent for so long";
 }
 
 TEST_F(RelayTurns, F94_BeatsWhileAnAttemptIsWaitedForAtTheEnd) {
