@@ -88,7 +88,7 @@ void RelayProcess::freeze(Duration time) {
     if (over_) return;
     trace_.line(who_, fmt::format(R"("what":"frozen","ms":{})",
                                   std::chrono::duration_cast<milliseconds>(time).count()));
-    frozen_until_ = scheduler_.now() + time;
+    frozen_until_ = std::max(frozen_until_, scheduler_.now() + time);
     broker_->freeze(frozen_until_);
     if (retry_broker_ != nullptr) retry_broker_->freeze(frozen_until_);
     if (!acting_) schedule(Duration{});
