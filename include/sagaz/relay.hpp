@@ -58,8 +58,9 @@ public:
 
     /// Throws `invalid` (`option_range`) for an option out of range. `telemetry` may be null and
     /// must outlive the relay. `open_for_parked` is called when a parked event is first tried
-    /// again, so that what is refused then does not disturb the stream. Without it nothing is
-    /// tried again by this relay: parked events wait for one that has it, or to be discarded.
+    /// again, so that what is refused then does not disturb the stream; when it throws an `Error`
+    /// it is called again later. Without it nothing is tried again by this relay: parked events
+    /// wait for one that has it, or to be discarded.
     Relay(std::unique_ptr<Store> store, std::unique_ptr<Broker> broker, RelayOptions options = {},
           Telemetry* telemetry = nullptr, OpenBroker open_for_parked = {});
     ~Relay();

@@ -19,8 +19,8 @@ public:
 
     /// The wait before the next try.
     Duration next() {
-        const Duration step =
-            std::min(max_, initial_ * (std::int64_t{1} << std::min(failures_, 20)));
+        const auto times = std::int64_t{1} << std::min(failures_, 20);
+        const Duration step = initial_ > max_ / times ? max_ : initial_ * times;
         ++failures_;
         std::uniform_int_distribution<Duration::rep> wait(step.count() / 4, step.count());
         return Duration{wait(random_)};

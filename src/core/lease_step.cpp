@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 
 namespace sagaz::inline v0::core {
 
@@ -130,11 +131,15 @@ void LeaseStep::choose_leaving(Instant now) {
     if (leaving_ && gives) {
         if (now - leaving_since_ < lease_) return;
         give_at_ = now + lease_;  // What it has in hand is not settled: leave it be for a while.
+        stuck_ = leaving_;
     }
     leaving_.reset();
     const bool steady = relays_.unchanged_for() >= std::min<Duration>(lease_ / 4, kSteadyMax);
     if (!gives || !steady || free_count_ > 0 || now < give_at_) return;
-    leaving_ = owned_.rbegin()->first;
+    // The highest; but below the one that could not be settled, which may be so for long.
+    auto next = stuck_ ? owned_.lower_bound(*stuck_) : owned_.end();
+    if (next == owned_.begin()) next = owned_.end();
+    leaving_ = std::prev(next)->first;
     leaving_since_ = now;
 }
 

@@ -114,7 +114,8 @@ private:
     Duration settled_for_{};            ///< Since slots or relays last changed.
     std::optional<std::int16_t> leaving_;
     Instant leaving_since_{};
-    Instant give_at_{};  ///< Gives nothing away before.
+    std::optional<std::int16_t> stuck_;  ///< The last one that could not be given away.
+    Instant give_at_{};                  ///< Gives nothing away before.
 };
 
 }  // namespace sagaz::inline v0::core

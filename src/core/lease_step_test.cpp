@@ -89,4 +89,25 @@ TEST_F(LeaseStepTest, ForgetsWithTheDatabase) {
     EXPECT_LE(lease_.observe_at(), now_);
 }
 
+TEST_F(LeaseStepTest, AfterASlotThatCannotBeSettledAnotherOneIsGivenAway) {
+    std::vector<OwnedSlot> mine;
+    Observed seen;
+    for (std::int16_t slot = 0; slot < 4; ++slot) {
+        mine.push_back({slot, 5});
+        seen.slots.push_back({slot, 5, kMe, 1});
+    }
+    lease_.acquired(mine);
+    seen.relays.push_back({kOther, 0});
+    std::vector<std::int16_t> tried;
+    for (const Instant end = now_ + 3min; now_ < end; now_ += 100ms) {
+        ++seen.relays[0].beat;
+        lease_.observed(seen, now_);
+        const auto leaving = lease_.leaving();
+        if (leaving && (tried.empty() || tried.back() != *leaving)) tried.push_back(*leaving);
+    }
+    ASSERT_GE(tried.size(), 5U);
+    tried.resize(5);
+    EXPECT_EQ(tried, (std::vector<std::int16_t>{3, 2, 1, 0, 3}));
+}
+
 }  // namespace sagaz::core

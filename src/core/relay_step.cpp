@@ -16,12 +16,13 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::size_t kPublishMax = 1'000;  ///< Envelopes of one publish.
-constexpr std::size_t kParkedMax = 1'000;   ///< Parked events of one slot in one store.
-constexpr std::size_t kHeldMax = 1'000;     ///< Held rows of one look.
-constexpr std::size_t kWaitingMax = 2'000;  ///< Held and deferred rows of a slot; then it pauses.
-constexpr Duration kIdleAfter = 5s;         ///< Of silence; then polls are rare.
-constexpr Duration kGatePatience = 5ms;     ///< For the flush to pass by itself.
+constexpr std::size_t kPublishMax = 1'000;   ///< Envelopes of one publish.
+constexpr std::size_t kParkedMax = 1'000;    ///< Parked events of one slot in one store.
+constexpr std::size_t kHeldMax = 1'000;      ///< Held rows of one look.
+constexpr std::size_t kWaitingMax = 2'000;   ///< Held and deferred rows of a slot; then it pauses.
+constexpr Duration kIdleAfter = 5s;          ///< Of silence; then polls are rare.
+constexpr Duration kGatePatience = 5ms;      ///< For the flush to pass by itself.
+constexpr Duration kWindowPatience = 200ms;  ///< Of slots that wait while another one's is read.
 constexpr Duration kLookInterval = 5ms;
 constexpr Duration kTidyInterval = 10s;
 constexpr Duration kMeasureInterval = 5s;
@@ -58,15 +59,31 @@ Command RelayStep::next(Instant now) {
             return command::FinishRead{};
         }
         if (auto command = own_slots(now)) return *std::move(command);
-        if (auto command = settle(now)) return *std::move(command);
-        if (auto command = open_gate(now)) return *std::move(command);
-        if (auto command = try_parked(now)) return *std::move(command);
-        if (auto command = read(now)) return *std::move(command);
+        if (auto command = stream_in_turn(now)) return *std::move(command);
+        auto command = settle(now);
+        if (!command) command = open_gate(now);
+        if (!command) command = try_parked(now);
+        owes_turn_ = command.has_value();
+        if (!command) command = read(now);
+        if (command) return *std::move(command);
     }
     if (attached_) {
         if (auto command = send(now)) return *std::move(command);
     }
     return rest(now);
+}
+
+// Whatever else the store is asked, the stream comes next: of a store that takes long to answer the
+// rest would take all of the time, since something of it is due again with every answer.
+std::optional<Command> RelayStep::stream_in_turn(Instant now) {
+    if (!owes_turn_) return std::nullopt;
+    const bool is_waited_for = delivery_.in_flight() > 0 && now - polled_at_ >= kServiceInterval;
+    if (is_waited_for) return command::Poll{0ms};
+    owes_turn_ = false;
+    if (auto command = read(now)) return command;
+    auto command = send(now);
+    owes_turn_ = command.has_value();
+    return command;
 }
 
 std::optional<Command> RelayStep::own_slots(Instant now) {
@@ -76,8 +93,8 @@ std::optional<Command> RelayStep::own_slots(Instant now) {
     const Instant soon = is_poll ? now + (open_at(now) - opened_at_) : now;
     if (soon >= lease_.observe_at()) return observe_command(now);
     if (!lease_.claims().empty()) return command::Acquire{lease_.claims()};
-    if (!fresh_.empty()) return command::Load{fresh_};
-    return hand_over();
+    if (!fresh_.empty()) return command::Load{fresh_.ask()};
+    return hand_over(now);
 }
 
 command::Observe RelayStep::observe_command(Instant now) const {
@@ -86,11 +103,11 @@ command::Observe RelayStep::observe_command(Instant now) const {
 }
 
 // Gives a slot to another relay once nothing of it was sent that its stored cursor does not pass.
-std::optional<Command> RelayStep::hand_over() {
+std::optional<Command> RelayStep::hand_over(Instant now) {
     for (const auto& log : delivery_.logs()) {
         if (!is_leaving(*log)) continue;
         if (kPlant == Plant::release_early) return command::Release{{log->slot}};
-        if (!log->ledger.is_clean() || retry_.is_busy(log->slot.slot)) return std::nullopt;
+        if (!log->ledger.is_clean() || retry_.holds(log->slot.slot, now)) return std::nullopt;
         if (log->ledger.is_behind() || log->ledger.has_parking_in_front()) return store_command();
         return command::Release{{log->slot}};
     }
@@ -171,6 +188,8 @@ std::optional<Command> RelayStep::read(Instant now) {
     if (lease_.is_stale(now)) return std::nullopt;
     if (auto command = late_command()) return command;
     if (!has_room()) return std::nullopt;
+    const bool is_late = now >= std::max(open_at(now), opened_at_ + kWindowPatience);
+    if (is_late && has_closed_window()) return command::OpenWindow{};
     if (auto command = read_command()) return command;
     if (!big_window_ && now < open_at(now)) return std::nullopt;
     if (has_closed_window()) return command::OpenWindow{};
@@ -294,6 +313,7 @@ void RelayStep::stop(Instant now, Instant deadline) {
 // What was accepted is taken out, so that the next owner need not send it again.
 std::optional<Command> RelayStep::finish_retry(Instant now) {
     if (!retry_.is_busy() || now >= give_up_at_) return std::nullopt;
+    if (now >= lease_.observe_at()) return observe_command(now);
     if (auto command = try_parked(now)) return command;
     if (!retry_.is_busy()) return std::nullopt;
     return command::Wait{std::min(std::max(retry_.wake_at(), now + 1ms), give_up_at_)};
@@ -364,7 +384,7 @@ void RelayStep::on_observed(const Observed& seen, Instant now) {
     heard_ = true;
     for (const std::int16_t slot : lease_.observed(seen, now)) {
         delivery_.remove(slot);
-        std::erase_if(fresh_, [&](const OwnedSlot& fresh) { return fresh.slot == slot; });
+        fresh_.remove(slot);
     }
     if (!stopping_) on_opened(seen.opening, now);
 }
@@ -374,19 +394,18 @@ void RelayStep::on_acquired(std::span<const OwnedSlot> slots) {
     for (const OwnedSlot& slot : slots) {
         // Ours again after a lost answer: what was read under the older epoch is read anew.
         delivery_.remove(slot.slot);
-        std::erase_if(fresh_, [&](const OwnedSlot& fresh) { return fresh.slot == slot.slot; });
-        fresh_.push_back(slot);
+        fresh_.add(slot);
     }
 }
 
 void RelayStep::on_loaded(const Loaded& loaded) {
+    const std::vector<OwnedSlot> asked = fresh_.loaded();
     for (const auto& [slot, cursor] : loaded.cursors) {
-        const auto fresh = std::find_if(fresh_.begin(), fresh_.end(),
+        const auto fresh = std::find_if(asked.begin(), asked.end(),
                                         [&](const OwnedSlot& owned) { return owned.slot == slot; });
-        if (fresh != fresh_.end()) delivery_.add(*fresh, cursor, loaded.gate);
+        if (fresh != asked.end()) delivery_.add(*fresh, cursor, loaded.gate);
     }
     for (const StoppedKey& key : loaded.stopped) delivery_.stop_key(key);
-    fresh_.clear();
     opened_at_ = Instant{};
 }
 
@@ -542,7 +561,9 @@ void RelayStep::on_reclaimed(const Reclaimed& reclaimed, Instant now) {
 void RelayStep::on_store_error(const Error& error, Instant now) {
     const Instant allowed = store_tries_.next(now);
     // What did not come in time will not come in time again: less of it may.
-    if (std::exchange(reading_, false) && error.code() == "deadline_passed") {
+    const bool came_too_late = error.code() == "deadline_passed";
+    fresh_.failed(came_too_late);
+    if (std::exchange(reading_, false) && came_too_late) {
         read_max_ = std::max<std::size_t>(1, std::min(read_max_, options_.batch_max) / 2);
     }
     if (error.code() == "incarnation_changed") {

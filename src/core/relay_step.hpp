@@ -3,6 +3,7 @@
 #include "core/backoff.hpp"
 #include "core/clock.hpp"
 #include "core/delivery.hpp"
+#include "core/fresh_slots.hpp"
 #include "core/lease_step.hpp"
 #include "core/reclaim_step.hpp"
 #include "core/retry_step.hpp"
@@ -148,7 +149,8 @@ public:
 private:
     command::Observe observe_command(Instant now) const;
     std::optional<Command> own_slots(Instant now);
-    std::optional<Command> hand_over();
+    std::optional<Command> hand_over(Instant now);
+    std::optional<Command> stream_in_turn(Instant now);
     std::optional<Command> settle(Instant now);
     std::optional<Command> try_parked(Instant now);
     std::optional<Command> finish_retry(Instant now);
@@ -187,7 +189,7 @@ private:
     bool attached_{};
     Instant store_at_{};  ///< The store is left alone until then, after an error; zero: it is up.
     bool heard_{};        ///< An `observe` succeeded since the database last lost its memory.
-    std::vector<OwnedSlot> fresh_;          ///< Acquired, not yet loaded.
+    FreshSlots fresh_;    ///< Acquired, not yet loaded.
     std::vector<std::int16_t> late_asked_;  ///< Slots whose late query is on its way.
     std::vector<std::int16_t> reading_slots_;
     bool reading_{};
@@ -202,6 +204,7 @@ private:
     Instant opened_at_{};
     Instant active_at_{};             ///< When rows last came, to whomever.
     std::int64_t seen_position_{-1};  ///< Where the log ended at the last opening; -1: not known.
+    bool owes_turn_{};                ///< The store was asked something else than the stream needs.
     bool big_window_{};               ///< The window read a full batch: open the next at once.
     std::size_t last_read_rows_{};
     std::uint64_t flushed_{};

@@ -19,6 +19,7 @@ constexpr Duration kLookInterval = 20ms;
 constexpr Duration kBetweenTries = 2ms;
 constexpr Duration kAfterRefusal = 100ms;  ///< A refusal costs the client a new producer.
 constexpr Duration kDeferMax = 1s;
+constexpr Duration kAnswerMax = 1s;  ///< A slot to be given away waits for an attempt so long.
 constexpr Duration kPollInterval = 2ms;
 constexpr Duration kServiceInterval = 1s;
 
@@ -126,8 +127,9 @@ Instant RetryStep::wake_at() const {
     return std::min(wake, std::max({due, look_at_, try_at_}));
 }
 
-bool RetryStep::is_busy(std::int16_t slot) const {
-    return attempt_ && attempt_->what.slot.slot == slot;
+bool RetryStep::holds(std::int16_t slot, Instant now) const {
+    if (!attempt_ || attempt_->what.slot.slot != slot) return false;
+    return attempt_->stage != Attempt::Stage::fly || now - attempt_->sent_at < kAnswerMax;
 }
 
 bool RetryStep::is_settled() const {
@@ -320,6 +322,7 @@ void RetryStep::on_taken(std::size_t count, Instant now) {
     delivery_.counters().attempts += count;
     if (count == 0) return come_back(now);
     attempt_->stage = Attempt::Stage::fly;
+    attempt_->sent_at = now;
     attempt_->taken = count;
     attempt_->receipts.resize(count);
 }

@@ -105,9 +105,11 @@ public:
 
     /// No new attempts; what is on its way may still be settled.
     void stop() noexcept { stopping_ = true; }
-    /// True while an attempt is on its way or not yet settled: of `slot`, or of any.
-    bool is_busy(std::int16_t slot) const;
+    /// True while an attempt is on its way or not yet settled.
     bool is_busy() const { return attempt_.has_value(); }
+    /// True while one of `slot` is, and may be waited for before the slot is given away: one that
+    /// the client does not answer in time would keep the slot, and all that comes of it, for ever.
+    bool holds(std::int16_t slot, Instant now) const;
     /// True when nothing is due and all that is parked was looked at since it was learned of.
     bool is_settled() const;
     void forget();
@@ -132,7 +134,7 @@ private:
         enum class Stage { read, send, fly, settle, settling } stage{Stage::read};
         Candidate what{};
         std::uint64_t generation{};
-        Instant since{};
+        Instant sent_at{};
         std::unique_ptr<Batch> batch{};
         std::vector<Envelope> envelopes{};
         std::uint64_t first_token{};

@@ -73,6 +73,7 @@ private:
     void run(core::command::Abandon& abandon);
     void run(core::command::Wait& wait);
     void run(core::command::End&);
+    bool open_retry_broker();
     void take_receipts(std::vector<Receipt> receipts);
     void take_store_error(const Error& error);
     void watch_destination();
@@ -89,8 +90,9 @@ private:
     core::RelayStep step_;
     std::string store_error_;
     std::string_view last_command_;
-    std::function<std::unique_ptr<Broker>()> open_retry_broker_;
+    std::function<std::unique_ptr<Broker>()> open_for_parked_;
     std::unique_ptr<Broker> retry_broker_;
+    std::string retry_error_;
     Turn turn_{};
     std::uint64_t sampled_token_{};  ///< One envelope at a time is timed, for the metric.
     core::Instant sampled_at_{};

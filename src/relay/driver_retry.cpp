@@ -1,15 +1,17 @@
 // The commands of the RetryStep: parked events, through a broker of their own.
-#include "core/assert.hpp"
 #include "relay/driver.hpp"
 
+#include <sagaz/error.hpp>
+
 #include <utility>
+#include <vector>
 
 namespace sagaz::inline v0::relay {
 
 namespace command = core::command;
 
 void Driver::retry_by(std::function<std::unique_ptr<Broker>()> open) {
-    open_retry_broker_ = std::move(open);
+    open_for_parked_ = std::move(open);
     step_.retry().enable();
 }
 
@@ -25,14 +27,31 @@ void Driver::run(command::ReadParked& read) {
 
 void Driver::run(command::Retry& retry) {
     last_command_ = "retry";
-    if (!retry_broker_) retry_broker_ = open_retry_broker_();
-    step_.retry().on_taken(retry_broker_->publish(retry.envelopes), clock_.now());
+    const bool is_open = open_retry_broker();
+    step_.retry().on_taken(is_open ? retry_broker_->publish(retry.envelopes) : 0, clock_.now());
+}
+
+// The stream's own broker was made of the same options, so time may heal what is wrong (a
+// certificate that is just being replaced), and the stream need not end for it.
+bool Driver::open_retry_broker() {
+    if (retry_broker_) return true;
+    try {
+        retry_broker_ = open_for_parked_();
+        retry_error_.clear();
+    } catch (const Error& error) {
+        const std::string seen = std::exchange(retry_error_, error.what());
+        if (telemetry_ == nullptr || seen == retry_error_) return false;
+        const Field fields[] = {
+            {"code", error.code()}, {"error", error.what()}, {"do", error.hint()}};
+        telemetry_->log(LogLevel::warning, "parked_client_unavailable", fields);
+    }
+    return retry_broker_ != nullptr;
 }
 
 void Driver::run(command::PollRetry& poll) {
     last_command_ = "poll_retry";
-    SAGAZ_ASSERT(retry_broker_ != nullptr);
-    const auto receipts = retry_broker_->poll(poll.deadline);
+    const auto receipts =
+        retry_broker_ ? retry_broker_->poll(poll.deadline) : std::vector<Receipt>{};
     step_.retry().on_receipts(receipts, clock_.now());
     if (telemetry_ != nullptr) log_refusals(receipts);
 }

@@ -21,6 +21,7 @@ RelayProcess::RelayProcess(const Setup& setup)
     driver_ = std::make_unique<relay::Driver>(*store_, *broker_, setup.options, clock_, nullptr, id,
                                               random_.next());
     driver_->retry_by([this, &destination = setup.destination] {
+        if (random_.chance(300)) throw Error(ErrorKind::invalid, "broker_option", "no file", "");
         auto broker = std::make_unique<SimBroker>(destination, who_ + "-retry", random_.next());
         broker->freeze(frozen_until_);
         retry_broker_ = broker.get();
@@ -87,7 +88,7 @@ void RelayProcess::freeze(Duration time) {
     if (over_) return;
     trace_.line(who_, fmt::format(R"("what":"frozen","ms":{})",
                                   std::chrono::duration_cast<milliseconds>(time).count()));
-    frozen_until_ = scheduler_.now() + time;
+    frozen_until_ = std::max(frozen_until_, scheduler_.now() + time);
     broker_->freeze(frozen_until_);
     if (retry_broker_ != nullptr) retry_broker_->freeze(frozen_until_);
     if (!acting_) schedule(Duration{});
