@@ -77,7 +77,7 @@ void Delivery::stop_key(const StoppedKey& key) {
     if (OwnedLog* log = find(key.slot)) {
         const std::string topic =
             key.topic.empty() ? topic_of(settings_.topic_template, key.event_type) : key.topic;
-        stop(*log, key_text(topic, key.key), key);
+        stop(*log, key_text(topic, key.key), key, false);
     }
 }
 

@@ -75,6 +75,7 @@ struct StopNotice {
     std::int16_t slot{};
     std::uint64_t generation{};
     std::string key{};  ///< As `OwnedLog::stopped` names it.
+    bool is_new{};      ///< False: a take-over found it stopped, and it was refused long ago.
 };
 
 class Delivery {
@@ -121,6 +122,8 @@ public:
     std::vector<StopNotice> take_stops() { return std::exchange(stops_, {}); }
     /// True once after an event was marked `parking` that stops nothing but itself.
     bool take_parked_alone() noexcept { return std::exchange(parked_alone_, false); }
+    /// True while the two calls above have something to tell.
+    bool has_stops() const noexcept { return !stops_.empty() || parked_alone_; }
     /// What comes of a stopped key waits in memory from now on, or is parked again.
     void defer_key(OwnedLog& log, const std::string& key);
     void park_key(OwnedLog& log, const std::string& key);
@@ -172,7 +175,7 @@ private:
     void count_published(const Row& row);
     void refuse(const Ref& ref, const Receipt& receipt);
     void park_behind(OwnedLog& log, std::uint64_t after, const std::string& key);
-    OwnedLog::Stop& stop(OwnedLog& log, const std::string& key, StoppedKey words);
+    OwnedLog::Stop& stop(OwnedLog& log, const std::string& key, StoppedKey words, bool is_new);
     void park_stopped(OwnedLog& log, std::uint64_t sequence, const std::string& key,
                       OwnedLog::Stop& stop);
     void rebuild_queue();

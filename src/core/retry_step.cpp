@@ -72,13 +72,10 @@ void RetryStep::take_notices(Instant now) {
         if (log == nullptr || log->generation != notice.generation) continue;
         const auto known = keys_.find(name);
         if (known != keys_.end() && known->second.generation == notice.generation) continue;
-        const auto stopped = log->stopped.find(name.second);
-        if (stopped == log->stopped.end()) continue;
-        // One that a take-over found stopped was refused long ago.
-        const bool is_new = stopped->second.parked_to > 0;
+        if (!log->stopped.contains(name.second)) continue;
         drop(name);
         keys_[name].generation = notice.generation;
-        schedule(name, is_new ? now + event_backoff_.after(1) : now);
+        schedule(name, notice.is_new ? now + event_backoff_.after(1) : now);
     }
 }
 
@@ -134,8 +131,10 @@ bool RetryStep::holds(std::int16_t slot, Instant now) const {
 
 bool RetryStep::is_settled() const {
     if (!enabled_) return true;
+    if (delivery_.has_stops()) return false;  // which may be due at once
     const bool is_due = !queue_.empty() && queue_.begin()->first <= now_;
-    return measured_ && !attempt_ && candidates_.empty() && !is_due && alone_at_ > now_;
+    const bool is_trying = attempt_ || came_back_ || !candidates_.empty();
+    return measured_ && !is_trying && !is_due && alone_at_ > now_;
 }
 
 // ---- looking
@@ -184,6 +183,7 @@ std::size_t RetryStep::ask_for_keys(Instant now, ParkedQuery& query) {
 }
 
 void RetryStep::on_looked(const ParkedLook& look, Instant now) {
+    came_back_ = false;
     gate_ = look.gate;
     std::vector<std::vector<ParkedEvent>> found(asked_.size());
     for (const ParkedEvent& event : look.of_keys) {
@@ -329,6 +329,7 @@ void RetryStep::on_taken(std::size_t count, Instant now) {
 
 // The destination is down or in doubt: later, from a new look.
 void RetryStep::come_back(Instant now) {
+    came_back_ = true;
     try_at_ = now + send_backoff_.next();
     if (attempt_->what.key) {
         schedule(*attempt_->what.key, try_at_);
@@ -453,7 +454,7 @@ void RetryStep::forget() {
     settling_.clear();
     alone_at_ = Instant::max();
     look_at_ = try_at_ = Instant{};
-    measured_ = false;
+    measured_ = came_back_ = false;
     gate_ = 0;
 }
 

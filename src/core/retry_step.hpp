@@ -186,6 +186,7 @@ private:
     std::optional<Attempt> attempt_;
     std::vector<ParkedOutcome> settling_;
     Instant try_at_{};  ///< Not before: the stream shares this thread.
+    bool came_back_{};  ///< The last attempt did, and its key was not looked at since.
     Instant poll_at_{};
     bool opened_{};  ///< The client was used, so it wants to be served now and then.
     std::uint64_t next_token_{1};

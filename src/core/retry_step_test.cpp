@@ -179,6 +179,25 @@ private:
 
 }  // namespace
 
+TEST_F(Retries, F101_IsNotSettledBeforeItHasLookedAtAKeyThatATakeOverFoundStopped) {
+    // A relay that ends when all is drained once ended before a key that was put back.
+    run();
+    ASSERT_TRUE(step_.is_settled());
+    load({{.position = 1, .key = "a"}});
+    EXPECT_FALSE(step_.is_settled());
+    run(1min);
+    EXPECT_TRUE(step_.is_settled());
+    EXPECT_EQ(arrived_, Positions{1});
+}
+
+TEST_F(Retries, TriesAKeyOfATakeOverAtOnceThoughMoreOfItWasParkedBeforeItWasHeardOf) {
+    // The stream read on before, and then the key seemed to be refused just now.
+    load({{.position = 1, .key = "a"}});
+    delivery_.find(0)->stopped.begin()->second.parked_to = 7;
+    run(100ms);
+    EXPECT_EQ(arrived_, Positions{1});
+}
+
 TEST_F(Retries, AsksForNothingWhenNothingIsParked) {
     run(1h);
     EXPECT_EQ(looks_, 0);

@@ -20,21 +20,22 @@ StoppedKey words_of(const Row& row) {
 
 }  // namespace
 
-OwnedLog::Stop& Delivery::stop(OwnedLog& log, const std::string& key, StoppedKey words) {
+OwnedLog::Stop& Delivery::stop(OwnedLog& log, const std::string& key, StoppedKey words,
+                               bool is_new) {
     auto& stop = log.stopped[key];
     const auto is_same = [&](const StoppedKey& known) {
         return known.topic == words.topic && known.event_type == words.event_type;
     };
     if (std::ranges::none_of(stop.words, is_same)) {
         stop.words.push_back(std::move(words));
-        stops_.push_back({log.slot.slot, log.generation, key});
+        stops_.push_back({log.slot.slot, log.generation, key, is_new});
     }
     return stop;
 }
 
 void Delivery::park_stopped(OwnedLog& log, std::uint64_t sequence, const std::string& key,
                             OwnedLog::Stop& stopped) {
-    stop(log, key, words_of(*log.ledger.entry(sequence).row));
+    stop(log, key, words_of(*log.ledger.entry(sequence).row), true);
     stopped.parked_to = std::max(stopped.parked_to, sequence + 1);
     log.ledger.park(sequence, kBehindParked, kBehindParkedText, pool_);
 }
@@ -51,7 +52,7 @@ void Delivery::refuse(const Ref& ref, const Receipt& receipt) {
         return;
     }
     const std::string key = key_of(*entry->row, ref.sequence);
-    auto& stopped = stop(log, key, words_of(*entry->row));
+    auto& stopped = stop(log, key, words_of(*entry->row), true);
     stopped.parked_to = std::max(stopped.parked_to, ref.sequence + 1);
     log.ledger.park(ref.sequence, receipt.reason, receipt.detail, pool_);
     park_behind(log, ref.sequence + 1, key);

@@ -65,8 +65,8 @@ spent_of() {
 # What a million events of this size take with their indexes, in MiB.
 measure_size() {
     sql "CREATE TABLE probe (LIKE sagaz.outbox_00 INCLUDING ALL)"
-    sql "INSERT INTO probe (id, key, event_type, topic, payload)
-         SELECT n, (n % 50000)::text, 'OrderPlaced', 'orders',
+    sql "INSERT INTO probe (slot, id, key, event_type, topic, payload)
+         SELECT n % 16, n, (n % 50000)::text, 'OrderPlaced', 'orders',
                 convert_to(repeat('x', $PAYLOAD), 'UTF8') FROM generate_series(1, 100000) n"
     million_mib=$(sql "SELECT pg_total_relation_size('probe') * 10 / 1048576")
     sql "DROP TABLE probe"
