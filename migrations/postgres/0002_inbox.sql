@@ -6,6 +6,13 @@
 -- the insert that could be overtaken. The functions run with their caller's rights and name every
 -- object with its schema.
 --
+-- All but three: `parked` holds the relay's events too, so a consumer has no right on it, and what
+-- it needs there runs with the owner's rights: inbox_park, inbox_obstacle, inbox_parked_as. Each
+-- touches rows of direction 'inbox' only, calls nothing of the caller's, and has a path that ends
+-- with pg_temp: where it is not named it comes first, for types and tables, so a caller's
+-- pg_temp.uuid would be ours, and its CHECK would run with our rights. No policies for rows instead:
+-- at those a pg_dump of the whole database ends with an error, unless its login may bypass them.
+--
 -- One word comes back. processed: the mark is set, go on and commit. duplicate: somebody did it.
 -- parked: it stands in @schema@.parked; commit, and acknowledge. All three are settled once the
 -- transaction has committed.
@@ -58,18 +65,19 @@ CREATE FUNCTION @schema@.inbox_park(
     consumer_name text, event_id text, reason text, detail text, attempts integer,
     source_topic text, event_type text, payload bytea, key text, headers jsonb, content_type text)
 RETURNS void
-LANGUAGE plpgsql VOLATILE
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_column
 DECLARE
-    id uuid := @schema@.inbox_event_id($2);
+    id pg_catalog.uuid := @schema@.inbox_event_id($2);
 BEGIN
     PERFORM @schema@.inbox_wait_for_disk();
     INSERT INTO @schema@.parked (direction, destination, consumer_name, event_id, state, reason,
                                  detail, attempts, original_id, topic, key, event_type,
                                  content_type, headers, payload)
     VALUES ('inbox', 'default', $1, id, CASE WHEN $3 = 'key_parked' THEN 'waiting' ELSE 'dead' END,
-            $3, $4, $5, nullif($2, id::text), $6, $9, coalesce($7, ''),
+            $3, $4, $5, nullif($2, id::pg_catalog.text), $6, $9, coalesce($7, ''),
             coalesce($11, 'application/json'), $10, $8)
     ON CONFLICT DO NOTHING;
 END
@@ -81,7 +89,8 @@ $function$;
 CREATE FUNCTION @schema@.inbox_obstacle(
     consumer_name text, event_id uuid, source_topic text, key text, on_failure text)
 RETURNS text
-LANGUAGE plpgsql VOLATILE
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
     IF EXISTS (SELECT FROM @schema@.parked p
@@ -97,6 +106,19 @@ BEGIN
         RETURN 'key';
     END IF;
     RETURN NULL;
+END
+$function$;
+
+-- The reason that a message was parked for, the last one of several; null when it is not parked.
+CREATE FUNCTION @schema@.inbox_parked_as(consumer_name text, event_id text) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    RETURN (SELECT p.reason FROM @schema@.parked p
+            WHERE p.direction = 'inbox' AND p.destination = 'default' AND p.consumer_name = $1
+              AND p.event_id = @schema@.inbox_event_id($2)
+            ORDER BY p.position DESC LIMIT 1);
 END
 $function$;
 

@@ -67,39 +67,17 @@ GRANT EXECUTE ON FUNCTION
     @schema@.cursor_doubt(text, smallint)
 TO @schema@_relay;
 
--- Consumer: the inbox and nothing of the log. In `parked`, which holds both, policies keep it to its
--- own; the owner of the tables is not bound by them.
--- Only what is not there yet, since each of these statements waits for everybody who has looked
--- at the table and not ended, a pg_dump for one, and all relays and consumers wait behind it.
-DO $roles$
-DECLARE
-    has text[] := ARRAY(SELECT p.polname FROM pg_catalog.pg_policy p
-                        WHERE p.polrelid = '@schema@.parked'::regclass);
-BEGIN
-    IF NOT (SELECT c.relrowsecurity FROM pg_catalog.pg_class c
-            WHERE c.oid = '@schema@.parked'::regclass) THEN
-        ALTER TABLE @schema@.parked ENABLE ROW LEVEL SECURITY;
-    END IF;
-    IF 'parked_inbox' <> ALL (has) THEN
-        CREATE POLICY parked_inbox ON @schema@.parked TO @schema@_consumer
-            USING (direction = 'inbox') WITH CHECK (direction = 'inbox');
-    END IF;
-    IF 'parked_all' <> ALL (has) THEN
-        CREATE POLICY parked_all ON @schema@.parked TO @schema@_relay, @schema@_reader
-            USING (true) WITH CHECK (true);
-    END IF;
-END
-$roles$;
+-- Consumer: the inbox and nothing of the log. On `parked`, which holds both, it has no right: three of
+-- the functions reach its own rows there with their owner's.
 GRANT SELECT, INSERT, UPDATE ON @schema@.consumer_inbox, @schema@.consumer_inbox_default TO @schema@_consumer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON @schema@.inbox_attempt TO @schema@_consumer;
-GRANT SELECT, INSERT ON @schema@.parked TO @schema@_consumer;
-GRANT USAGE ON SEQUENCE @schema@.parked_position TO @schema@_consumer;
 GRANT SELECT ON @schema@.setting, @schema@.schema_version TO @schema@_consumer;
 GRANT EXECUTE ON FUNCTION
     @schema@.inbox_event_id(text),
     @schema@.inbox_check(text, text),
     @schema@.inbox_wait_for_disk(),
     @schema@.inbox_obstacle(text, uuid, text, text, text),
+    @schema@.inbox_parked_as(text, text),
     @schema@.inbox_park(text, text, text, text, integer, text, text, bytea, text, jsonb, text),
     @schema@.inbox_mark(text, text, text, text, bytea, text, jsonb, text, text, boolean, text),
     @schema@.inbox_mark(text, text, text, text, text, text, jsonb, text, text, boolean, text),

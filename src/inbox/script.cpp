@@ -96,10 +96,7 @@ Script postgres_script() {
     script.park = {
         "SELECT @schema@.inbox_park($1::text, $2::text, $9::text, $10::text, 0, $3::text, "
         "$4::text, $5::bytea, $6::text, $7::jsonb, $8::text)"};
-    script.reason = {
-        "SELECT p.reason FROM @schema@.parked p WHERE p.direction = 'inbox' AND "
-        "p.destination = 'default' AND p.consumer_name = $1::text AND "
-        "p.event_id = @schema@.inbox_event_id($2::text) ORDER BY p.position DESC LIMIT 1"};
+    script.reason = {"SELECT @schema@.inbox_parked_as($1::text, $2::text)"};
     script.duration = {
         "UPDATE @schema@.consumer_inbox SET processing_duration_ms = $3::double precision "
         "WHERE consumer_name = $1::text AND event_id = @schema@.inbox_event_id($2::text)"};

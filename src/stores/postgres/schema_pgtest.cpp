@@ -1,6 +1,7 @@
 // The schema as its users meet it: ways in, rights, and what other tools do to it.
 #include "stores/postgres/migration.hpp"
 #include "testing/store_reader.hpp"
+#include "tests/support/postgres_process.hpp"
 #include "tests/support/postgres_writer.hpp"
 
 #include <fmt/format.h>
@@ -313,6 +314,31 @@ TEST(SchemaReplication, LetsRowsBeDeletedUnderAPublicationOfAllTables) {
     store->release(reader.owned());
 }
 
+// A nightly backup's login, which must not notice that somebody installed us.
+TEST(SchemaDump, ByALoginThatMayOnlyReadAllDataHasTheParkedOfBothDirections) {
+    test::PostgresServer server;
+    const Schema schema(server, true);
+    Sql sql = schema.connect();
+    for (const char* direction : {"outbox", "inbox"}) {
+        sql.run(schema.sql(
+            fmt::format("INSERT INTO @s@.parked (direction, destination, event_id, reason, topic, "
+                        "event_type, content_type) VALUES ('{0}', 'default', gen_random_uuid(), "
+                        "'r', 'parked of the {0}', 'E', 'c')",
+                        direction)));
+    }
+    sql.run("CREATE ROLE backup LOGIN IN ROLE pg_read_all_data");
+    const auto folder = test::make_folder("sagaz-dump");
+    const auto file = folder / "dump.sql";
+    EXPECT_NO_THROW(
+        test::run({server.program("pg_dump"), "-f", file.string(), "-d",
+                   server.direct_url("pg_dump is not what is tested", "postgres", "backup")},
+                  folder / "log"));
+    const auto dump = std::filesystem::exists(file) ? test::read_file(file) : "";
+    test::remove_folder(folder);
+    EXPECT_NE(dump.find("\tparked of the outbox\t"), std::string::npos);
+    EXPECT_NE(dump.find("\tparked of the inbox\t"), std::string::npos);
+}
+
 // ----------------------------------------------------------------------------------------- rights
 
 class Rights : public ::testing::Test {
@@ -425,24 +451,44 @@ TEST_F(Rights, S06_OfAConsumerAreTheInbox) {
             "SELECT count(*) FROM @s@.consumer_inbox",
             "INSERT INTO @s@.inbox_attempt (consumer_name, event_id) VALUES ('c', "
             "gen_random_uuid())",
-            "INSERT INTO @s@.parked (direction, destination, consumer_name, event_id, reason, "
-            "event_type, content_type) VALUES ('inbox', 'default', 'c', gen_random_uuid(), 'r', "
-            "'E', 'c')"},
+            "SELECT @s@.inbox_mark('c', 'e1', 't', 'E', 'p'::text)",
+            "SELECT @s@.inbox_failed('c', 'e2', 'no stock', 1)",
+            "SELECT @s@.inbox_park('c', 'e3', 'r', '', 0, 't', 'E', 'p', 'k', NULL, NULL)",
+            "SELECT @s@.inbox_obstacle('c', gen_random_uuid(), 't', 'k', 'park_key')",
+            "SELECT @s@.inbox_parked_as('c', 'e3')"},
            with({"SELECT * FROM @s@.outbox", "SELECT id FROM @s@.outbox", "SELECT * FROM @s@.slot",
-                 "DELETE FROM @s@.consumer_inbox", "DELETE FROM @s@.parked",
+                 "DELETE FROM @s@.consumer_inbox", "SELECT count(*) FROM @s@.parked",
+                 "DELETE FROM @s@.parked", "UPDATE @s@.parked SET state = 'waiting'",
+                 "INSERT INTO @s@.parked (direction, destination, consumer_name, event_id, reason, "
+                 "event_type, content_type) VALUES ('inbox', 'default', 'c', gen_random_uuid(), "
+                 "'r', 'E', 'c')",
+                 "SELECT nextval('@s@.parked_position')",
                  "SELECT @s@.append('t', 'k', 'E', 'p'::text)"}));
 }
 
+// The functions by which it parks run with their owner's rights.
 TEST_F(Rights, S06_OfAConsumerDoNotReachParkedEvents) {
-    const std::string park =
-        "INSERT INTO @s@.parked (direction, destination, event_id, slot, reason, topic, key, "
-        "event_type, content_type, payload) VALUES ('outbox', 'default', gen_random_uuid(), 0, "
-        "'forged', 't', 'k', 'E', 'c', 'forged')";
-    admin_.run(schema_.sql(park));
+    const std::string id = "00000000-0000-7000-8000-000000000007";
+    admin_.run(
+        schema_.sql("INSERT INTO @s@.parked (direction, destination, consumer_name, event_id, "
+                    "reason, topic, key, event_type, content_type) VALUES ('outbox', 'default', "
+                    "'c', '" +
+                    id + "', 'refused', 't', 'k', 'E', 'c')"));
     Sql sql(login("consumer"));
-    EXPECT_EQ(sql.failure(schema_.sql(park)), "42501") << "it could stop any key";
-    EXPECT_EQ(sql.number(schema_.sql("SELECT count(*) FROM @s@.parked")), 0);
-    EXPECT_EQ(Sql(login("reader")).number(schema_.sql("SELECT count(reason) FROM @s@.parked")), 1);
+    const auto value = [&](const std::string& call) {
+        return sql.value(schema_.sql("SELECT @s@." + call));
+    };
+    const std::string park = "', 'forged', '', 0, 't', 'E', 'forged', 'k', NULL, NULL)";
+    EXPECT_EQ(value("inbox_obstacle('c', '" + id + "', 't', 'k', 'park_key')"), "<null>");
+    EXPECT_EQ(value("inbox_parked_as('c', '" + id + "')"), "<null>");
+    value("inbox_park('c', '" + id + park);
+    EXPECT_EQ(value("inbox_parked_as('c', '" + id + "')"), "forged");
+    EXPECT_EQ(value("inbox_parked_as('another', '" + id + "')"), "<null>");
+    EXPECT_EQ(value("inbox_obstacle('another', '" + id + "', 't', 'k', 'park_key')"), "<null>");
+    EXPECT_EQ(admin_.value(schema_.sql("SELECT string_agg(direction || ' ' || reason, ', ' ORDER "
+                                       "BY position) FROM @s@.parked")),
+              "outbox refused, inbox forged");
+    EXPECT_EQ(Sql(login("reader")).number(schema_.sql("SELECT count(reason) FROM @s@.parked")), 2);
 }
 
 TEST_F(Rights, S07_OfARelayAreNotLentToAFunctionInPublic) {
@@ -464,21 +510,29 @@ TEST_F(Rights, S07_OfTheOwnerAreNotLentToATypeOfTheCallers) {
         schema_.sql("INSERT INTO @s@.audit (action, detail) VALUES ('set', "
                     "'{\"old_incarnation\": \"00000000-0000-7000-8000-000000000001\", "
                     "\"new_incarnation\": \"00000000-0000-7000-8000-000000000002\"}')"));
-    const auto call = [&](const std::string& role, const std::string& type,
-                          const std::string& statement) {
+    const auto call = [&](const std::string& role, const std::vector<std::string>& types,
+                          const std::vector<std::string>& statements) {
         Sql sql(login(role));
-        sql.run(
-            fmt::format("CREATE FUNCTION pg_temp.trap(pg_catalog.{0}) RETURNS boolean "
-                        "LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'ran as %', "
-                        "current_user; END $$; CREATE DOMAIN pg_temp.{0} AS pg_catalog.{0} "
-                        "CHECK (pg_temp.trap(VALUE))",
-                        type));
-        EXPECT_EQ(sql.failure(schema_.sql(statement)), "") << role << ": it ran as the owner";
+        for (const auto& type : types) {
+            sql.run(
+                fmt::format("CREATE FUNCTION pg_temp.trap(pg_catalog.{0}) RETURNS boolean "
+                            "LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'ran as %', "
+                            "current_user; END $$; CREATE DOMAIN pg_temp.{0} AS pg_catalog.{0} "
+                            "CHECK (pg_temp.trap(VALUE))",
+                            type));
+        }
+        for (const auto& statement : statements) {
+            EXPECT_EQ(sql.failure(schema_.sql(statement)), "") << role << ": it ran as the owner";
+        }
     };
-    call("producer", "uuid",
-         "SELECT @s@.resolve('00000000-0000-7000-8000-000000000001', "
-         "'{00000000-0000-7000-8000-000000000003}', '{9}', '{3}', '{0}')");
-    call("relay", "jsonb", "SELECT @s@.rebase(true)");
+    call("producer", {"uuid"},
+         {"SELECT @s@.resolve('00000000-0000-7000-8000-000000000001', "
+          "'{00000000-0000-7000-8000-000000000003}', '{9}', '{3}', '{0}')"});
+    call("relay", {"jsonb"}, {"SELECT @s@.rebase(true)"});
+    call("consumer", {"uuid", "text", "bytea", "jsonb"},
+         {"SELECT @s@.inbox_park('c', 'e', 'r', '', 0, 't', 'E', 'p', 'k', '{}', NULL)",
+          "SELECT @s@.inbox_obstacle('c', gen_random_uuid(), 't', 'k', 'park_key')",
+          "SELECT @s@.inbox_parked_as('c', 'e')"});
 }
 
 TEST_F(Rights, S06_OfAReaderAreAllButPayloads) {
