@@ -170,12 +170,13 @@ CREATE TABLE @schema@.destination (
 );
 INSERT INTO @schema@.destination (name) VALUES ('default');
 
--- Changes only with ownership. An epoch is never used twice.
+-- Changes only with ownership, and when its owner bars what it gave up. An epoch is never used twice.
 CREATE TABLE @schema@.slot (
     destination text     NOT NULL REFERENCES @schema@.destination (name),
     slot        smallint NOT NULL,
     owner       uuid,
     epoch       bigint   NOT NULL DEFAULT 0,
+    barred      bigint   NOT NULL DEFAULT 0,  -- up to this n no cursor of the epoch is stored any more
     PRIMARY KEY (destination, slot)
 ) WITH (fillfactor = 50);
 INSERT INTO @schema@.slot (destination, slot) SELECT 'default', generate_series(0, 15);

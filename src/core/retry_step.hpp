@@ -31,9 +31,9 @@
 /// the table. In memory waiting (`deferring`): it goes on only by `resume_stopped`. Not yet read:
 /// when it is, the key is stopped, or deferring, or resumed. And a key is resumed only when one
 /// look shows none of it in the table while none of it is marked `parking` in memory. Nothing can
-/// be put into the table between that look and the resume, nor after it from before: only the
-/// owner parks, in this thread; a store that was given up and comes late parks nothing, because a
-/// newer cursor exists (statements.cpp), and as long as its outcome is unknown its entries are
+/// be put into the table between that look and the resume, nor after it from before: only the owner
+/// parks, in this thread; a store that was given up and comes late parks nothing once a newer one
+/// was done, which bars it (stores/postgres), and as long as its outcome is unknown its entries are
 /// still marked. (`deferring` is there for keys that never fall silent: were they parked on and on
 /// while the table is emptied, the two would never be empty at once.)
 ///

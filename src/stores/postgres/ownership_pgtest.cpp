@@ -3,11 +3,14 @@
 #include "tests/support/postgres_writer.hpp"
 
 #include <sagaz/error.hpp>
+#include <sagaz/postgres.hpp>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
+#include <optional>
 #include <thread>
 
 namespace sagaz {
@@ -83,6 +86,90 @@ TEST_F(Ownership, MakesATakeoverWaitForAStoreInProgress) {
     owner.join();
     EXPECT_EQ(stored.size(), 16U);
     EXPECT_EQ(other->acquire(other->observe({}).slots).size(), 16U);
+}
+
+// A store with a parked event at which the server is longer than the client has patience.
+class GivenUpStore : public Ownership {
+protected:
+    GivenUpStore() {
+        store_ = postgres::open(schema_.url(), {.schema = schema_.name(),
+                                                .statement_timeout = std::chrono::seconds{2}});
+        commit_event(schema_, "a");
+        reader_.emplace(*store_);
+        const auto rows = reader_->read_window();
+        row_ = {rows.at(0).slot, rows.at(0).position, rows.at(0).event_id};
+    }
+
+    std::vector<std::int16_t> store(std::int64_t tries) {
+        auto moves = reader_->moves();
+        for (auto& move : moves) move.cursor.n += tries;
+        return store_->store(
+            moves, std::vector<Parking>{{row_.slot, row_.position, row_.event_id, "refused", ""}});
+    }
+    // The backend that is left waiting for a lock.
+    int give_up() {
+        EXPECT_THROW((void)store(0), Error);
+        return static_cast<int>(
+            schema_.connect().number("SELECT pid FROM pg_locks WHERE NOT granted"));
+    }
+    void accept(std::int64_t epoch) {
+        const std::vector<ParkedOutcome> accepted{{.row = row_, .accepted = true}};
+        EXPECT_TRUE(store_->settle_parked({row_.slot, epoch}, accepted));
+    }
+    void wait_for_the_end_of(int backend) {
+        Sql watcher = schema_.connect();
+        test::wait_for("the store that was given up to end", [&] {
+            return watcher.number(
+                       "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' "
+                       "AND pid = " +
+                       std::to_string(backend)) == 0;
+        });
+    }
+    std::int64_t parked() { return sql_.number(schema_.sql("SELECT count(*) FROM @s@.parked")); }
+
+    std::optional<StoreReader> reader_;
+    RowRef row_{};
+};
+
+TEST_F(GivenUpStore, ParksNothingOnItsOldSnapshotAfterTheEventWasAccepted) {
+    sql_.run(schema_.sql("BEGIN; SELECT FROM @s@.slot WHERE slot = " + std::to_string(row_.slot) +
+                         " FOR UPDATE"));
+    const int late = give_up();
+    schema_.server().freeze(late);
+    sql_.run("ROLLBACK");
+    EXPECT_EQ(store(1).size(), 16U);
+    EXPECT_EQ(parked(), 1);
+    accept(reader_->owned().at(0).epoch);
+    EXPECT_EQ(parked(), 0);
+    schema_.server().thaw(late);
+    wait_for_the_end_of(late);
+    EXPECT_EQ(parked(), 0);
+}
+
+TEST_F(GivenUpStore, ThatHoldsTheSlotHoldsUpThatSlotAlone) {
+    const std::string slot = std::to_string(row_.slot);
+    sql_.run(schema_.sql(
+        "CREATE FUNCTION @s@.hold() RETURNS trigger LANGUAGE plpgsql AS "
+        "$f$ BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN new; END $f$; "
+        "CREATE TRIGGER hold BEFORE INSERT ON @s@.cursor FOR EACH ROW WHEN (new.slot = " +
+        slot + " AND new.n = 1) EXECUTE FUNCTION @s@.hold(); SELECT pg_advisory_lock(4711)"));
+    const int late = give_up();
+    const auto stored = store(1);
+    EXPECT_EQ(stored.size(), 15U);
+    EXPECT_EQ(std::ranges::count(stored, row_.slot), 0);
+    const auto acquire = [&] {
+        auto views = store_->observe({}).slots;
+        std::erase_if(views, [&](const SlotView& view) { return view.slot != row_.slot; });
+        return store_->acquire(views);
+    };
+    EXPECT_TRUE(acquire().empty());
+    sql_.run("SELECT pg_advisory_unlock(4711)");
+    wait_for_the_end_of(late);
+    const auto again = acquire();
+    ASSERT_EQ(again.size(), 1U);
+    EXPECT_EQ(store_->load(again).stopped.size(), 1U) << "it was parked after all";
+    accept(again[0].epoch);
+    EXPECT_EQ(parked(), 0);
 }
 
 TEST_F(Ownership, StoresCursorAndParkedEventTogetherOrNeither) {

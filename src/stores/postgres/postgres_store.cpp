@@ -261,8 +261,8 @@ std::uint64_t PostgresStore::flushed(bool force) {
 
 // --------------------------------------------------------------------------------------- storing
 
-std::vector<std::int16_t> PostgresStore::store(std::span<const CursorMove> moves,
-                                               std::span<const Parking> parked) {
+std::vector<std::int16_t> PostgresStore::store_now(std::span<const CursorMove> moves,
+                                                   std::span<const Parking> parked) {
     if (moves.empty()) return {};
     Parameters parameters = identified();
     parameters.array(moves, [](const CursorMove& move) { return wide(move.slot); })

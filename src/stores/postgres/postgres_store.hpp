@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -74,6 +75,11 @@ private:
         std::int64_t segment{};
     };
 
+    struct GivenUp {
+        std::int64_t epoch{};
+        std::int64_t n{};
+    };
+
     struct Limits {
         std::int64_t rows_each{};
         std::int64_t payload_max{};
@@ -87,6 +93,12 @@ private:
     Parameters identified() const;  ///< $1 to $3: and who asks, for which destination
     void check_schema();
     Loaded::SlotCursor decode_cursor(const PGresult* rows, int n) const;
+
+    std::vector<std::int16_t> store_now(std::span<const CursorMove> moves,
+                                        std::span<const Parking> parked);
+    std::vector<std::int16_t> store_or_give_up(std::span<const CursorMove> moves,
+                                               std::span<const Parking> parked);
+    void bar_given_up(std::span<const CursorMove> moves);
 
     Opening take_opening(const PGresult* row);
     void remember_start(const Opening& opening);
@@ -114,6 +126,8 @@ private:
     Id incarnation_{};
     std::int64_t last_position_{};  ///< Of the last window of this incarnation.
     std::vector<Start> starts_;     ///< Of this incarnation, one a segment, ascending.
+    /// By slot: the newest store with parked events that had no answer and may yet be carried out.
+    std::map<std::int16_t, GivenUp> given_up_;
 
     // The read under way.
     ReadRequest request_;

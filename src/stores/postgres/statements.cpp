@@ -107,7 +107,7 @@ constexpr std::string_view kAcquire = R"(WITH guard, free AS (
            OR coalesce((SELECT r.beat FROM @schema@.relay r WHERE r.id = s.owner), -1) = v.beat)
     FOR UPDATE OF s SKIP LOCKED
 ), taken AS (
-    UPDATE @schema@.slot s SET owner = $2::uuid, epoch = s.epoch + 1
+    UPDATE @schema@.slot s SET owner = $2::uuid, epoch = s.epoch + 1, barred = 0
     FROM free f WHERE s.destination = $3::text AND s.slot = f.slot
     RETURNING s.slot, s.epoch
 )
@@ -309,9 +309,11 @@ constexpr std::string_view kFlush =
 constexpr std::string_view kStore = R"(WITH guard, owned AS (
     SELECT s.slot, s.epoch
     FROM guard
-    CROSS JOIN unnest($4::int2[], $5::int8[], $8::pg_snapshot[]) v (slot, epoch, target)
+    CROSS JOIN unnest($4::int2[], $5::int8[], $6::int8[], $8::pg_snapshot[])
+        v (slot, epoch, n, target)
     JOIN @schema@.slot s ON s.slot = v.slot
     WHERE s.destination = $3::text AND s.owner = $2::uuid AND s.epoch = v.epoch
+      AND s.barred < v.n
       AND pg_catalog.pg_snapshot_xmax(v.target)
           <= pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
     FOR SHARE OF s
@@ -333,8 +335,9 @@ SELECT s.slot FROM guard LEFT JOIN stored s ON true)";
 // $13 slots, $14 positions, $15 event ids, $16 reasons, $17 details. Only with the cursor that
 // passes the event, so a stale owner parks nothing, and nothing falls in between. A statement that
 // was given up and comes late parks nothing either: what it would park may have been parked by the
-// next one, and sent or discarded since. What stands behind another one is tried once that is gone,
-// so it has no time of its own and no attempt.
+// next one, and sent or discarded since. (One that had begun by then does not see the next one's
+// cursor, so it is barred first: postgres_given_up.cpp.) What stands behind another one is tried
+// once that is gone, so it has no time of its own and no attempt.
 constexpr std::string_view kPark = R"(, parked AS (
     INSERT INTO @schema@.parked (direction, destination, position, event_id, slot, xid, reason,
         detail, attempts, next_attempt_at, created_at, topic, key, event_type, content_type,

@@ -16,6 +16,8 @@ inline constexpr std::size_t kWholeRing = kSegments;  ///< In place of a leaf: a
 /// incarnation, or a database in recovery. Only the checked schema name is ever put into a text;
 /// `reclaim`, which goes out as one message, gets an id and numbers: see postgres_reclaim.cpp. The
 /// re-base, which has no guard, since it judges by itself and renews the token, is rebaser.cpp's.
+/// Those of parked events are in parked.cpp, and the one that bars a store in
+/// postgres_given_up.cpp.
 struct Statements {
     explicit Statements(std::string_view schema);
 
