@@ -2,6 +2,7 @@
 
 #include "stores/postgres/connection.hpp"
 #include "stores/postgres/embedded.hpp"
+#include "stores/postgres/lock_tries.hpp"
 
 #include <sagaz/error.hpp>
 
@@ -16,7 +17,8 @@ namespace {
 constexpr Connection::Deadlines kDeadlines{Milliseconds{10'000}, Milliseconds{120'000}};
 
 // Names in the text are never looked up elsewhere, whatever the caller's search_path is. The lock
-// ends with the transaction, so it works through a pooler and cannot be left behind.
+// ends with the transaction, so it works through a pooler and cannot be left behind. For it another
+// migration is waited for; `begin` adds that nothing else is waited for long.
 constexpr std::string_view kBegin = R"(BEGIN ISOLATION LEVEL READ COMMITTED;
 SET LOCAL search_path = pg_catalog;
 SET LOCAL client_min_messages = warning;
@@ -50,6 +52,10 @@ constexpr std::string_view kFindTable =
 constexpr std::string_view kReadVersions =
     "SELECT version, name, compatible_from, applied_at::text FROM @schema@.schema_version "
     "ORDER BY version";
+
+std::string begin(std::string_view schema) {
+    return with_schema(kBegin, schema).append(kShortWait);
+}
 
 // The statements of one version, without the transaction around them.
 std::string steps_of(const Migration& migration) {
@@ -103,7 +109,7 @@ MigrationStatus read_status(Connection& connection, std::string_view schema) {
 // Applies the next version, if there is one, and returns it. Looks for it under the lock, so of
 // two that run at once the second finds nothing left.
 int apply_next(Connection& connection, std::string_view schema) {
-    connection.run_script(with_schema(kBegin, schema));
+    connection.run_script(begin(schema));
     const int version = read_status(connection, schema).version;
     const auto& all = migrations();
     const auto next = std::ranges::find_if(
@@ -118,7 +124,7 @@ int apply_next(Connection& connection, std::string_view schema) {
 }
 
 void apply_roles(Connection& connection, std::string_view schema) {
-    connection.run_script(with_schema(kBegin, schema));
+    connection.run_script(begin(schema));
     connection.run_script(with_schema(k_sql_roles, schema));
     connection.run_script("COMMIT");
 }
@@ -127,8 +133,14 @@ std::vector<int> bring_up(Connection& connection, std::string_view schema, bool 
     const auto status = read_status(connection, schema);
     if (status.is_too_new()) throw core::schema_too_new(schema, status.version, status.newest);
     std::vector<int> applied;
-    while (const int version = apply_next(connection, schema)) applied.push_back(version);
-    if (with_roles) apply_roles(connection, schema);
+    int version = 0;
+    do {
+        with_lock_tries(connection, schema, [&] { version = apply_next(connection, schema); });
+        if (version > 0) applied.push_back(version);
+    } while (version > 0);
+    if (with_roles) {
+        with_lock_tries(connection, schema, [&] { apply_roles(connection, schema); });
+    }
     return applied;
 }
 
@@ -160,12 +172,12 @@ std::string migration_script(std::string_view schema, int from, int to, bool wit
         fmt::format("-- sagaz: schema {} from version {} to {}\n", schema, from, to);
     for (const auto& migration : migrations()) {
         if (migration.version <= from || migration.version > to) continue;
-        script += with_schema(kBegin, schema);
+        script += begin(schema);
         script += with_schema(steps_of(migration), schema);
         script += "COMMIT;\n\n";
     }
     if (with_roles && to == newest_version()) {  // They name what the newest one has.
-        script += with_schema(kBegin, schema) + with_schema(k_sql_roles, schema) + "COMMIT;\n";
+        script += begin(schema) + with_schema(k_sql_roles, schema) + "COMMIT;\n";
     }
     return script;
 }

@@ -72,6 +72,58 @@ TEST(Migration, RunsOnceWhenTwoStartTogether) {
     EXPECT_EQ(first.size() + second.size(), postgres::migrations().size());
 }
 
+// An index of the last version is missing, and somebody has just written to its table.
+class BusyMigration : public ::testing::Test {
+protected:
+    BusyMigration() {
+        writer_.run("SET application_name = 'nightly job'");
+        writer_.run(
+            schema_.sql("DELETE FROM @s@.schema_version WHERE version = 5; "
+                        "DROP INDEX @s@.parked_due"));
+        writer_.run(schema_.sql("BEGIN; LOCK TABLE @s@.parked IN ROW EXCLUSIVE MODE"));
+        migrating_ = std::jthread([this] {
+            try {
+                applied_ = postgres::migrate(schema_.url(), schema_.name(), false);
+            } catch (const Error& error) {
+                refused_ = std::string(error.code()) + ": " + error.what();
+            }
+        });
+        test::wait_for("the migration to wait for a lock", [&] {
+            return other_.number(
+                       "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'ShareLock' "
+                       "AND locktype = 'relation'") == 1;
+        });
+    }
+
+    const Schema schema_;
+    Sql writer_{schema_.connect()};
+    Sql other_{schema_.connect()};
+    std::vector<int> applied_;
+    std::string refused_;
+    std::jthread migrating_;
+};
+
+TEST_F(BusyMigration, DoesNotStopTheOthersWhileItWaits) {
+    EXPECT_EQ(other_.failure(schema_.sql(
+                  "SET lock_timeout = '5s'; DELETE FROM @s@.parked; RESET lock_timeout")),
+              "");
+    writer_.run("COMMIT");
+    migrating_.join();
+    EXPECT_EQ(refused_, "");
+    EXPECT_EQ(applied_, std::vector<int>{5});
+}
+
+TEST_F(BusyMigration, SaysAtLastWhomItWaitsFor) {
+    migrating_.join();
+    EXPECT_NE(refused_.find("lock_not_available"), std::string::npos) << refused_;
+    EXPECT_NE(refused_.find("pid " + std::to_string(writer_.backend_pid()) +
+                            " (nightly job) has locked parked for"),
+              std::string::npos)
+        << refused_;
+    EXPECT_EQ(applied_, std::vector<int>{});
+    writer_.run("COMMIT");
+}
+
 TEST(Migration, PrintsPlainSqlThatPsqlAppliesAndRecords) {
     auto& server = PostgresServer::shared();
     const std::string printed = server.fresh_database();

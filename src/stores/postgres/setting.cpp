@@ -8,13 +8,12 @@
 // two relays go on with different ones. The audit keeps which token took the place of which: the
 // memory is the same, so what became of a commit under the old one can still be told (resolve).
 //
-// Whoever waits for that lock makes every later insert wait behind him, as long as the oldest
-// transaction that has inserted. So the server waits for a second at most, whatever becomes of this
-// process meanwhile, and it is tried again after a pause in which inserts go on. READ COMMITTED,
-// since the check must see what was committed while the lock was waited for.
+// That lock is waited for by with_lock_tries, so that inserts do not stand behind it. READ
+// COMMITTED, since the check must see what was committed while the lock was waited for.
 #include "core/setting_value.hpp"
 #include "stores/postgres/connection.hpp"
 #include "stores/postgres/embedded.hpp"
+#include "stores/postgres/lock_tries.hpp"
 #include "stores/postgres/migration.hpp"
 
 #include <sagaz/error.hpp>
@@ -22,7 +21,6 @@
 #include <fmt/format.h>
 
 #include <cstring>
-#include <thread>
 
 namespace sagaz::inline v0::postgres {
 namespace {
@@ -32,10 +30,7 @@ constexpr Connection::Deadlines kDeadlines{Milliseconds{10'000}, Milliseconds{60
 constexpr std::string_view kBegin =
     "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL search_path = pg_catalog; "
     "SELECT pg_advisory_xact_lock(hashtextextended('sagaz migrate @schema@', 0)); "
-    "SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '60s'";
-
-constexpr int kTries = 10;
-constexpr Milliseconds kPause{500};
+    "SET LOCAL statement_timeout = '60s'; ";
 
 constexpr std::string_view kWasUsed = "SELECT is_called FROM @schema@.outbox_id";
 
@@ -125,7 +120,7 @@ namespace {
 
 void change(Connection& connection, std::string_view schema, std::string_view key,
             std::string_view value) {
-    connection.run_script(with_schema(kBegin, schema));
+    connection.run_script(with_schema(kBegin, schema).append(kShortWait));
     if (key == "slot_count") {
         change_slot_count(connection, schema, core::parse_slot_count(value));
     } else if (key != "on_refused") {
@@ -142,21 +137,7 @@ void set_setting(const std::string& url, std::string_view schema, std::string_vi
     check_schema_name(schema);
     core::check_setting(key, value);
     Connection connection(url, kDeadlines);
-    for (int tries = 1;; ++tries) {
-        try {
-            change(connection, schema, key, value);
-            return;
-        } catch (const Error& error) {
-            if (error.code() != "lock_not_available") throw;
-            connection.drop();  // rolls back
-            if (tries == kTries) {
-                throw Error(ErrorKind::unavailable, std::string(error.code()),
-                            "a transaction that has appended events does not end",
-                            "end it (sagaz doctor names old ones), then set again");
-            }
-        }
-        std::this_thread::sleep_for(kPause);
-    }
+    with_lock_tries(connection, schema, [&] { change(connection, schema, key, value); });
 }
 
 }  // namespace sagaz::inline v0::postgres
