@@ -52,12 +52,13 @@ void write_audit(StoreSession& session, const std::string& action, const Json& d
 // one statement; returns how many it changed.
 std::int64_t changed_by(StoreSession& session, const std::string& change, const std::string& audit,
                         const std::vector<std::string>& values) {
-    const auto rows = session.run(
+    const auto rows = session.run_change(
         "with disk as materialized (select set_config('synchronous_commit', 'local', true)), "
         "changed as (" +
             change + "), audited as (insert into @schema@.audit (action, detail) " + audit +
             ") select (select count(*) from changed) from disk",
-        values);
+        values,
+        "run it again: what it has done is not done twice, and sagaz parked ls shows what is left");
     return whole(rows.at(0), 0);
 }
 

@@ -164,6 +164,21 @@ Rows StoreSession::run(std::string_view sql, const std::vector<std::string>& val
     return rows_of(state_->server().execute(core::with_schema(sql, state_->schema), parameters));
 }
 
+Rows StoreSession::run_change(std::string_view sql, const std::vector<std::string>& values,
+                              const std::string& hint) {
+    auto& server = state_->server();
+    // Connect before, so that a failure to do so is not taken for a lost answer.
+    if (!server.is_connected()) server.execute("SELECT 1");
+    const bool was_connected = server.is_connected();
+    try {
+        return run(sql, values);
+    } catch (const Error& error) {
+        if (!was_connected || server.is_connected()) throw;  // the server has answered
+        throw Error{ErrorKind::in_doubt, "commit_in_doubt",
+                    std::string{"the answer was lost: "} + error.what(), hint};
+    }
+}
+
 void StoreSession::begin() {
     if (state_->sqlite) return state_->sqlite_unit->begin();
     state_->postgres->execute("BEGIN");

@@ -46,6 +46,10 @@ public:
 
     /// `sql` names tables as "@schema@.outbox" and values as $1, $2, ..., first in this order.
     Rows run(std::string_view sql, const std::vector<std::string>& values = {});
+    /// The same for PostgreSQL, of a statement that is a transaction of its own and changes
+    /// something. Throws `in_doubt` (`commit_in_doubt`) with `hint` when its answer was lost.
+    Rows run_change(std::string_view sql, const std::vector<std::string>& values,
+                    const std::string& hint);
     void begin() override;
     void commit() override;
     void rollback() noexcept override;

@@ -194,6 +194,25 @@ TEST_F(CliParked, F101_HoldsNoLockWhileItIsFrozen) {
     EXPECT_EQ(parked(), 0);
 }
 
+// The transaction ends, and the connection with it, before the answer is there.
+TEST_F(CliParked, SaysThatAChangeIsInDoubtWhenItsAnswerIsLost) {
+    park(1, "a", "dead", 10);
+    sql().run(
+        "create function sagaz.die() returns trigger language plpgsql as 'begin perform "
+        "pg_terminate_backend(pg_backend_pid()); return null; end'; "
+        "create constraint trigger die after insert on sagaz.audit deferrable initially deferred "
+        "for each row execute function sagaz.die()");
+    for (const char* verb : {"replay", "discard"}) {
+        const auto result = run({"parked", verb, id_of(1), "--yes"});
+        EXPECT_EQ(result.code, 1);
+        EXPECT_NE(result.err.find("error[commit_in_doubt]"), std::string::npos) << result.err;
+        EXPECT_NE(result.err.find("run it again"), std::string::npos) << result.err;
+    }
+    sql().run("drop trigger die on sagaz.audit");
+    EXPECT_EQ(parked(), 1);
+    EXPECT_EQ(run({"parked", "discard", id_of(1), "--yes"}).code, 0);
+}
+
 // The same commands on the other database.
 TEST(CliParkedInSqlite, ReplaysAndDiscardsInTheOrderOfTheKey) {
     const TemporaryFolder folder;
