@@ -15,14 +15,22 @@
 /// written meanwhile is neither read nor missed.
 namespace sagaz::verify {
 
+/// How long the database of a truth may be silent: until the connection stands, and with the query
+/// until its first row and between two. A query that sorts is silent for as long as it sorts.
+struct TruthPatience {
+    std::chrono::seconds connect{10};
+    std::chrono::milliseconds silence{std::chrono::minutes{30}};
+};
+
 /// Runs `sql` in a read-only transaction and feeds each row to the account, one row in memory at
 /// a time. Columns are found by name: event_id, key, order_number (or "order"); and when they are
 /// there: topic, payload (bytea) or payload_md5 (hex text), event_type, content_type, source, and
 /// headers (JSON: an object, or an array of [name, value] whose order counts; null is none).
 /// `progress` is called now and then. Throws `invalid` (`truth_query`) for a query that fails or
-/// lacks a column, `unavailable` when the database cannot be reached.
+/// lacks a column, `unavailable` when the database cannot be reached (`store_unreachable`) or stays
+/// silent (`deadline_passed`).
 void read_truth(const std::string& url, const std::string& sql, Account& account,
-                const std::function<void()>& progress);
+                const std::function<void()>& progress, TruthPatience patience = {});
 
 /// The same over an SQLite file; the connection can only read.
 void read_sqlite_truth(const std::string& path, const std::string& sql, Account& account,

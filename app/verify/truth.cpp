@@ -4,8 +4,11 @@
 
 #include <libpq-fe.h>
 #include <nlohmann/json.hpp>
+#include <poll.h>
 
+#include <array>
 #include <charconv>
+#include <chrono>
 #include <memory>
 #include <utility>
 
@@ -36,8 +39,15 @@ std::string trimmed(const char* text) {
     throw Error(ErrorKind::invalid, "truth_query", seen, kHint);
 }
 
-Connection connect(const std::string& url) {
-    Connection connection(PQconnectdb(url.c_str()));
+// What stands before dbname is a default that the URL may override. Who has received all of our
+// statement and is gone without a word is found out by the keepalives.
+Connection connect(const std::string& url, std::chrono::seconds patience) {
+    const std::string seconds = std::to_string(patience.count());
+    const std::array<const char*, 6> keywords{"connect_timeout",  "keepalives_idle",
+                                              "keepalives_count", "keepalives_interval",
+                                              "dbname",           nullptr};
+    const std::array<const char*, 6> values{seconds.c_str(), "10", "3", "5", url.c_str(), nullptr};
+    Connection connection(PQconnectdbParams(keywords.data(), values.data(), 1));
     if (PQstatus(connection.get()) != CONNECTION_OK) {
         throw Error(ErrorKind::unavailable, "store_unreachable",
                     trimmed(PQerrorMessage(connection.get())),
@@ -47,10 +57,32 @@ Connection connect(const std::string& url) {
     return connection;
 }
 
-void run(PGconn* connection, const char* sql) {
-    const Result result(PQexec(connection, sql));
-    if (PQresultStatus(result.get()) != PGRES_COMMAND_OK)
-        refuse(trimmed(PQerrorMessage(connection)));
+// The next result, null after the last, once it is there.
+Result next_result(PGconn* connection, std::chrono::milliseconds silence) {
+    const auto end = std::chrono::steady_clock::now() + silence;
+    while (PQisBusy(connection) != 0) {
+        const auto left =
+            std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+        if (left.count() <= 0) {
+            throw Error(
+                ErrorKind::unavailable, "deadline_passed",
+                "no answer to the truth in " + std::to_string(silence.count() / 1'000) + " s",
+                "See in pg_stat_activity what it waits for, or give a truth that answers "
+                "sooner: one without ORDER BY does.");
+        }
+        pollfd descriptor{PQsocket(connection), POLLIN, 0};
+        ::poll(&descriptor, 1, static_cast<int>(left.count()));
+        if (PQconsumeInput(connection) == 0) break;  // the result says what is wrong
+    }
+    return Result(PQgetResult(connection));
+}
+
+void run(PGconn* connection, const char* sql, std::chrono::milliseconds silence) {
+    if (PQsendQuery(connection, sql) != 1) refuse(trimmed(PQerrorMessage(connection)));
+    while (const Result result = next_result(connection, silence)) {
+        if (PQresultStatus(result.get()) != PGRES_COMMAND_OK)
+            refuse(trimmed(PQresultErrorMessage(result.get())));
+    }
 }
 
 struct Columns {
@@ -170,17 +202,17 @@ void feed(const PGresult* result, const Columns& columns, Account& account) {
 }  // namespace
 
 void read_truth(const std::string& url, const std::string& sql, Account& account,
-                const std::function<void()>& progress) {
-    const Connection connection = connect(url);
+                const std::function<void()>& progress, TruthPatience patience) {
+    const Connection connection = connect(url, patience.connect);
     PGconn* raw = connection.get();
-    run(raw, "BEGIN READ ONLY");
+    run(raw, "BEGIN READ ONLY", patience.silence);
     // With parameters, though there are none: that form takes one statement only.
     if (PQsendQueryParams(raw, sql.c_str(), 0, nullptr, nullptr, nullptr, nullptr, 0) != 1 ||
         PQsetSingleRowMode(raw) != 1) {
         refuse(trimmed(PQerrorMessage(raw)));
     }
     std::optional<Columns> columns;
-    while (const Result result{PQgetResult(raw)}) {
+    while (const Result result = next_result(raw, patience.silence)) {
         const ExecStatusType status = PQresultStatus(result.get());
         if (status != PGRES_SINGLE_TUPLE && status != PGRES_TUPLES_OK) {
             const std::string seen = trimmed(PQresultErrorMessage(result.get()));
@@ -195,7 +227,7 @@ void read_truth(const std::string& url, const std::string& sql, Account& account
         feed(result.get(), *columns, account);
         if (account.expected() % 4'096 == 0) progress();
     }
-    run(raw, "ROLLBACK");
+    run(raw, "ROLLBACK", patience.silence);
 }
 
 }  // namespace sagaz::verify

@@ -5,9 +5,14 @@
 
 #include <sagaz/error.hpp>
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <nlohmann/json.hpp>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -57,6 +62,36 @@ TEST(VerifyTruth, ReadsTheColumnsItNeeds) {
     EXPECT_EQ(report.expected, 1U);
     EXPECT_EQ(report.arrived, 1U);
     EXPECT_FALSE(report.is_damaged());
+}
+
+TEST(VerifyTruth, EndsWhenTheDatabaseStaysSilent) {
+    const auto code_of_truth = [](const std::string& url, const std::string& sql) {
+        Account account;
+        try {
+            read_truth(url, sql, account, [] {},
+                       {std::chrono::seconds{2}, std::chrono::milliseconds{300}});
+        } catch (const Error& error) {
+            return std::string(error.code());
+        }
+        return std::string();
+    };
+    const auto& server = test::PostgresServer::shared();
+    const auto start = std::chrono::steady_clock::now();
+    EXPECT_EQ(code_of_truth(server.url(), with(", pg_sleep(20)")), "deadline_passed");
+    // Accepts connections, since the kernel does, and says nothing.
+    const int silent = ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    ASSERT_EQ(::bind(silent, reinterpret_cast<sockaddr*>(&address), size), 0);
+    ASSERT_EQ(::listen(silent, 1), 0);
+    ASSERT_EQ(::getsockname(silent, reinterpret_cast<sockaddr*>(&address), &size), 0);
+    const auto port = std::to_string(ntohs(address.sin_port));
+    EXPECT_EQ(code_of_truth("postgresql://127.0.0.1:" + port + "/postgres", with("")),
+              "store_unreachable");
+    ::close(silent);
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds{15});
 }
 
 TEST(VerifyTruth, ReadsAColumnCalledOrder) {
