@@ -99,8 +99,8 @@ rebased() { [ "$(rebases)" -gt "${1:-0}" ] || die "$drill: nothing was re-based"
 
 # Roles belong to the cluster and are in no dump of a database; postgres itself is there already.
 roles_dump() {
-    "$pg_bin/pg_dumpall" --roles-only -d "$pg_url" | grep -vw 'ROLE postgres' >"$work/roles.sql" ||
-        die "pg_dumpall failed"
+    "$pg_bin/pg_dumpall" --roles-only -d "$pg_direct_url" | grep -vw 'ROLE postgres' \
+        >"$work/roles.sql" || die "pg_dumpall failed"
 }
 roles_restore() {
     psql -Xq -v ON_ERROR_STOP=1 "$pg_url" -f "$work/roles.sql" >/dev/null || die "no roles"
