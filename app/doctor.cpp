@@ -10,6 +10,8 @@
 #include "app/store_look.hpp"
 #include "app/table.hpp"
 #include "app/url.hpp"
+#include "core/replaced.hpp"
+#include "stores/postgres/lock_holders.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -46,7 +48,7 @@ public:
     const DoctorOptions& options() const { return options_; }
 
     /// The first column of every row.
-    std::vector<std::string> column(const char* sql) {
+    std::vector<std::string> column(std::string_view sql) {
         if (!session_) {
             session_.emplace(options_.store, Purpose::look, kDeadline);
         }
@@ -237,7 +239,8 @@ limit 10)");
 }
 
 Result check_segments(Patient& patient) {
-    const auto holders = patient.column(kSegmentHolders);
+    const auto holders =
+        patient.column(core::replaced(kSegmentHolders, "{holders}", postgres::kLockHolders));
     return holders.empty() ? ok("nobody has held a segment of the log for ten seconds")
                            : finding(joined(holders),
                                      "end what is forgotten: SELECT pg_terminate_backend(PID), "

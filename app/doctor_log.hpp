@@ -4,11 +4,10 @@
 namespace sagaz::inline v0::app {
 
 // Who keeps a delivered segment from being emptied: every lock on a leaf or on its TOAST table
-// does, once its transaction lasts. A prepared transaction has no process; the lock on its own xid
-// tells it. Whoever is not in pg_monitor sees no times of others; then the pid is all there is to
-// say.
+// does, once its transaction lasts. Where its time is hidden the pid is all there is to say.
+// "{holders}" is postgres::kLockHolders.
 inline constexpr auto kSegmentHolders = R"(
-with leaf as (
+with wanted as (
     select c.oid, c.oid as held, c.relname from pg_catalog.pg_class c
     join pg_catalog.pg_inherits i on i.inhrelid = c.oid
     where i.inhparent = '@schema@.outbox'::regclass
@@ -16,32 +15,14 @@ with leaf as (
     select c.oid, c.reltoastrelid, c.relname from pg_catalog.pg_class c
     join pg_catalog.pg_inherits i on i.inhrelid = c.oid
     where i.inhparent = '@schema@.outbox'::regclass and c.reltoastrelid <> 0
-), lock as (
-    select l.pid, l.virtualtransaction as vxid, min(f.relname) as relname,
-           count(distinct f.oid) as leaves
-    from pg_catalog.pg_locks l
-    join leaf f on f.held = l.relation
-    where l.granted and l.locktype = 'relation'
-      and l.database = (select d.oid from pg_catalog.pg_database d
-                        where d.datname = current_database())
-      and l.pid is distinct from pg_backend_pid()
-    group by l.pid, l.virtualtransaction
-), named as (
-    select k.relname || case when k.leaves > 1 then format(' and %s more', k.leaves - 1) else '' end
+), {holders}, named as (
+    select h.relname || case when h.tables > 1 then format(' and %s more', h.tables - 1) else '' end
                as what,
-           case when k.pid is null then format('prepared transaction %s', quote_literal(p.gid))
-                else format('pid %s', k.pid) end as who,
-           coalesce(p.prepared, a.xact_start) as since,
-           a.query_start,
-           k.pid is not null and a.xact_start is null
+           h.who, h.since, h.query_start,
+           h.pid is not null and h.xact_start is null
                and not pg_catalog.pg_has_role(current_user, 'pg_read_all_stats', 'usage')
                as is_hidden
-    from lock k
-    left join pg_catalog.pg_locks x
-        on k.pid is null and x.pid is null and x.virtualtransaction = k.vxid
-           and x.locktype = 'transactionid'
-    left join pg_catalog.pg_prepared_xacts p on p.transaction = x.transactionid
-    left join pg_catalog.pg_stat_activity a on a.pid = k.pid
+    from holder h
 )
 select case when n.is_hidden
             then format('%s holds %s, its age hidden without pg_monitor', n.who, n.what)

@@ -100,9 +100,9 @@ public:
     ///
     /// `driver` is as for `append`, with a transaction of its own begun: a *new* one, best on a new
     /// connection, READ COMMITTED (one that keeps its snapshot is never told `aborted`), on the
-    /// primary. One round trip (SQLite: one more than there are
-    /// events, and BEGIN IMMEDIATE; it throws `busy` while the other writer is at work). Only
-    /// reads; the driver's errors pass through, and then nothing is known: ask again.
+    /// primary. One round trip (SQLite: one more than there are events, and BEGIN IMMEDIATE; it
+    /// throws `busy` while the other writer is at work). Only reads; the driver's errors pass
+    /// through, and then nothing is known: ask again.
     ///
     /// A ticket that was moved from is empty, and `unknown`. An event that was given an id by hand
     /// is the same event in each try, so `committed` may be that of an earlier one.

@@ -92,8 +92,9 @@ ALTER TABLE @schema@.outbox REPLICA IDENTITY FULL;
 --
 -- A trigger, since a generated column and CHECK constraints are read from the catalog, planned and
 -- made ready anew by every statement: with them an INSERT took three times the instructions
--- (bench/insert_instructions.sh). A session keeps the plans of a PL/pgSQL function. Their expressions are SQL
--- functions, which were bound to pg_catalog when they were made, whatever search_path a caller has.
+-- (bench/insert_instructions.sh). A session keeps the plans of a PL/pgSQL function. Their expressions
+-- are SQL functions, which were bound to pg_catalog when they were made, whatever search_path a
+-- caller has.
 CREATE FUNCTION @schema@.outbox_admit() RETURNS trigger
 LANGUAGE plpgsql VOLATILE
 AS $function$

@@ -122,9 +122,9 @@ END
 $function$;
 
 -- Moves what the old cursors do not prove delivered out of the log or one leaf of it, from ids in
--- (low, high], and inserts it anew with the ids behind `base`. `given`: the sequence has given out ids up to there in a world
--- where it is behind; null where it is not. Returns how many rows moved, and how many of them were
--- delivered after all if they are of the old world.
+-- (low, high], and inserts it anew with the ids behind `base`. `given`: the sequence has given out
+-- ids up to there in a world where it is behind; null where it is not. Returns how many rows moved,
+-- and how many of them were delivered after all if they are of the old world.
 CREATE FUNCTION @schema@.rebase_move(
     leaf text, low bigint, high bigint, given bigint, base bigint, OUT moved bigint,
     OUT doubtful bigint)

@@ -1,5 +1,7 @@
 #include "stores/postgres/lock_tries.hpp"
 
+#include "core/replaced.hpp"
+#include "stores/postgres/lock_holders.hpp"
 #include "stores/postgres/migration.hpp"
 
 #include <sagaz/error.hpp>
@@ -12,43 +14,27 @@ namespace {
 constexpr int kTries = 10;
 constexpr Milliseconds kPause{500};
 
-// Who has locked a table of ours, the oldest first. Whoever is not in pg_monitor sees neither times
-// nor programs of others; then the pid is all there is to say. A prepared transaction has no
-// process; the lock on its own xid tells it.
-constexpr std::string_view kHolders = R"(
-WITH held AS (
-    SELECT l.pid, l.virtualtransaction, pg_catalog.min(c.relname::text) AS relname
-    FROM pg_catalog.pg_locks l
-    JOIN pg_catalog.pg_class c ON c.oid = l.relation
+// Who has locked a table of ours, the oldest first.
+constexpr std::string_view kInTheWay = R"(
+WITH wanted AS (
+    SELECT c.oid, c.oid AS held, c.relname
+    FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = '@schema@'
-    WHERE l.granted AND l.locktype = 'relation' AND c.relkind IN ('r', 'p')
-      AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
-                        WHERE d.datname = current_database())
-      AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
-    GROUP BY l.pid, l.virtualtransaction
-), named AS (
-    SELECT h.relname, coalesce(p.prepared, a.xact_start) AS since,
-           CASE WHEN h.pid IS NULL
-                THEN pg_catalog.format('prepared transaction %L', p.gid)
-                ELSE pg_catalog.format('pid %s', h.pid)
-                     || coalesce(' (' || nullif(a.application_name, '') || ')', '') END AS who
-    FROM held h
-    LEFT JOIN pg_catalog.pg_locks x
-        ON h.pid IS NULL AND x.pid IS NULL AND x.virtualtransaction = h.virtualtransaction
-           AND x.locktype = 'transactionid'
-    LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = x.transactionid
-    LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = h.pid
-    ORDER BY since LIMIT 3
+    WHERE c.relkind IN ('r', 'p')
+), {holders}, oldest AS (
+    SELECT * FROM holder ORDER BY since LIMIT 3
 )
 SELECT pg_catalog.string_agg(
-           pg_catalog.format('%s has locked %s', n.who, n.relname)
+           h.who || coalesce(' (' || nullif(h.application_name, '') || ')', '')
+           || pg_catalog.format(' has locked %s', h.relname)
            || coalesce(pg_catalog.format(' for %s s', extract(
-                  epoch FROM pg_catalog.clock_timestamp() - n.since)::int8), ''),
-           ', ' ORDER BY n.since)
-FROM named n)";
+                  epoch FROM pg_catalog.clock_timestamp() - h.since)::int8), ''),
+           ', ' ORDER BY h.since)
+FROM oldest h)";
 
 std::string who_is_in_the_way(Connection& connection, std::string_view schema) {
-    const Result row = connection.execute(with_schema(kHolders, schema));
+    const Result row = connection.execute(
+        with_schema(core::replaced(kInTheWay, "{holders}", kLockHolders), schema));
     if (PQgetisnull(row.get(), 0, 0) != 0) return "it was gone when it was looked for";
     return PQgetvalue(row.get(), 0, 0);
 }
