@@ -37,6 +37,12 @@ Duration RetryStep::recheck() const {
     return std::max<Duration>(kRecheck, kRecheckEach * static_cast<std::int64_t>(keys_.size()));
 }
 
+// The time stands in the table by the database's clock. None was ever put off for longer than the
+// longest backoff, so one that seems to be was put off before that clock was set back.
+bool RetryStep::waits(const ParkedEvent& event) const {
+    return event.due_in > 0ms && event.due_in <= options_.parked_retry_max;
+}
+
 // ---- the keys
 
 OwnedLog* RetryStep::log_of(const KeyName& name) {
@@ -214,7 +220,7 @@ void RetryStep::judge(const KeyName& name, std::vector<ParkedEvent> events, Inst
         return schedule(name, now + std::max<Duration>(options_.store_interval, 10ms));
     }
     const ParkedEvent& first = events.front();
-    if (first.dead || first.due_in > 0ms) {
+    if (first.dead || waits(first)) {
         key.run_max = 1;
         delivery_.park_key(*log, name.second);
         return schedule(
@@ -227,7 +233,7 @@ void RetryStep::judge(const KeyName& name, std::vector<ParkedEvent> events, Inst
     std::size_t count = 0;
     for (const ParkedEvent& event : events) {
         bytes += event.bytes;
-        if (event.dead || event.due_in > 0ms) break;
+        if (event.dead || waits(event)) break;
         if (count > 0 && bytes > options_.batch_max_bytes) break;
         ++count;
     }
@@ -244,7 +250,7 @@ void RetryStep::judge_alone(const ParkedLook& look, Instant now) {
     for (const ParkedEvent& event : look.alone) {
         wait = std::min<Duration>(wait, event.due_in);
         const OwnedLog* log = delivery_.find(event.row.slot);
-        if (log == nullptr || event.due_in > 0ms) continue;
+        if (log == nullptr || waits(event)) continue;
         candidates_.push_back({std::nullopt, log->slot, {event}});
     }
     alone_at_ = now + std::max<Duration>(wait, kLookInterval);

@@ -154,6 +154,7 @@ private:
     std::optional<RetryCommand> carry_on(Instant now, std::uint64_t flushed);
     void judge(const KeyName& name, std::vector<ParkedEvent> events, Instant now);
     void judge_alone(const ParkedLook& look, Instant now);
+    bool waits(const ParkedEvent& event) const;
     bool is_current(const Attempt& attempt);
     void come_back(Instant now);
     void begin_settling(Instant now);

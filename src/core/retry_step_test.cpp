@@ -293,6 +293,26 @@ TEST_F(Retries, ByEventEachIsTriedByItself) {
     EXPECT_EQ(table_[0].attempts, 2);
 }
 
+// What is due stands in the table by the database's clock; no relay puts off for so long.
+TEST_F(Retries, F23_AClockThatWasSetBackByAnHourDelaysNoKeyByThatHour) {
+    load({{.position = 1, .key = "a"}, {.position = 2, .key = "b"}});
+    table_[0].due = now_ + 1h + 4min;
+    table_[1].due = now_ + 4min;
+    run(30s);
+    EXPECT_EQ(arrived_, (Positions{1})) << "the other one is due later";
+    run(4min);
+    EXPECT_EQ(arrived_, (Positions{1, 2}));
+}
+
+TEST_F(Retries, F23_NorAnEventByItself) {
+    configure({.slot_count = 1, .on_refused = OnRefused::park_event});
+    load({{.position = 1, .key = "a"}});
+    table_[0].due = now_ + 1h + 4min;
+    step_.on_measured(1, now_);
+    run(30s);
+    EXPECT_EQ(arrived_, (Positions{1}));
+}
+
 TEST_F(Retries, StoppingBeginsNoAttempt) {
     load({{.position = 1, .key = "a"}});
     step_.stop();
