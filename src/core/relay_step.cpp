@@ -39,7 +39,7 @@ std::size_t batch_under_pressure(const RelayOptions& options) {
 
 RelayStep::RelayStep(const Id& relay, const RelayOptions& options, std::uint64_t seed)
     : options_(checked(options)),
-      lease_(relay, options.lease),
+      lease_(relay, options.lease, options.grace),
       delivery_(options.grace),
       retry_(options_, delivery_, seed + 2),
       store_backoff_(options.retry_initial, options.retry_max, seed),

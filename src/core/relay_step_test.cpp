@@ -396,7 +396,7 @@ TEST_F(RelayStepTest, F28_GivesASlotAwayOnlyWhenItsCursorHasCaughtUp) {
     Command next = step_.next(now_);
     const std::vector<SlotView> slots{{0, 1, kMe, 1}, {1, 1, kMe, 1}};
     const auto wants = [&] {  // Two slots, and another relay that looks and has none.
-        for (int n = 0; n < 150; ++n) {
+        for (int n = 0; n < 105; ++n) {
             now_ += 100ms;
             see(slots, 1, {{other, ++beat}});
             const OwnedSlot second{1, 1};
