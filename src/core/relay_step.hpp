@@ -187,6 +187,7 @@ private:
     ReclaimStep reclaim_;
 
     bool attached_{};
+    bool has_attached_{};  ///< Once at least, so it may own slots.
     Instant store_at_{};  ///< The store is left alone until then, after an error; zero: it is up.
     bool heard_{};        ///< An `observe` succeeded since the database last lost its memory.
     FreshSlots fresh_;    ///< Acquired, not yet loaded.
