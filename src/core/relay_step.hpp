@@ -89,7 +89,8 @@ using Command =
                  command::Flush, command::Publish, command::Poll, command::StoreCursors,
                  command::LookAt, command::Release, command::Leave, command::Tidy, command::Measure,
                  command::Reclaim, command::LookAtParked, command::ReadParked, command::Retry,
-                 command::PollRetry, command::SettleParked, command::Abandon, command::Wait,
+                 command::PollRetry, command::AbandonRetry, command::SettleParked,
+                 command::Abandon, command::Wait,
                  command::End>;
 
 class RelayStep {

@@ -20,6 +20,7 @@ constexpr Duration kBetweenTries = 2ms;
 constexpr Duration kAfterRefusal = 100ms;  ///< A refusal costs the client a new producer.
 constexpr Duration kDeferMax = 1s;
 constexpr Duration kAnswerMax = 1s;  ///< A slot to be given away waits for an attempt so long.
+constexpr Duration kSilentFor = 60s;  ///< A topic is left alone after an attempt nobody answered.
 constexpr Duration kPollInterval = 2ms;
 constexpr Duration kServiceInterval = 1s;
 
@@ -288,6 +289,7 @@ std::optional<RetryCommand> RetryStep::carry_on(Instant now, std::uint64_t flush
             }
             break;
         case Attempt::Stage::fly:
+            if (now - attempt.sent_at >= options_.attempt_timeout) return command::AbandonRetry{};
             if (now >= poll_at_) return command::PollRetry{0ms};
             break;
         case Attempt::Stage::settle:
@@ -312,8 +314,9 @@ void RetryStep::on_read(std::unique_ptr<Batch> batch, Instant now) {
         attempt_.reset();
         return;
     }
-    attempt_->stage = Attempt::Stage::send;
     attempt_->batch = std::move(batch);
+    if (is_left_alone(now)) return attempt_.reset();
+    attempt_->stage = Attempt::Stage::send;
     attempt_->first_token = next_token_;
     encoder_->clear();
     for (const Row& row : attempt_->batch->rows) {
@@ -335,6 +338,8 @@ void RetryStep::on_taken(std::size_t count, Instant now) {
 
 // The destination is down or in doubt: later, from a new look.
 void RetryStep::come_back(Instant now) {
+    // Silence is that of a topic, and no reason to keep the others waiting.
+    if (attempt_->batch && is_left_alone(now)) return attempt_.reset();
     try_at_ = now + send_backoff_.next();
     if (attempt_->what.key) {
         schedule(*attempt_->what.key, try_at_);
@@ -355,13 +360,47 @@ void RetryStep::on_receipts(std::span<const Receipt> receipts, Instant now) {
     const bool is_flying = attempt_ && attempt_->stage == Attempt::Stage::fly;
     poll_at_ = now + (is_flying ? kPollInterval : kServiceInterval);
     if (!is_flying) return;
+    take_receipts(receipts);
+    const auto is_answered = [](const auto& receipt) { return receipt.has_value(); };
+    if (std::ranges::all_of(attempt_->receipts, is_answered)) begin_settling(now);
+}
+
+void RetryStep::take_receipts(std::span<const Receipt> receipts) {
     Attempt& attempt = *attempt_;
     for (const Receipt& receipt : receipts) {
         const std::uint64_t n = receipt.token - attempt.first_token;  // Others wrap to above.
         if (n < attempt.receipts.size() && !attempt.receipts[n]) attempt.receipts[n] = receipt;
     }
-    const auto is_answered = [](const auto& receipt) { return receipt.has_value(); };
-    if (std::ranges::all_of(attempt.receipts, is_answered)) begin_settling(now);
+}
+
+void RetryStep::on_abandoned(std::span<const Receipt> receipts, Instant now) {
+    if (!attempt_ || attempt_->stage != Attempt::Stage::fly) return;
+    take_receipts(receipts);
+    for (auto& receipt : attempt_->receipts) {
+        if (!receipt) receipt.emplace();  // Unknown.
+    }
+    leave_topic_alone(now);
+    begin_settling(now);
+}
+
+void RetryStep::leave_topic_alone(Instant now) {
+    std::erase_if(silent_, [&](const auto& topic) { return topic.second <= now; });
+    silent_[std::string(encoder_->topic(attempt_->batch->rows.front()))] = now + kSilentFor;
+}
+
+// The attempt under way is of a topic that did not answer a moment ago: others first.
+bool RetryStep::is_left_alone(Instant now) {
+    const auto topic = silent_.find(encoder_->topic(attempt_->batch->rows.front()));
+    if (topic == silent_.end() || topic->second <= now) return false;
+    if (attempt_->what.key) {
+        if (OwnedLog* log = log_of(*attempt_->what.key)) {
+            delivery_.park_key(*log, attempt_->what.key->second);
+        }
+        schedule(*attempt_->what.key, topic->second);
+    } else {
+        alone_at_ = std::max(alone_at_, topic->second);
+    }
+    return true;
 }
 
 // ---- settling
@@ -455,6 +494,7 @@ void RetryStep::forget() {
     deferring_.clear();
     asked_.clear();
     candidates_.clear();
+    silent_.clear();
     attempt_.reset();
     settling_.clear();
     alone_at_ = Instant::max();

@@ -51,7 +51,10 @@
 ///
 /// An outage is no attempt: what was not taken, or came back `unknown`, is tried again later and
 /// counts nothing. An attempt that takes long while its key is deferring has the key parked again,
-/// so that the slot's cursor goes on.
+/// so that the slot's cursor goes on. One that is not answered at all (a partition without a leader,
+/// whose messages never expire in the client) would stop every other key, since there is one at a
+/// time: after `attempt_timeout` its client is given up and its topic left alone for a while. What of
+/// it still arrives is a repeat: its events stay in the table, and their key stopped.
 namespace sagaz::inline v0::core {
 
 namespace command {
@@ -67,6 +70,7 @@ struct Retry {
 struct PollRetry {
     Milliseconds deadline{};
 };
+struct AbandonRetry {};  ///< Has the client give up what is on its way.
 struct SettleParked {
     OwnedSlot slot{};
     std::vector<ParkedOutcome> outcomes{};
@@ -74,7 +78,7 @@ struct SettleParked {
 }  // namespace command
 
 using RetryCommand = std::variant<command::LookAtParked, command::ReadParked, command::Retry,
-                                  command::PollRetry, command::SettleParked>;
+                                  command::PollRetry, command::AbandonRetry, command::SettleParked>;
 
 class RetryStep {
 public:
@@ -96,6 +100,8 @@ public:
     void on_read(std::unique_ptr<Batch> batch, Instant now);
     void on_taken(std::size_t count, Instant now);
     void on_receipts(std::span<const Receipt> receipts, Instant now);
+    /// Answers AbandonRetry, with the last receipts that came.
+    void on_abandoned(std::span<const Receipt> receipts, Instant now);
     /// Answers SettleParked. Returns the slot when it was lost to another relay.
     std::optional<std::int16_t> on_settled(bool is_owned, Instant now);
     /// A measurement saw so many waiting ones, perhaps of other relays' slots.
@@ -157,6 +163,9 @@ private:
     bool waits(const ParkedEvent& event) const;
     bool is_current(const Attempt& attempt);
     void come_back(Instant now);
+    void take_receipts(std::span<const Receipt> receipts);
+    void leave_topic_alone(Instant now);
+    bool is_left_alone(Instant now);
     void begin_settling(Instant now);
     void refuse(std::size_t n, const Receipt& receipt);
     void after_settling(Instant now);
@@ -188,6 +197,7 @@ private:
     std::vector<ParkedOutcome> settling_;
     Instant try_at_{};  ///< Not before: the stream shares this thread.
     Instant poll_at_{};
+    std::map<std::string, Instant, std::less<>> silent_;  ///< Topics left alone, until when.
     bool opened_{};  ///< The client was used, so it wants to be served now and then.
     std::uint64_t next_token_{1};
     DeadCounts dead_;

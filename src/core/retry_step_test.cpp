@@ -71,7 +71,8 @@ protected:
         return positions;
     }
 
-    RelayOptions options_{.parked_retry_initial = std::chrono::seconds{1}, .max_attempts = 3};
+    RelayOptions options_{
+        .parked_retry_initial = 1s, .attempt_timeout = 3s, .max_attempts = 3};
     Delivery delivery_{1s};
     RetryStep step_{options_, delivery_, 1};
     Instant now_{1h};
@@ -79,6 +80,8 @@ protected:
     Positions refused_{};
     Positions arrived_{};
     bool is_down_{};
+    std::string silent_{"none"};  ///< A topic that has no leader: no receipt comes.
+    int given_up_{};
     int looks_{};
     int tries_{};
     bool owns_{true};
@@ -138,6 +141,8 @@ private:
             Receipt receipt{envelope.token, Receipt::State::accepted, "", ""};
             if (broke) {
                 receipt.state = Receipt::State::unknown;
+            } else if (envelope.topic == silent_) {
+                continue;
             } else if (std::ranges::count(refused_, position) > 0) {
                 receipt = {envelope.token, Receipt::State::refused, "unknown_topic", ""};
                 broke = true;
@@ -152,6 +157,11 @@ private:
     void answer(command::PollRetry&) {
         const auto receipts = std::exchange(receipts_, {});
         step_.on_receipts(receipts, now_);
+    }
+
+    void answer(command::AbandonRetry&) {
+        ++given_up_;
+        step_.on_abandoned(std::exchange(receipts_, {}), now_);
     }
 
     void answer(command::SettleParked& settle) {
@@ -311,6 +321,41 @@ TEST_F(Retries, F23_NorAnEventByItself) {
     step_.on_measured(1, now_);
     run(30s);
     EXPECT_EQ(arrived_, (Positions{1}));
+}
+
+TEST_F(Retries, F57_ATopicThatDoesNotAnswerStopsNoOther) {
+    silent_ = "dark";
+    for (std::int64_t n = 1; n <= 3; ++n) {
+        TestRow row{.position = n, .key = "dark" + std::to_string(n)};
+        row.topic = "dark";
+        table_.push_back({row});
+        delivery_.stop_key({0, "dark", row.key, ""});
+    }
+    load({{.position = 4, .key = "a"}, {.position = 5, .key = "b"}});
+    run(10s);
+    std::ranges::sort(arrived_);
+    EXPECT_EQ(arrived_, (Positions{4, 5}));
+    EXPECT_EQ(given_up_, 1) << "its other keys are not tried meanwhile";
+    EXPECT_EQ(table_[0].attempts, 1) << "silence is no attempt";
+    silent_ = "none";
+    run(2min);
+    EXPECT_EQ(table(), Positions{});
+}
+
+TEST_F(Retries, F57_NorAnEventByItself) {
+    configure({.slot_count = 1, .on_refused = OnRefused::park_event});
+    silent_ = "dark";
+    for (std::int64_t n = 1; n <= 3; ++n) {
+        TestRow row{.position = n, .key = "a"};
+        if (n < 3) row.topic = "dark";
+        table_.push_back({row});
+    }
+    step_.on_measured(3, now_);
+    run(10s);
+    EXPECT_EQ(arrived_, Positions{3});
+    silent_ = "none";
+    run(2min);
+    EXPECT_EQ(table(), Positions{});
 }
 
 TEST_F(Retries, StoppingBeginsNoAttempt) {
