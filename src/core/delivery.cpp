@@ -77,7 +77,7 @@ void Delivery::stop_key(const StoppedKey& key) {
     if (OwnedLog* log = find(key.slot)) {
         const std::string topic =
             key.topic.empty() ? topic_of(settings_.topic_template, key.event_type) : key.topic;
-        stop(*log, key_text(topic, key.key), key);
+        log->stopped.add(key_text(topic, key.key), key, Instant{});  // Refused long ago.
     }
 }
 
@@ -128,14 +128,13 @@ void Delivery::take(std::unique_ptr<Batch> batch, Instant now) {
 void Delivery::place(OwnedLog& log, std::uint64_t sequence, Instant now) {
     Entry& entry = log.ledger.entry(sequence);
     const std::string key = key_of(*entry.row, sequence);
-    const auto stopped = log.stopped.find(key);
-    const bool is_stopped = stopped != log.stopped.end();
-    if (is_stopped && !stopped->second.deferring) {
-        park_stopped(log, sequence, key, stopped->second);
+    const auto* stopped = log.stopped.find(key);
+    if (stopped != nullptr && !stopped->deferring) {
+        park_stopped(log, sequence, key);
         return;
     }
     const bool held = entry.row->held && kPlant != Plant::no_held_rule;
-    if (held || is_stopped || log.holds.contains(key)) {
+    if (held || stopped != nullptr || log.holds.contains(key)) {
         wait(log, sequence, key, now);
         return;
     }
@@ -156,16 +155,15 @@ void Delivery::wait(OwnedLog& log, std::uint64_t sequence, const std::string& ke
 
 void Delivery::resume_key(OwnedLog& log, const std::string& key) {
     auto& waiting = log.holds.at(key).waiting;
-    const auto stopped = log.stopped.find(key);
-    const bool is_stopped = stopped != log.stopped.end();
+    const auto* stopped = log.stopped.find(key);
     while (!waiting.empty()) {
         const std::uint64_t sequence = waiting.front();
         if (log.ledger.contains(sequence)) {
             Entry& entry = log.ledger.entry(sequence);
             if (entry.state == EntryState::held) return;
-            if (entry.state == EntryState::deferred && is_stopped) {
-                if (stopped->second.deferring) return;
-                park_stopped(log, sequence, key, stopped->second);
+            if (entry.state == EntryState::deferred && stopped != nullptr) {
+                if (stopped->deferring) return;
+                park_stopped(log, sequence, key);
             } else if (entry.state == EntryState::deferred) {
                 entry.state = EntryState::ready;
                 queue_.push_back({log.slot.slot, log.generation, sequence});

@@ -2,6 +2,7 @@
 
 #include "core/envelope.hpp"
 #include "core/slot_ledger.hpp"
+#include "core/stopped_index.hpp"
 #include "core/window.hpp"
 
 #include <sagaz/broker.hpp>
@@ -39,16 +40,9 @@ struct OwnedLog {
           ledger(owned.slot, cursor) {}
 
     /// A key that waits behind a held row, which is the front of `waiting`; or one that is stopped
-    /// and about to go on (`Stop::deferring`), whose front may be any.
+    /// and about to go on (`deferring`), whose front may be any.
     struct KeyHold {
         std::deque<std::uint64_t> waiting{};
-    };
-
-    /// A key that must not be sent: an event of it is parked, or about to be. See RetryStep.
-    struct Stop {
-        std::vector<StoppedKey> words{};  ///< By which its events stand in the table; mostly one.
-        std::uint64_t parked_to{};  ///< One past the last entry of it that was marked `parking`.
-        bool deferring{};           ///< What comes of it waits in memory instead of being parked.
     };
 
     OwnedSlot slot;
@@ -56,7 +50,7 @@ struct OwnedLog {
     SlotWindow window;
     SlotLedger ledger;
     Instant opened_at{};
-    std::unordered_map<std::string, Stop> stopped{};
+    StoppedIndex stopped{};
     std::unordered_map<std::string, KeyHold> holds{};
     std::unordered_map<std::uint64_t, Instant> first_seen{};  ///< Held rows, by sequence.
     std::size_t waiting{};                                    ///< Held and deferred rows.
@@ -68,13 +62,6 @@ struct Counters {
     std::uint64_t refused{};
     std::uint64_t unknown{};
     std::uint64_t parked{};  ///< Stored as parked, and not accepted since.
-};
-
-/// A key was stopped.
-struct StopNotice {
-    std::int16_t slot{};
-    std::uint64_t generation{};
-    std::string key{};  ///< As `OwnedLog::stopped` names it.
 };
 
 class Delivery {
@@ -117,8 +104,6 @@ public:
 
     // Stopped keys, for RetryStep; in stopped_keys.cpp.
 
-    /// The keys stopped since the last call; a key may come more than once.
-    std::vector<StopNotice> take_stops() { return std::exchange(stops_, {}); }
     /// True once after an event was marked `parking` that stops nothing but itself.
     bool take_parked_alone() noexcept { return std::exchange(parked_alone_, false); }
     /// What comes of a stopped key waits in memory from now on, or is parked again.
@@ -172,9 +157,7 @@ private:
     void count_published(const Row& row);
     void refuse(const Ref& ref, const Receipt& receipt);
     void park_behind(OwnedLog& log, std::uint64_t after, const std::string& key);
-    OwnedLog::Stop& stop(OwnedLog& log, const std::string& key, StoppedKey words);
-    void park_stopped(OwnedLog& log, std::uint64_t sequence, const std::string& key,
-                      OwnedLog::Stop& stop);
+    void park_stopped(OwnedLog& log, std::uint64_t sequence, const std::string& key);
     void rebuild_queue();
 
     Duration grace_;
@@ -192,7 +175,6 @@ private:
     std::size_t answered_{};
     bool broke_{};
     bool sending_{true};
-    std::vector<StopNotice> stops_;
     bool parked_alone_{};
     std::set<Id> parked_here_;  ///< Of those counted as parked; the first ones, if there are many.
     Counters counters_;

@@ -12,7 +12,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::size_t kLookMax = 100;    ///< Keys of one look.
-constexpr std::size_t kRunMax = 100;     ///< Events of one attempt.
+constexpr std::uint16_t kRunMax = 100;     ///< Events of one attempt.
 constexpr Duration kRecheck = 10s;       ///< Between looks at a key that waits or is dead.
 constexpr Duration kRecheckEach = 10ms;  ///< And for each key, so that many cost no more a second.
 constexpr Duration kLookInterval = 20ms;
@@ -35,7 +35,9 @@ RetryStep::RetryStep(const RelayOptions& options, Delivery& delivery, std::uint6
 void RetryStep::configure(const Settings& settings) { encoder_.emplace(settings); }
 
 Duration RetryStep::recheck() const {
-    return std::max<Duration>(kRecheck, kRecheckEach * static_cast<std::int64_t>(keys_.size()));
+    std::size_t keys = 0;
+    for (const auto& log : delivery_.logs()) keys += log->stopped.size();
+    return std::max<Duration>(kRecheck, kRecheckEach * static_cast<std::int64_t>(keys));
 }
 
 // The time stands in the table by the database's clock. None was ever put off for longer than the
@@ -48,44 +50,47 @@ bool RetryStep::waits(const ParkedEvent& event) const {
 
 OwnedLog* RetryStep::log_of(const KeyName& name) {
     OwnedLog* log = delivery_.find(name.first);
-    const auto key = keys_.find(name);
-    if (log == nullptr || key == keys_.end()) return nullptr;
-    const bool is_ours = key->second.generation == log->generation;
-    return is_ours && log->stopped.contains(name.second) ? log : nullptr;
+    return log != nullptr && log->stopped.contains(name.second) ? log : nullptr;
 }
 
 void RetryStep::schedule(const KeyName& name, Instant due) {
-    const auto key = keys_.find(name);
-    if (key == keys_.end()) return;
-    queue_.erase({key->second.due, name});
-    key->second.due = due;
-    queue_.insert({due, name});
+    if (OwnedLog* log = log_of(name)) log->stopped.schedule(name.second, due);
 }
 
-void RetryStep::drop(const KeyName& name) {
-    const auto key = keys_.find(name);
-    if (key == keys_.end()) return;
-    queue_.erase({key->second.due, name});
-    keys_.erase(key);
+Instant RetryStep::first_due() const {
+    Instant due = Instant::max();
+    for (const auto& log : delivery_.logs()) due = std::min(due, log->stopped.first_due());
+    return due;
 }
 
-void RetryStep::take_notices(Instant now) {
+// Those of all slots that have been due for longest, as many as one look may have.
+std::vector<RetryStep::KeyName> RetryStep::due_keys(Instant now) const {
+    std::vector<std::pair<Instant, KeyName>> found;
+    for (const auto& log : delivery_.logs()) {
+        for (std::string& key : log->stopped.due(now, kLookMax)) {
+            const Instant due = log->stopped.at(key).due;
+            found.emplace_back(due, KeyName{log->slot.slot, std::move(key)});
+        }
+    }
+    std::ranges::stable_sort(found, {}, [](const auto& one) { return one.first; });
+    std::vector<KeyName> names;
+    for (auto& [due, name] : found) {
+        if (names.size() < kLookMax) names.push_back(std::move(name));
+    }
+    return names;
+}
+
+void RetryStep::take_refused(Instant now) {
     if (delivery_.take_parked_alone()) {
         alone_at_ = std::min(alone_at_, now + event_backoff_.after(1));
     }
-    for (StopNotice& notice : delivery_.take_stops()) {
-        const OwnedLog* log = delivery_.find(notice.slot);
-        const KeyName name{notice.slot, std::move(notice.key)};
-        if (log == nullptr || log->generation != notice.generation) continue;
-        const auto known = keys_.find(name);
-        if (known != keys_.end() && known->second.generation == notice.generation) continue;
-        const auto stopped = log->stopped.find(name.second);
-        if (stopped == log->stopped.end()) continue;
-        // One that a take-over found stopped was refused long ago.
-        const bool is_new = stopped->second.parked_to > 0;
-        drop(name);
-        keys_[name].generation = notice.generation;
-        schedule(name, is_new ? now + event_backoff_.after(1) : now);
+    for (const auto& log : delivery_.logs()) {
+        while (log->stopped.first_due() == StoppedIndex::kJustRefused) {
+            const auto keys = log->stopped.due(StoppedIndex::kJustRefused, kLookMax);
+            for (const std::string& key : keys) {
+                log->stopped.schedule(key, now + event_backoff_.after(1));
+            }
+        }
     }
 }
 
@@ -107,7 +112,7 @@ void RetryStep::end_long_deferrals(Instant now) {
 
 std::optional<RetryCommand> RetryStep::next(Instant now, std::uint64_t flushed) {
     now_ = now;
-    take_notices(now);
+    take_refused(now);
     end_long_deferrals(now);
     if (attempt_ && !is_current(*attempt_)) attempt_.reset();
     if (attempt_) return carry_on(now, flushed);
@@ -129,7 +134,7 @@ Instant RetryStep::wake_at() const {
     if (stopping_) return wake;
     if (!candidates_.empty()) return std::min(wake, try_at_);
     Instant due = enabled_ ? alone_at_ : Instant::max();
-    if (!queue_.empty()) due = std::min(due, queue_.begin()->first);
+    due = std::min(due, first_due());
     if (due == Instant::max()) return wake;
     return std::min(wake, std::max({due, look_at_, try_at_}));
 }
@@ -141,7 +146,7 @@ bool RetryStep::holds(std::int16_t slot, Instant now) const {
 
 bool RetryStep::is_settled() const {
     if (!enabled_) return true;
-    const bool is_due = !queue_.empty() && queue_.begin()->first <= now_;
+    const bool is_due = first_due() <= now_;
     return measured_ && !attempt_ && candidates_.empty() && !is_due && alone_at_ > now_;
 }
 
@@ -168,25 +173,17 @@ std::size_t RetryStep::ask_for_keys(Instant now, ParkedQuery& query) {
     asked_.clear();
     word_of_.clear();
     std::size_t run_max = 1;
-    std::vector<KeyName> gone;
-    for (const auto& [due, name] : queue_) {
-        if (due > now || asked_.size() == kLookMax || run_max > 1) break;
-        const OwnedLog* log = log_of(name);
-        if (log == nullptr) {
-            gone.push_back(name);
-            continue;
-        }
-        const std::size_t wanted = keys_.at(name).run_max;
-        if (wanted > 1 && !asked_.empty()) break;
+    for (KeyName& name : due_keys(now)) {
+        const StoppedIndex& stopped = delivery_.find(name.first)->stopped;
+        const std::size_t wanted = stopped.at(name.second).run_max;
+        if (run_max > 1 || (wanted > 1 && !asked_.empty())) break;
         run_max = wanted;
-        for (const StoppedKey& words : log->stopped.at(name.second).words) {
-            query.keys.push_back(words);
-            query.keys.back().slot = name.first;
+        for (StoppedKey& words : stopped.words_of(name.second, name.first)) {
+            query.keys.push_back(std::move(words));
             word_of_.push_back(asked_.size());
         }
-        asked_.push_back(name);
+        asked_.push_back(std::move(name));
     }
-    for (const KeyName& name : gone) drop(name);
     return run_max;
 }
 
@@ -210,12 +207,11 @@ void RetryStep::on_looked(const ParkedLook& look, Instant now) {
 
 void RetryStep::judge(const KeyName& name, std::vector<ParkedEvent> events, Instant now) {
     OwnedLog* log = log_of(name);
-    if (log == nullptr) return drop(name);
-    Key& key = keys_.at(name);
+    if (log == nullptr) return;
+    auto& key = log->stopped.at(name.second);
     if (events.empty()) {
         if (!Delivery::has_parking(*log, name.second)) {
-            delivery_.resume_stopped(*log, name.second);
-            return drop(name);
+            return delivery_.resume_stopped(*log, name.second);
         }
         if (key.run_max > 1) defer(*log, name, now);
         return schedule(name, now + std::max<Duration>(options_.store_interval, 10ms));
@@ -459,13 +455,12 @@ void RetryStep::after_settling(Instant now) {
     const KeyName& name = *attempt_->what.key;
     OwnedLog* log = log_of(name);
     if (log == nullptr) return;
-    Key& key = keys_.at(name);
+    auto& key = log->stopped.at(name.second);
     if (kPlant == Plant::resume_early && settling_.front().accepted) {
-        delivery_.resume_stopped(*log, name.second);
-        return drop(name);
+        return delivery_.resume_stopped(*log, name.second);
     }
     if (is_through) {
-        key.run_max = std::min(2 * key.run_max, kRunMax);
+        key.run_max = std::min<std::uint16_t>(2 * key.run_max, kRunMax);
         return schedule(name, now);
     }
     key.run_max = 1;
@@ -489,8 +484,6 @@ void RetryStep::on_store_error() {
 }
 
 void RetryStep::forget() {
-    keys_.clear();
-    queue_.clear();
     deferring_.clear();
     asked_.clear();
     candidates_.clear();

@@ -13,7 +13,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -126,11 +125,6 @@ public:
 
 private:
     using KeyName = std::pair<std::int16_t, std::string>;
-    struct Key {
-        std::uint64_t generation{};
-        Instant due{};
-        std::size_t run_max{1};  ///< Events of the next attempt; more after an acceptance.
-    };
     struct Candidate {
         std::optional<KeyName> key{};  ///< None: alone.
         OwnedSlot slot{};
@@ -148,10 +142,11 @@ private:
         std::vector<std::optional<Receipt>> receipts{};
     };
 
-    void take_notices(Instant now);
+    void take_refused(Instant now);
+    Instant first_due() const;
+    std::vector<KeyName> due_keys(Instant now) const;
     OwnedLog* log_of(const KeyName& name);
     void schedule(const KeyName& name, Instant due);
-    void drop(const KeyName& name);
     void defer(OwnedLog& log, const KeyName& name, Instant now);
     void end_long_deferrals(Instant now);
     std::optional<RetryCommand> look(Instant now);
@@ -179,8 +174,6 @@ private:
     bool enabled_{};
     bool stopping_{};
 
-    std::map<KeyName, Key> keys_;
-    std::set<std::pair<Instant, KeyName>> queue_;         ///< The same, by when they are due.
     std::vector<std::pair<KeyName, Instant>> deferring_;  ///< And since when.
     std::vector<KeyName> asked_;                          ///< Of the look under way.
     std::vector<std::size_t> word_of_;  ///< For each key of its query: the place in asked_.

@@ -20,21 +20,9 @@ StoppedKey words_of(const Row& row) {
 
 }  // namespace
 
-OwnedLog::Stop& Delivery::stop(OwnedLog& log, const std::string& key, StoppedKey words) {
-    auto& stop = log.stopped[key];
-    const auto is_same = [&](const StoppedKey& known) {
-        return known.topic == words.topic && known.event_type == words.event_type;
-    };
-    if (std::ranges::none_of(stop.words, is_same)) {
-        stop.words.push_back(std::move(words));
-        stops_.push_back({log.slot.slot, log.generation, key});
-    }
-    return stop;
-}
-
-void Delivery::park_stopped(OwnedLog& log, std::uint64_t sequence, const std::string& key,
-                            OwnedLog::Stop& stopped) {
-    stop(log, key, words_of(*log.ledger.entry(sequence).row));
+void Delivery::park_stopped(OwnedLog& log, std::uint64_t sequence, const std::string& key) {
+    auto& stopped =
+        log.stopped.add(key, words_of(*log.ledger.entry(sequence).row), StoppedIndex::kJustRefused);
     stopped.parked_to = std::max(stopped.parked_to, sequence + 1);
     log.ledger.park(sequence, kBehindParked, kBehindParkedText, pool_);
 }
@@ -51,19 +39,18 @@ void Delivery::refuse(const Ref& ref, const Receipt& receipt) {
         return;
     }
     const std::string key = key_of(*entry->row, ref.sequence);
-    auto& stopped = stop(log, key, words_of(*entry->row));
+    auto& stopped = log.stopped.add(key, words_of(*entry->row), StoppedIndex::kJustRefused);
     stopped.parked_to = std::max(stopped.parked_to, ref.sequence + 1);
     log.ledger.park(ref.sequence, receipt.reason, receipt.detail, pool_);
     park_behind(log, ref.sequence + 1, key);
 }
 
 void Delivery::park_behind(OwnedLog& log, std::uint64_t after, const std::string& key) {
-    auto& stopped = log.stopped.at(key);
     for (std::uint64_t n = after; n < log.ledger.end(); ++n) {
         const Entry& entry = log.ledger.entry(n);
         if (entry.row == nullptr || !entry.row->key) continue;
         if (entry.state == EntryState::held || key_of(*entry.row, n) != key) continue;
-        park_stopped(log, n, key, stopped);
+        park_stopped(log, n, key);
     }
     encoder_->clear();
 }
