@@ -51,6 +51,7 @@ struct OwnedLog {
     SlotLedger ledger;
     Instant opened_at{};
     StoppedIndex stopped{};
+    Instant turn_at{};  ///< Not loaded again before, for the stopped keys' turns.
     std::unordered_map<std::string, KeyHold> holds{};
     std::unordered_map<std::uint64_t, Instant> first_seen{};  ///< Held rows, by sequence.
     std::size_t waiting{};                                    ///< Held and deferred rows.
@@ -67,10 +68,17 @@ struct Counters {
 class Delivery {
 public:
     explicit Delivery(Duration grace) : grace_(grace) {}
+    /// So many stopped keys of a slot are known by name, about.
+    void limit_stopped(std::size_t max) noexcept { stopped_max_ = max; }
 
     void configure(const Settings& settings);
     void add(const OwnedSlot& slot, const Cursor& cursor, std::uint64_t gate);
-    void stop_key(const StoppedKey& key);
+    /// All keys of the slot of which something is parked, from a load.
+    void stop_keys(std::int16_t slot, std::span<const StoppedKey> keys);
+    /// Slots that are to be loaded again, for the keys that are not known by name.
+    std::vector<OwnedSlot> take_turns(Instant now);
+    /// After a store: what of the stopped keys need not be known by name any more.
+    void forget_names(OwnedLog& log);
     void remove(std::int16_t slot);
     void clear();
 
@@ -160,7 +168,11 @@ private:
     void park_stopped(OwnedLog& log, std::uint64_t sequence, const std::string& key);
     void rebuild_queue();
 
+    static bool is_idle(const OwnedLog& log, const std::string& key,
+                        const StoppedIndex::Stop& stop);
+
     Duration grace_;
+    std::size_t stopped_max_{10'000};
     Settings settings_;
     std::optional<EnvelopeEncoder> encoder_;
     std::vector<std::unique_ptr<OwnedLog>> logs_;

@@ -13,9 +13,9 @@ namespace {
 /// A little more than the half second between two polls of a relay at rest, so that each of its
 /// looks at the slots is one of its polls.
 constexpr Duration kCalmMax = 530ms;
-constexpr Duration kMovingMax = 100ms;  ///< Between looks while a slot is to move.
+constexpr Duration kMovingMax = 100ms;    ///< Between looks while a slot is to move.
 constexpr Duration kPatienceMin = 200ms;  ///< For what is on its way to be answered.
-constexpr Duration kSteadyMax = 1s;     ///< The relays are the same for so long before any moves.
+constexpr Duration kSteadyMax = 1s;       ///< The relays are the same for so long before any moves.
 
 }  // namespace
 

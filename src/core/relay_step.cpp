@@ -45,7 +45,9 @@ RelayStep::RelayStep(const Id& relay, const RelayOptions& options, std::uint64_t
       store_backoff_(options.retry_initial, options.retry_max, seed),
       send_backoff_(options.retry_initial, options.retry_max, seed + 1),
       reclaim_(seed + 3),
-      read_max_(batch_under_pressure(options)) {}
+      read_max_(batch_under_pressure(options)) {
+    delivery_.limit_stopped(options.stopped_keys_max);
+}
 
 // ---- what is next
 
@@ -93,6 +95,7 @@ std::optional<Command> RelayStep::own_slots(Instant now) {
     const Instant soon = is_poll ? now + (open_at(now) - opened_at_) : now;
     if (soon >= lease_.observe_at()) return observe_command(now);
     if (!lease_.claims().empty()) return command::Acquire{lease_.claims()};
+    for (const OwnedSlot& slot : delivery_.take_turns(now)) fresh_.add(slot);
     if (!fresh_.empty()) return command::Load{fresh_.ask()};
     return hand_over(now);
 }
@@ -339,9 +342,13 @@ void RelayStep::on_loaded(const Loaded& loaded) {
     for (const auto& [slot, cursor] : loaded.cursors) {
         const auto fresh = std::find_if(asked.begin(), asked.end(),
                                         [&](const OwnedSlot& owned) { return owned.slot == slot; });
-        if (fresh != asked.end()) delivery_.add(*fresh, cursor, loaded.gate);
+        if (fresh == asked.end()) continue;
+        // Loaded again for its stopped keys alone, it goes on from where it is.
+        const OwnedLog* known = delivery_.find(slot);
+        if (known == nullptr || known->slot != *fresh) delivery_.add(*fresh, cursor, loaded.gate);
+        delivery_.stop_keys(slot, loaded.stopped);
     }
-    for (const StoppedKey& key : loaded.stopped) delivery_.stop_key(key);
+    fresh_.weigh(loaded.stopped.size());
     opened_at_ = Instant{};
 }
 
@@ -446,7 +453,9 @@ void RelayStep::on_stored(std::span<const std::int16_t> slots, Instant now) {
             continue;
         }
         delivery_.count_parked(settling.parked);
-        delivery_.find(slot)->ledger.stored(settling, delivery_.pool());
+        OwnedLog& log = *delivery_.find(slot);
+        log.ledger.stored(settling, delivery_.pool());
+        delivery_.forget_names(log);
     }
     storing_.clear();
 }

@@ -12,14 +12,14 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::size_t kLookMax = 100;    ///< Keys of one look.
-constexpr std::uint16_t kRunMax = 100;     ///< Events of one attempt.
+constexpr std::uint16_t kRunMax = 100;   ///< Events of one attempt.
 constexpr Duration kRecheck = 10s;       ///< Between looks at a key that waits or is dead.
 constexpr Duration kRecheckEach = 10ms;  ///< And for each key, so that many cost no more a second.
 constexpr Duration kLookInterval = 20ms;
 constexpr Duration kBetweenTries = 2ms;
 constexpr Duration kAfterRefusal = 100ms;  ///< A refusal costs the client a new producer.
 constexpr Duration kDeferMax = 1s;
-constexpr Duration kAnswerMax = 1s;  ///< A slot to be given away waits for an attempt so long.
+constexpr Duration kAnswerMax = 1s;   ///< A slot to be given away waits for an attempt so long.
 constexpr Duration kSilentFor = 60s;  ///< A topic is left alone after an attempt nobody answered.
 constexpr Duration kPollInterval = 2ms;
 constexpr Duration kServiceInterval = 1s;

@@ -50,10 +50,11 @@
 ///
 /// An outage is no attempt: what was not taken, or came back `unknown`, is tried again later and
 /// counts nothing. An attempt that takes long while its key is deferring has the key parked again,
-/// so that the slot's cursor goes on. One that is not answered at all (a partition without a leader,
-/// whose messages never expire in the client) would stop every other key, since there is one at a
-/// time: after `attempt_timeout` its client is given up and its topic left alone for a while. What of
-/// it still arrives is a repeat: its events stay in the table, and their key stopped.
+/// so that the slot's cursor goes on. One that is not answered at all (a partition without a
+/// leader, whose messages never expire in the client) would stop every other key, since there is
+/// one at a time: after `attempt_timeout` its client is given up and its topic left alone for a
+/// while. What of it still arrives is a repeat: its events stay in the table, and their key
+/// stopped.
 namespace sagaz::inline v0::core {
 
 namespace command {

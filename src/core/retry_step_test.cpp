@@ -38,7 +38,7 @@ protected:
     void load(const std::vector<TestRow>& rows) {
         for (const TestRow& row : rows) {
             table_.push_back({row});
-            delivery_.stop_key({0, "orders", row.key, ""});
+            delivery_.stop_keys(0, std::vector<StoppedKey>{{0, "orders", row.key, ""}});
         }
     }
 
@@ -61,6 +61,10 @@ protected:
         now_ = std::max(now_, end);
     }
 
+    bool is_parked(std::int64_t position) const {
+        return std::ranges::count(table(), position) > 0;
+    }
+
     bool is_stopped(const std::string& key) {
         return delivery_.find(0)->stopped.contains("orders" + std::string(1, '\0') + key);
     }
@@ -71,8 +75,7 @@ protected:
         return positions;
     }
 
-    RelayOptions options_{
-        .parked_retry_initial = 1s, .attempt_timeout = 3s, .max_attempts = 3};
+    RelayOptions options_{.parked_retry_initial = 1s, .attempt_timeout = 3s, .max_attempts = 3};
     Delivery delivery_{1s};
     RetryStep step_{options_, delivery_, 1};
     Instant now_{1h};
@@ -323,13 +326,38 @@ TEST_F(Retries, F23_NorAnEventByItself) {
     EXPECT_EQ(arrived_, (Positions{1}));
 }
 
+TEST_F(Retries, OfManyStoppedKeysEachHasItsTurn) {
+    delivery_.limit_stopped(3);
+    configure({.slot_count = 1});
+    std::vector<StoppedKey> keys;
+    for (std::int64_t n = 1; n <= 20; ++n) {
+        table_.push_back({{.position = n, .key = "k" + std::to_string(n)}});
+        keys.push_back({0, "orders", table_.back().row.key, ""});
+    }
+    delivery_.stop_keys(0, keys);
+    OwnedLog& log = *delivery_.find(0);
+    EXPECT_EQ(log.stopped.size(), 3U);
+    for (int n = 0; n < 20 && log.stopped.has_others(); ++n) {
+        log.ledger.begin_window(std::make_shared<const Snapshot>(), 1);
+        delivery_.take(batch_of({{.position = 100 + n, .key = "k20"}}), now_);
+        EXPECT_FALSE(delivery_.has_ready() && !table_.empty() && is_parked(20)) << "out of turn";
+        run(6s);
+        if (delivery_.take_turns(now_).empty()) continue;
+        keys.clear();
+        for (const Parked& one : table_) keys.push_back({0, "orders", one.row.key, ""});
+        delivery_.stop_keys(0, keys);
+    }
+    run(1s);
+    EXPECT_EQ(table(), Positions{});
+}
+
 TEST_F(Retries, F57_ATopicThatDoesNotAnswerStopsNoOther) {
     silent_ = "dark";
     for (std::int64_t n = 1; n <= 3; ++n) {
         TestRow row{.position = n, .key = "dark" + std::to_string(n)};
         row.topic = "dark";
         table_.push_back({row});
-        delivery_.stop_key({0, "dark", row.key, ""});
+        delivery_.stop_keys(0, std::vector<StoppedKey>{{0, "dark", row.key, ""}});
     }
     load({{.position = 4, .key = "a"}, {.position = 5, .key = "b"}});
     run(10s);

@@ -1,10 +1,67 @@
 #include "core/stopped_index.hpp"
 
+#include <algorithm>
+#include <functional>
+#include <utility>
+
 namespace sagaz::inline v0::core {
 
 StoppedIndex::Stop* StoppedIndex::find(const std::string& key) {
     const auto found = stops_.find(key);
     return found == stops_.end() ? nullptr : &found->second;
+}
+
+std::uint64_t StoppedIndex::hash_of(const std::string& key) {
+    return std::hash<std::string>{}(key);
+}
+
+bool StoppedIndex::is_other(const std::string& key) const {
+    return !others_.empty() && std::ranges::binary_search(others_, hash_of(key));
+}
+
+void StoppedIndex::forget(const std::vector<std::string>& keys) {
+    if (keys.empty()) return;
+    for (const std::string& key : keys) {
+        others_.push_back(hash_of(key));
+        erase(key);
+    }
+    std::ranges::sort(others_);
+    const auto repeated = std::ranges::unique(others_);
+    others_.erase(repeated.begin(), repeated.end());
+}
+
+void StoppedIndex::take(std::vector<Found> found, std::size_t max) {
+    others_.clear();
+    std::vector<std::pair<std::uint64_t, Found*>> rest;
+    for (Found& one : found) {
+        const auto known = stops_.find(one.key);
+        if (known == stops_.end()) {
+            rest.emplace_back(hash_of(one.key), &one);
+            continue;
+        }
+        add(one.key, one.words, Instant{});
+    }
+    // Of those not found all is in memory, so their words are known as well.
+    for (Node& node : stops_) {
+        if (!std::exchange(node.second.is_waiting, false)) continue;
+        node.second.due = Instant{};
+        queue_.insert(&node);
+    }
+    const auto order = [this](const auto& one) { return one.first - turn_ - 1; };  // Wraps.
+    std::ranges::sort(rest, {}, order);
+    std::size_t n = 0;
+    // However many must stay, some have their turn.
+    const std::size_t room = std::max(max, stops_.size() + (max + 1) / 2);
+    // All of a hash or none: a name must not stand beside its own hash.
+    while (n < rest.size() &&
+           (stops_.size() < room || (n > 0 && rest[n].first == rest[n - 1].first))) {
+        add(rest[n].second->key, rest[n].second->words, Instant{});
+        ++n;
+    }
+    if (n > 0) turn_ = rest[n - 1].first;
+    for (; n < rest.size(); ++n) others_.push_back(rest[n].first);
+    std::ranges::sort(others_);
+    others_.shrink_to_fit();
 }
 
 StoppedIndex::Stop& StoppedIndex::add(const std::string& key, const StoppedKey& words,
@@ -13,7 +70,8 @@ StoppedIndex::Stop& StoppedIndex::add(const std::string& key, const StoppedKey& 
     Stop& stop = node->second;
     if (is_new) {
         stop.due = due;
-        queue_.insert(&*node);
+        stop.is_waiting = is_other(key);
+        if (!stop.is_waiting) queue_.insert(&*node);
     }
     Ways ways = stop.ways == nullptr ? Ways{} : *stop.ways;
     if (words.topic.empty()) {

@@ -17,10 +17,19 @@ namespace sagaz::inline v0::core {
 /// The stopped keys of a slot, and when each is to be looked at: the only place where they are
 /// remembered, since there may be millions of them. A key is named by its topic as it is sent, a
 /// zero byte (no topic holds one), and the key.
+///
+/// Only so many are known by name. Of the *others*, all of which have events in the table and none
+/// in memory but what waits to be put there, a hash is kept: enough to stop them. The slot is
+/// loaded again and again, and each time other ones are taken by name (`take`), so that all are
+/// tried in turn. Why that is safe: a key leaves the names only for the hashes, by a load that
+/// found it in the table or when it is known to be there, and it leaves the hashes only by a load,
+/// which either takes it by name or found nothing of it in the table. Two keys with one hash: the
+/// innocent one waits behind itself and is tried in its turn, and nothing of the guilty one goes
+/// on.
 class StoppedIndex {
 public:
-    /// By what words events of a key stand in the table: its topic, or types that the template makes
-    /// into that topic. Shared, since few slots know more than a few such sets.
+    /// By what words events of a key stand in the table: its topic, or types that the template
+    /// makes into that topic. Shared, since few slots know more than a few such sets.
     struct Ways {
         bool by_topic{};
         std::set<std::string> types{};
@@ -33,6 +42,7 @@ public:
         std::uint64_t parked_to{};  ///< One past the last entry of it that was marked `parking`.
         Instant due{};              ///< Of the next look at it.
         std::uint16_t run_max{1};   ///< Events of the next attempt; more after an acceptance.
+        bool is_waiting{};          ///< Not tried: a load is to bring its words.
         bool deferring{};           ///< What comes of it waits in memory instead of being parked.
     };
 
@@ -46,9 +56,35 @@ public:
     Stop& at(const std::string& key) { return stops_.at(key); }
     const Stop& at(const std::string& key) const { return stops_.at(key); }
 
+    /// True when events of it must not be sent, known by name or not.
+    bool stops(const std::string& key) const { return contains(key) || is_other(key); }
+    bool has_others() const noexcept { return !others_.empty(); }
+
     /// Stops a key, unless it is; events of it stand in the table by these words too.
     Stop& add(const std::string& key, const StoppedKey& words, Instant due);
     void erase(const std::string& key);
+
+    struct Found {
+        std::string key{};
+        StoppedKey words{};
+    };
+    /// What a load found: all that stands in the table. By name are then about `max`.
+    void take(std::vector<Found> found, std::size_t max);
+    /// Keeps only the hash of those of which `is_idle` is true, so that all of them is in the
+    /// table: of the waiting ones, and when the names are more than `max`, of all.
+    template <class IsIdle>
+    void forget_names(std::size_t max, IsIdle is_idle) {
+        const bool are_many = queue_.size() > max;
+        std::vector<std::string> idle;
+        for (const auto& [key, stop] : stops_) {
+            if ((are_many || stop.is_waiting) && !stop.deferring && is_idle(key, stop)) {
+                idle.push_back(key);
+            }
+        }
+        forget(idle);
+    }
+    /// True when each of those by name was looked at, so that it is the turn of others.
+    bool is_looked_through() const noexcept { return first_due() > Instant{}; }
     void schedule(const std::string& key, Instant due);
 
     /// When the first one is due; Instant::max(): none is.
@@ -67,9 +103,15 @@ private:
         }
     };
 
+    static std::uint64_t hash_of(const std::string& key);
+    bool is_other(const std::string& key) const;
+    void forget(const std::vector<std::string>& keys);
+
     std::set<Ways> ways_;
     std::unordered_map<std::string, Stop> stops_;  ///< Its nodes stay where they are.
-    std::set<Node*, ByDue> queue_;                 ///< All of them, by when they are due.
+    std::set<Node*, ByDue> queue_;       ///< All but the waiting ones, by when they are due.
+    std::vector<std::uint64_t> others_;  ///< Sorted hashes.
+    std::uint64_t turn_{};               ///< Hashes up to here had their turn.
 };
 
 }  // namespace sagaz::inline v0::core

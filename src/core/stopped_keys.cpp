@@ -9,7 +9,8 @@ namespace sagaz::inline v0::core {
 namespace {
 
 constexpr const char* kBehindParked = "behind_parked";
-constexpr std::size_t kCountedMax = 100'000;  ///< Parked events known by their ids.
+constexpr Duration kTurnMin = std::chrono::seconds{5};  ///< Between loads of a slot for its keys.
+constexpr std::size_t kCountedMax = 100'000;            ///< Parked events known by their ids.
 constexpr const char* kBehindParkedText = "an earlier event of this key is parked";
 
 /// How the table names the key of a row.
@@ -73,6 +74,30 @@ bool Delivery::has_parking(const OwnedLog& log, const std::string& key) {
 void Delivery::resume_stopped(OwnedLog& log, const std::string& key) {
     log.stopped.erase(key);
     if (log.holds.contains(key)) resume_key(log, key);
+}
+
+// All of it is in the table, and nothing of it in memory.
+bool Delivery::is_idle(const OwnedLog& log, const std::string& key,
+                       const StoppedIndex::Stop& stop) {
+    return stop.parked_to <= log.ledger.front() && !log.holds.contains(key);
+}
+
+void Delivery::forget_names(OwnedLog& log) {
+    if (log.stopped.size() <= 2 * stopped_max_) return;
+    log.stopped.forget_names(2 * stopped_max_, [&](const auto& key, const auto& stop) {
+        return is_idle(log, key, stop);
+    });
+}
+
+std::vector<OwnedSlot> Delivery::take_turns(Instant now) {
+    std::vector<OwnedSlot> slots;
+    for (const auto& log : logs_) {
+        const bool is_due = log->stopped.has_others() && log->stopped.is_looked_through();
+        if (!is_due || now < log->turn_at) continue;
+        log->turn_at = now + kTurnMin;
+        slots.push_back(log->slot);
+    }
+    return slots;
 }
 
 void Delivery::count_parked(std::span<const Parking> parked) {
