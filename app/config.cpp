@@ -45,6 +45,9 @@ constexpr std::array kKeys{
     KeyInfo{"relay.parked_retry_initial", duration, "5s", "", "",
             "first backoff after an event was refused"},
     KeyInfo{"relay.parked_retry_max", duration, "5m", "", "", "longest backoff of such an event"},
+    KeyInfo{"relay.attempt_timeout", duration, "30s", "", "",
+            "how long an attempt of a parked event is waited for; then it is given up and "
+            "counts as none"},
     KeyInfo{"relay.max_attempts", count, "10", "", "",
             "refusals of an event; then it is dead and needs a person"},
     KeyInfo{"optimistic.grace", duration, "1500ms", "", "",

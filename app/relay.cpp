@@ -54,6 +54,7 @@ RelayOptions relay_options(const Config& config) {
     options.retry_max = config.duration("relay.retry_max");
     options.parked_retry_initial = config.duration("relay.parked_retry_initial");
     options.parked_retry_max = config.duration("relay.parked_retry_max");
+    options.attempt_timeout = config.duration("relay.attempt_timeout");
     options.max_attempts = static_cast<std::int32_t>(
         std::min<std::size_t>(config.count("relay.max_attempts"), 1'000'000));
     return options;

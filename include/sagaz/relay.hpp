@@ -30,6 +30,10 @@ struct RelayOptions {
     Milliseconds retry_max{5'000};    ///< and at most; doubled with jitter between.
     Milliseconds parked_retry_initial{5'000};  ///< The same between attempts of a parked event.
     Milliseconds parked_retry_max{300'000};
+    Milliseconds attempt_timeout{30'000};  ///< An attempt of a parked event that is not answered
+                                           ///< for so long is given up.
+    std::size_t stopped_keys_max{10'000};  ///< Stopped keys of a slot remembered by name; of each
+                                           ///< of the others eight bytes are.
     std::int32_t max_attempts{10};  ///< Refusals of an event; then it is dead: needs a person.
 };
 

@@ -72,13 +72,22 @@ void Delivery::add(const OwnedSlot& slot, const Cursor& cursor, std::uint64_t ga
     logs_.insert(after, std::move(log));
 }
 
-void Delivery::stop_key(const StoppedKey& key) {
-    if (settings_.on_refused != OnRefused::park_key) return;
-    if (OwnedLog* log = find(key.slot)) {
+void Delivery::stop_keys(std::int16_t slot, std::span<const StoppedKey> keys) {
+    OwnedLog* log = find(slot);
+    if (log == nullptr || settings_.on_refused != OnRefused::park_key) return;
+    std::vector<StoppedIndex::Found> found;
+    for (const StoppedKey& key : keys) {
+        if (key.slot != slot) continue;
         const std::string topic =
             key.topic.empty() ? topic_of(settings_.topic_template, key.event_type) : key.topic;
-        stop(*log, key_text(topic, key.key), key, false);
+        found.push_back({key_text(topic, key.key), key});
     }
+    // What is known by name makes room for those whose turn it is.
+    if (found.size() > stopped_max_) {
+        log->stopped.forget_names(
+            0, [&](const auto& key, const auto& stop) { return is_idle(*log, key, stop); });
+    }
+    log->stopped.take(std::move(found), stopped_max_);
 }
 
 void Delivery::remove(std::int16_t slot) {
@@ -114,7 +123,8 @@ void Delivery::take(std::unique_ptr<Batch> batch, Instant now) {
         if (log == nullptr || log->slot.slot != row.slot) log = find(row.slot);
         SAGAZ_ASSERT(log != nullptr);
         const std::uint64_t sequence = log->ledger.append(row, hold, log->window.gate());
-        const bool plain = log->stopped.empty() && log->holds.empty() && !row.held;
+        const bool plain =
+            log->stopped.empty() && !log->stopped.has_others() && log->holds.empty() && !row.held;
         if (plain) {
             queue_.push_back({row.slot, log->generation, sequence});
         } else {
@@ -128,10 +138,10 @@ void Delivery::take(std::unique_ptr<Batch> batch, Instant now) {
 void Delivery::place(OwnedLog& log, std::uint64_t sequence, Instant now) {
     Entry& entry = log.ledger.entry(sequence);
     const std::string key = key_of(*entry.row, sequence);
-    const auto stopped = log.stopped.find(key);
-    const bool is_stopped = stopped != log.stopped.end();
-    if (is_stopped && !stopped->second.deferring) {
-        park_stopped(log, sequence, key, stopped->second);
+    const auto* stopped = log.stopped.find(key);
+    const bool is_stopped = stopped != nullptr || log.stopped.stops(key);
+    if (is_stopped && (stopped == nullptr || !stopped->deferring)) {
+        park_stopped(log, sequence, key);
         return;
     }
     const bool held = entry.row->held && kPlant != Plant::no_held_rule;
@@ -156,16 +166,16 @@ void Delivery::wait(OwnedLog& log, std::uint64_t sequence, const std::string& ke
 
 void Delivery::resume_key(OwnedLog& log, const std::string& key) {
     auto& waiting = log.holds.at(key).waiting;
-    const auto stopped = log.stopped.find(key);
-    const bool is_stopped = stopped != log.stopped.end();
+    const bool is_stopped = log.stopped.stops(key);
+    const auto* stopped = log.stopped.find(key);
     while (!waiting.empty()) {
         const std::uint64_t sequence = waiting.front();
         if (log.ledger.contains(sequence)) {
             Entry& entry = log.ledger.entry(sequence);
             if (entry.state == EntryState::held) return;
             if (entry.state == EntryState::deferred && is_stopped) {
-                if (stopped->second.deferring) return;
-                park_stopped(log, sequence, key, stopped->second);
+                if (stopped != nullptr && stopped->deferring) return;
+                park_stopped(log, sequence, key);
             } else if (entry.state == EntryState::deferred) {
                 entry.state = EntryState::ready;
                 queue_.push_back({log.slot.slot, log.generation, sequence});

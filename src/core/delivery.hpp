@@ -2,6 +2,7 @@
 
 #include "core/envelope.hpp"
 #include "core/slot_ledger.hpp"
+#include "core/stopped_index.hpp"
 #include "core/window.hpp"
 
 #include <sagaz/broker.hpp>
@@ -39,16 +40,9 @@ struct OwnedLog {
           ledger(owned.slot, cursor) {}
 
     /// A key that waits behind a held row, which is the front of `waiting`; or one that is stopped
-    /// and about to go on (`Stop::deferring`), whose front may be any.
+    /// and about to go on (`deferring`), whose front may be any.
     struct KeyHold {
         std::deque<std::uint64_t> waiting{};
-    };
-
-    /// A key that must not be sent: an event of it is parked, or about to be. See RetryStep.
-    struct Stop {
-        std::vector<StoppedKey> words{};  ///< By which its events stand in the table; mostly one.
-        std::uint64_t parked_to{};  ///< One past the last entry of it that was marked `parking`.
-        bool deferring{};           ///< What comes of it waits in memory instead of being parked.
     };
 
     OwnedSlot slot;
@@ -56,7 +50,8 @@ struct OwnedLog {
     SlotWindow window;
     SlotLedger ledger;
     Instant opened_at{};
-    std::unordered_map<std::string, Stop> stopped{};
+    StoppedIndex stopped{};
+    Instant turn_at{};  ///< Not loaded again before, for the stopped keys' turns.
     std::unordered_map<std::string, KeyHold> holds{};
     std::unordered_map<std::uint64_t, Instant> first_seen{};  ///< Held rows, by sequence.
     std::size_t waiting{};                                    ///< Held and deferred rows.
@@ -70,21 +65,20 @@ struct Counters {
     std::uint64_t parked{};  ///< Stored as parked, and not accepted since.
 };
 
-/// A key was stopped.
-struct StopNotice {
-    std::int16_t slot{};
-    std::uint64_t generation{};
-    std::string key{};  ///< As `OwnedLog::stopped` names it.
-    bool is_new{};      ///< False: a take-over found it stopped, and it was refused long ago.
-};
-
 class Delivery {
 public:
     explicit Delivery(Duration grace) : grace_(grace) {}
+    /// So many stopped keys of a slot are known by name, about.
+    void limit_stopped(std::size_t max) noexcept { stopped_max_ = max; }
 
     void configure(const Settings& settings);
     void add(const OwnedSlot& slot, const Cursor& cursor, std::uint64_t gate);
-    void stop_key(const StoppedKey& key);
+    /// All keys of the slot of which something is parked, from a load.
+    void stop_keys(std::int16_t slot, std::span<const StoppedKey> keys);
+    /// Slots that are to be loaded again, for the keys that are not known by name.
+    std::vector<OwnedSlot> take_turns(Instant now);
+    /// After a store: what of the stopped keys need not be known by name any more.
+    void forget_names(OwnedLog& log);
     void remove(std::int16_t slot);
     void clear();
 
@@ -118,12 +112,9 @@ public:
 
     // Stopped keys, for RetryStep; in stopped_keys.cpp.
 
-    /// The keys stopped since the last call; a key may come more than once.
-    std::vector<StopNotice> take_stops() { return std::exchange(stops_, {}); }
     /// True once after an event was marked `parking` that stops nothing but itself.
     bool take_parked_alone() noexcept { return std::exchange(parked_alone_, false); }
-    /// True while the two calls above have something to tell.
-    bool has_stops() const noexcept { return !stops_.empty() || parked_alone_; }
+    bool has_parked_alone() const noexcept { return parked_alone_; }
     /// What comes of a stopped key waits in memory from now on, or is parked again.
     void defer_key(OwnedLog& log, const std::string& key);
     void park_key(OwnedLog& log, const std::string& key);
@@ -175,12 +166,14 @@ private:
     void count_published(const Row& row);
     void refuse(const Ref& ref, const Receipt& receipt);
     void park_behind(OwnedLog& log, std::uint64_t after, const std::string& key);
-    OwnedLog::Stop& stop(OwnedLog& log, const std::string& key, StoppedKey words, bool is_new);
-    void park_stopped(OwnedLog& log, std::uint64_t sequence, const std::string& key,
-                      OwnedLog::Stop& stop);
+    void park_stopped(OwnedLog& log, std::uint64_t sequence, const std::string& key);
     void rebuild_queue();
 
+    static bool is_idle(const OwnedLog& log, const std::string& key,
+                        const StoppedIndex::Stop& stop);
+
     Duration grace_;
+    std::size_t stopped_max_{10'000};
     Settings settings_;
     std::optional<EnvelopeEncoder> encoder_;
     std::vector<std::unique_ptr<OwnedLog>> logs_;
@@ -195,7 +188,6 @@ private:
     std::size_t answered_{};
     bool broke_{};
     bool sending_{true};
-    std::vector<StopNotice> stops_;
     bool parked_alone_{};
     std::set<Id> parked_here_;  ///< Of those counted as parked; the first ones, if there are many.
     Counters counters_;

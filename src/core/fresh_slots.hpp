@@ -37,17 +37,23 @@ public:
         asked_ = 0;
         return asked;
     }
+    /// The last load brought so many stopped keys: their words are in memory all at once.
+    void weigh(std::size_t keys) noexcept {
+        max_ = keys > kKeysMax ? 1 : std::min(limit_, 2 * max_);
+    }
     /// A store command failed, perhaps this one.
     void failed(bool came_too_late) noexcept {
         if (std::exchange(asked_, 0) > 0 && came_too_late)
-            max_ = std::max<std::size_t>(1, max_ / 2);
+            limit_ = max_ = std::max<std::size_t>(1, max_ / 2);
     }
 
 private:
     static constexpr std::size_t kMax = 4;
+    static constexpr std::size_t kKeysMax = 20'000;
 
     std::vector<OwnedSlot> slots_;
-    std::size_t max_{kMax};
+    std::size_t limit_{kMax};
+    std::size_t max_{1};
     std::size_t asked_{};  ///< By the load under way.
 };
 

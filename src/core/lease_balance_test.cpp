@@ -15,11 +15,12 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr Duration kLease = 10s;
+constexpr Duration kGrace = 1500ms;
 constexpr Duration kStep = 10ms;
 constexpr Duration kDrain = 50ms;  ///< From the wish to give a slot away to its release.
 
 struct Member {
-    explicit Member(const Id& relay) : id(relay), lease(relay, kLease) {}
+    explicit Member(const Id& relay) : id(relay), lease(relay, kLease, kGrace) {}
     Id id;
     LeaseStep lease;
     Instant awake_at{};  ///< Frozen until then.

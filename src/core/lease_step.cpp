@@ -13,10 +13,17 @@ namespace {
 /// A little more than the half second between two polls of a relay at rest, so that each of its
 /// looks at the slots is one of its polls.
 constexpr Duration kCalmMax = 530ms;
-constexpr Duration kMovingMax = 100ms;  ///< Between looks while a slot is to move.
-constexpr Duration kSteadyMax = 1s;     ///< The relays are the same for so long before any moves.
+constexpr Duration kMovingMax = 100ms;    ///< Between looks while a slot is to move.
+constexpr Duration kPatienceMin = 200ms;  ///< For what is on its way to be answered.
+constexpr Duration kSteadyMax = 1s;       ///< The relays are the same for so long before any moves.
 
 }  // namespace
+
+LeaseStep::LeaseStep(const Id& relay, Duration lease, Duration grace)
+    : relay_(relay),
+      lease_(lease),
+      patience_(std::min(lease, std::max(grace, kPatienceMin))),
+      relays_(relay, lease) {}
 
 Duration LeaseStep::calm_interval() const noexcept {
     // Who has nothing to gain only keeps its own counter moving; others look more often, so that
@@ -53,6 +60,7 @@ std::vector<std::int16_t> LeaseStep::observed(const Observed& seen, Instant now)
     choose_claims();
     choose_leaving(now);
     observe_at_ = now + interval();
+    if (leaving_) observe_at_ = std::min(observe_at_, leaving_since_ + patience_);
     return lost_slots;
 }
 
@@ -129,7 +137,7 @@ bool LeaseStep::is_moving() const {
 void LeaseStep::choose_leaving(Instant now) {
     const bool gives = claiming_ && owned_.size() > share_ && has_taker();
     if (leaving_ && gives) {
-        if (now - leaving_since_ < lease_) return;
+        if (now - leaving_since_ < patience_) return;
         give_at_ = now + lease_;  // What it has in hand is not settled: leave it be for a while.
         stuck_ = leaving_;
     }

@@ -32,7 +32,8 @@
 /// alive (RelayWatch), ranked by id, and takes free slots up to its own share. One that has more
 /// gives one slot away at a time: it stops reading it, lets what is on its way be settled, stores
 /// the cursor, and releases it (RelayStep). So the next owner repeats nothing. It begins the next
-/// move when no slot is free any more.
+/// move when no slot is free any more. When the events are not answered it reads on after `grace`
+/// and tries another slot a lease later: a move is worth no longer pause than a held event.
 ///
 /// Why differing views do not make slots wander. A slot is given away only when the relays seen
 /// have been the same for a while, when somebody is below its share in the giver's own view, and
@@ -46,8 +47,8 @@ namespace sagaz::inline v0::core {
 
 class LeaseStep {
 public:
-    LeaseStep(const Id& relay, Duration lease)
-        : relay_(relay), lease_(lease), relays_(relay, lease) {}
+    /// `grace`: for how long a slot to be given away may be left unread.
+    LeaseStep(const Id& relay, Duration lease, Duration grace);
 
     /// When the store must be asked next.
     Instant observe_at() const noexcept { return observe_at_; }
@@ -99,6 +100,7 @@ private:
 
     Id relay_;
     Duration lease_;
+    Duration patience_;  ///< With a slot whose events are not answered.
     RelayWatch relays_;
     Instant observe_at_{};
     Instant seen_at_{};

@@ -11,6 +11,8 @@ namespace {
 const Id kMe = Id::parse("00000000-0000-7000-8000-000000000001");
 const Id kOther = Id::parse("00000000-0000-7000-8000-000000000002");
 
+constexpr Duration kGrace = 1500ms;
+
 class LeaseStepTest : public testing::Test {
 protected:
     std::vector<std::int16_t> see(SlotView slot, Duration later) {
@@ -25,7 +27,7 @@ protected:
     }
 
     Instant now_{100s};
-    LeaseStep lease_{kMe, 10s};
+    LeaseStep lease_{kMe, 10s, kGrace};
 };
 
 }  // namespace
@@ -108,6 +110,24 @@ TEST_F(LeaseStepTest, AfterASlotThatCannotBeSettledAnotherOneIsGivenAway) {
     ASSERT_GE(tried.size(), 5U);
     tried.resize(5);
     EXPECT_EQ(tried, (std::vector<std::int16_t>{3, 2, 1, 0, 3}));
+}
+
+TEST_F(LeaseStepTest, F28_ASlotIsLeftUnreadForGraceAndNoLonger) {
+    const OwnedSlot mine[] = {{0, 5}, {1, 5}};
+    lease_.acquired(mine);
+    Observed seen{.slots = {{0, 5, kMe, 1}, {1, 5, kMe, 1}}, .relays = {{kOther, 0}}};
+    Duration unread{};
+    Duration longest{};
+    for (const Instant end = now_ + 3min; now_ < end; now_ += 10ms) {
+        if (now_ >= lease_.observe_at()) {
+            ++seen.relays[0].beat;
+            lease_.observed(seen, now_);
+        }
+        unread = lease_.leaving() ? unread + 10ms : Duration{};
+        longest = std::max(longest, unread);
+    }
+    EXPECT_GT(longest, 1s) << "it tries";
+    EXPECT_LE(longest, kGrace + 10ms);
 }
 
 }  // namespace sagaz::core

@@ -46,6 +46,8 @@ RelayOptions checked(RelayOptions options) {
                     is_time(options.parked_retry_max, options.parked_retry_initial),
                 "parked_retry_initial, parked_retry_max",
                 "between 1ms and 87600h, the second not below the first");
+    check_range(is_time(options.attempt_timeout, 1ms), "attempt_timeout", "between 1ms and 87600h");
+    check_range(options.stopped_keys_max >= 1, "stopped_keys_max", "to 1 or more");
     check_range(options.max_attempts >= 1, "max_attempts", "to 1 or more");
     return options;
 }

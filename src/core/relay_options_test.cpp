@@ -31,7 +31,8 @@ TEST(RelayOptionsTest, NoTimeIsLongerThanTenYears) {
                                      Times{"drain_timeout", &RelayOptions::drain_timeout},
                                      Times{"retention", &RelayOptions::retention},
                                      Times{"retry_max", &RelayOptions::retry_max},
-                                     Times{"parked_retry_max", &RelayOptions::parked_retry_max}}) {
+                                     Times{"parked_retry_max", &RelayOptions::parked_retry_max},
+                                     Times{"attempt_timeout", &RelayOptions::attempt_timeout}}) {
         RelayOptions options;
         options.*time = 87'600h;
         EXPECT_EQ(refusal_of(options), "accepted") << name;

@@ -39,13 +39,15 @@ std::size_t batch_under_pressure(const RelayOptions& options) {
 
 RelayStep::RelayStep(const Id& relay, const RelayOptions& options, std::uint64_t seed)
     : options_(checked(options)),
-      lease_(relay, options.lease),
+      lease_(relay, options.lease, options.grace),
       delivery_(options.grace),
       retry_(options_, delivery_, seed + 2),
       store_backoff_(options.retry_initial, options.retry_max, seed),
       send_backoff_(options.retry_initial, options.retry_max, seed + 1),
       reclaim_(seed + 3),
-      read_max_(batch_under_pressure(options)) {}
+      read_max_(batch_under_pressure(options)) {
+    delivery_.limit_stopped(options.stopped_keys_max);
+}
 
 // ---- what is next
 
@@ -93,6 +95,7 @@ std::optional<Command> RelayStep::own_slots(Instant now) {
     const Instant soon = is_poll ? now + (open_at(now) - opened_at_) : now;
     if (soon >= lease_.observe_at()) return observe_command(now);
     if (!lease_.claims().empty()) return command::Acquire{lease_.claims()};
+    for (const OwnedSlot& slot : delivery_.take_turns(now)) fresh_.add(slot);
     if (!fresh_.empty()) return command::Load{fresh_.ask()};
     return hand_over(now);
 }
@@ -298,70 +301,6 @@ Command RelayStep::rest(Instant now) {
     return command::Wait{wake};
 }
 
-// ---- ending in time
-
-void RelayStep::stop(Instant now, Instant deadline) {
-    if (stopping_) return;
-    stopping_ = true;
-    stop_by_ = deadline;
-    // Half the time for the destination, so that half is left for the store.
-    give_up_at_ = now + (deadline - now) / 2;
-    lease_.stop_claiming();
-    retry_.stop();
-}
-
-// What was accepted is taken out, so that the next owner need not send it again.
-std::optional<Command> RelayStep::finish_retry(Instant now) {
-    if (!retry_.is_busy() || now >= give_up_at_) return std::nullopt;
-    if (now >= lease_.observe_at()) return observe_command(now);
-    if (auto command = try_parked(now)) return command;
-    if (!retry_.is_busy()) return std::nullopt;
-    return command::Wait{std::min(std::max(retry_.wake_at(), now + 1ms), give_up_at_)};
-}
-
-// What was sent is settled only when all before it is: a row before it that was held or not yet
-// sent goes out first, and the rows behind it are dropped. So a stop in calm repeats nothing.
-std::optional<Command> RelayStep::settle_before_the_end(Instant now) {
-    const auto is_clean = [](const auto& log) { return log->ledger.is_clean(); };
-    const bool is_settled = std::all_of(delivery_.logs().begin(), delivery_.logs().end(), is_clean);
-    if (is_settled || abandoned_ || now >= give_up_at_ || !down_.empty()) {
-        delivery_.stop_sending();
-        return std::nullopt;
-    }
-    if (attached_ && store_at_ <= now) {
-        if (now >= lease_.observe_at()) return observe_command(now);
-        if (has_parking_in_front()) return store_command();
-        if (auto command = look_at_held(now)) return command;
-        if (auto command = open_gate(now)) return command;
-    }
-    if (auto command = send(now)) return command;
-    return rest(now);
-}
-
-Command RelayStep::next_while_stopping(Instant now) {
-    const bool late = now >= stop_by_;
-    if (reading_) return command::FinishRead{};
-    if (auto command = settle_before_the_end(now)) return *std::move(command);
-    if (delivery_.in_flight() > 0 && !abandoned_) {
-        if (now < give_up_at_ && down_.empty()) {
-            return command::Poll{std::min(milliseconds_until(now, give_up_at_), Milliseconds{100})};
-        }
-        abandoned_ = true;
-        return command::Abandon{std::max(milliseconds_until(now, stop_by_) / 2, Milliseconds{100})};
-    }
-    const bool can_store = attached_ && !late;
-    if (can_store && store_at_ > now) return command::Wait{std::min(store_at_, stop_by_)};
-    if (can_store) {
-        if (auto command = finish_retry(now)) return *std::move(command);
-    }
-    if (can_store && !left_) {
-        auto store = store_command();
-        if (!store.moves.empty()) return store;
-        return command::Leave{};
-    }
-    return command::End{};
-}
-
 bool RelayStep::is_drained(Instant since) const {
     if (!attached_ || !lease_.owns_all() || !fresh_.empty() || !retry_.is_settled()) return false;
     return std::all_of(delivery_.logs().begin(), delivery_.logs().end(), [&](const auto& log) {
@@ -372,7 +311,7 @@ bool RelayStep::is_drained(Instant since) const {
 // ---- answers
 
 void RelayStep::on_attached(const Attached& attached) {
-    attached_ = true;
+    attached_ = has_attached_ = true;
     store_at_ = Instant{};
     delivery_.configure(attached.settings);
     retry_.configure(attached.settings);
@@ -403,9 +342,13 @@ void RelayStep::on_loaded(const Loaded& loaded) {
     for (const auto& [slot, cursor] : loaded.cursors) {
         const auto fresh = std::find_if(asked.begin(), asked.end(),
                                         [&](const OwnedSlot& owned) { return owned.slot == slot; });
-        if (fresh != asked.end()) delivery_.add(*fresh, cursor, loaded.gate);
+        if (fresh == asked.end()) continue;
+        // Loaded again for its stopped keys alone, it goes on from where it is.
+        const OwnedLog* known = delivery_.find(slot);
+        if (known == nullptr || known->slot != *fresh) delivery_.add(*fresh, cursor, loaded.gate);
+        delivery_.stop_keys(slot, loaded.stopped);
     }
-    for (const StoppedKey& key : loaded.stopped) delivery_.stop_key(key);
+    fresh_.weigh(loaded.stopped.size());
     opened_at_ = Instant{};
 }
 
@@ -510,7 +453,9 @@ void RelayStep::on_stored(std::span<const std::int16_t> slots, Instant now) {
             continue;
         }
         delivery_.count_parked(settling.parked);
-        delivery_.find(slot)->ledger.stored(settling, delivery_.pool());
+        OwnedLog& log = *delivery_.find(slot);
+        log.ledger.stored(settling, delivery_.pool());
+        delivery_.forget_names(log);
     }
     storing_.clear();
 }

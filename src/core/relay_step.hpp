@@ -89,8 +89,8 @@ using Command =
                  command::Flush, command::Publish, command::Poll, command::StoreCursors,
                  command::LookAt, command::Release, command::Leave, command::Tidy, command::Measure,
                  command::Reclaim, command::LookAtParked, command::ReadParked, command::Retry,
-                 command::PollRetry, command::SettleParked, command::Abandon, command::Wait,
-                 command::End>;
+                 command::PollRetry, command::AbandonRetry, command::SettleParked, command::Abandon,
+                 command::Wait, command::End>;
 
 class RelayStep {
 public:
@@ -187,9 +187,10 @@ private:
     ReclaimStep reclaim_;
 
     bool attached_{};
-    Instant store_at_{};  ///< The store is left alone until then, after an error; zero: it is up.
-    bool heard_{};        ///< An `observe` succeeded since the database last lost its memory.
-    FreshSlots fresh_;    ///< Acquired, not yet loaded.
+    bool has_attached_{};  ///< Once at least, so it may own slots.
+    Instant store_at_{};   ///< The store is left alone until then, after an error; zero: it is up.
+    bool heard_{};         ///< An `observe` succeeded since the database last lost its memory.
+    FreshSlots fresh_;     ///< Acquired, not yet loaded.
     std::vector<std::int16_t> late_asked_;  ///< Slots whose late query is on its way.
     std::vector<std::int16_t> reading_slots_;
     bool reading_{};

@@ -318,6 +318,39 @@ TEST_F(RelayStepTest, F28_DrainsStoresReleasesAndEnds) {
     expect<command::End>();
 }
 
+TEST_F(RelayStepTest, F28_LeavesThoughTheDatabaseLostItsMemoryJustBeforeTheStop) {
+    begin();
+    step_.on_store_error(Error{ErrorKind::unavailable, "incarnation_changed", "", ""}, now_);
+    step_.stop(now_, now_ + 20s);
+    expect<command::Attach>();
+    step_.on_attached({});
+    expect<command::Leave>();
+    step_.on_left();
+    expect<command::End>();
+}
+
+TEST_F(RelayStepTest, F28_EndsInTimeWhenItCannotAttachToLeave) {
+    begin();
+    step_.on_store_error(Error{ErrorKind::unavailable, "incarnation_changed", "", ""}, now_);
+    const Instant deadline = now_ + 20s;
+    step_.stop(now_, deadline);
+    while (now_ < deadline) {
+        Command next = step_.next(now_);
+        if (auto* wait = std::get_if<command::Wait>(&next)) {
+            now_ = std::max(now_ + 1ms, wait->until);
+            continue;
+        }
+        ASSERT_TRUE(std::holds_alternative<command::Attach>(next)) << "command " << next.index();
+        step_.on_store_error(Error{ErrorKind::unavailable, "store_unavailable", "", ""}, now_);
+    }
+    expect<command::End>();
+}
+
+TEST_F(RelayStepTest, F28_EndsAtOnceWhenItNeverAttached) {
+    step_.stop(now_, now_ + 20s);
+    expect<command::End>();
+}
+
 TEST_F(RelayStepTest, F28_SendsWhatStandsBeforeASentEventAndThenEnds) {
     begin();
     open(2);
@@ -396,7 +429,7 @@ TEST_F(RelayStepTest, F28_GivesASlotAwayOnlyWhenItsCursorHasCaughtUp) {
     Command next = step_.next(now_);
     const std::vector<SlotView> slots{{0, 1, kMe, 1}, {1, 1, kMe, 1}};
     const auto wants = [&] {  // Two slots, and another relay that looks and has none.
-        for (int n = 0; n < 150; ++n) {
+        for (int n = 0; n < 105; ++n) {
             now_ += 100ms;
             see(slots, 1, {{other, ++beat}});
             const OwnedSlot second{1, 1};

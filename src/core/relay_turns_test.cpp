@@ -212,6 +212,7 @@ private:
         step_.retry().on_taken(retry.envelopes.size(), now_);
     }
     void answer(command::PollRetry&) { step_.retry().on_receipts({}, now_); }
+    void answer(command::AbandonRetry&) { step_.retry().on_abandoned({}, now_); }
     void answer(command::SettleParked&) { step_.on_settled_parked(true, now_); }
 
     void answer(command::Abandon&) { step_.on_receipts({}, now_); }

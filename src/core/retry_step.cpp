@@ -12,14 +12,15 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::size_t kLookMax = 100;    ///< Keys of one look.
-constexpr std::size_t kRunMax = 100;     ///< Events of one attempt.
+constexpr std::uint16_t kRunMax = 100;   ///< Events of one attempt.
 constexpr Duration kRecheck = 10s;       ///< Between looks at a key that waits or is dead.
 constexpr Duration kRecheckEach = 10ms;  ///< And for each key, so that many cost no more a second.
 constexpr Duration kLookInterval = 20ms;
 constexpr Duration kBetweenTries = 2ms;
 constexpr Duration kAfterRefusal = 100ms;  ///< A refusal costs the client a new producer.
 constexpr Duration kDeferMax = 1s;
-constexpr Duration kAnswerMax = 1s;  ///< A slot to be given away waits for an attempt so long.
+constexpr Duration kAnswerMax = 1s;   ///< A slot to be given away waits for an attempt so long.
+constexpr Duration kSilentFor = 60s;  ///< A topic is left alone after an attempt nobody answered.
 constexpr Duration kPollInterval = 2ms;
 constexpr Duration kServiceInterval = 1s;
 
@@ -34,48 +35,62 @@ RetryStep::RetryStep(const RelayOptions& options, Delivery& delivery, std::uint6
 void RetryStep::configure(const Settings& settings) { encoder_.emplace(settings); }
 
 Duration RetryStep::recheck() const {
-    return std::max<Duration>(kRecheck, kRecheckEach * static_cast<std::int64_t>(keys_.size()));
+    std::size_t keys = 0;
+    for (const auto& log : delivery_.logs()) keys += log->stopped.size();
+    return std::max<Duration>(kRecheck, kRecheckEach * static_cast<std::int64_t>(keys));
+}
+
+// The time stands in the table by the database's clock. None was ever put off for longer than the
+// longest backoff, so one that seems to be was put off before that clock was set back.
+bool RetryStep::waits(const ParkedEvent& event) const {
+    return event.due_in > 0ms && event.due_in <= options_.parked_retry_max;
 }
 
 // ---- the keys
 
 OwnedLog* RetryStep::log_of(const KeyName& name) {
     OwnedLog* log = delivery_.find(name.first);
-    const auto key = keys_.find(name);
-    if (log == nullptr || key == keys_.end()) return nullptr;
-    const bool is_ours = key->second.generation == log->generation;
-    return is_ours && log->stopped.contains(name.second) ? log : nullptr;
+    return log != nullptr && log->stopped.contains(name.second) ? log : nullptr;
 }
 
 void RetryStep::schedule(const KeyName& name, Instant due) {
-    const auto key = keys_.find(name);
-    if (key == keys_.end()) return;
-    queue_.erase({key->second.due, name});
-    key->second.due = due;
-    queue_.insert({due, name});
+    if (OwnedLog* log = log_of(name)) log->stopped.schedule(name.second, due);
 }
 
-void RetryStep::drop(const KeyName& name) {
-    const auto key = keys_.find(name);
-    if (key == keys_.end()) return;
-    queue_.erase({key->second.due, name});
-    keys_.erase(key);
+Instant RetryStep::first_due() const {
+    Instant due = Instant::max();
+    for (const auto& log : delivery_.logs()) due = std::min(due, log->stopped.first_due());
+    return due;
 }
 
-void RetryStep::take_notices(Instant now) {
+// Those of all slots that have been due for longest, as many as one look may have.
+std::vector<RetryStep::KeyName> RetryStep::due_keys(Instant now) const {
+    std::vector<std::pair<Instant, KeyName>> found;
+    for (const auto& log : delivery_.logs()) {
+        for (std::string& key : log->stopped.due(now, kLookMax)) {
+            const Instant due = log->stopped.at(key).due;
+            found.emplace_back(due, KeyName{log->slot.slot, std::move(key)});
+        }
+    }
+    std::ranges::stable_sort(found, {}, [](const auto& one) { return one.first; });
+    std::vector<KeyName> names;
+    for (auto& [due, name] : found) {
+        if (names.size() < kLookMax) names.push_back(std::move(name));
+    }
+    return names;
+}
+
+void RetryStep::take_refused(Instant now) {
     if (delivery_.take_parked_alone()) {
         alone_at_ = std::min(alone_at_, now + event_backoff_.after(1));
     }
-    for (StopNotice& notice : delivery_.take_stops()) {
-        const OwnedLog* log = delivery_.find(notice.slot);
-        const KeyName name{notice.slot, std::move(notice.key)};
-        if (log == nullptr || log->generation != notice.generation) continue;
-        const auto known = keys_.find(name);
-        if (known != keys_.end() && known->second.generation == notice.generation) continue;
-        if (!log->stopped.contains(name.second)) continue;
-        drop(name);
-        keys_[name].generation = notice.generation;
-        schedule(name, notice.is_new ? now + event_backoff_.after(1) : now);
+    for (const auto& log : delivery_.logs()) {
+        while (log->stopped.first_due() == StoppedIndex::kJustRefused) {
+            const auto keys = log->stopped.due(StoppedIndex::kJustRefused, kLookMax);
+            for (const std::string& key : keys) {
+                log->stopped.schedule(key, now + event_backoff_.after(1));
+            }
+        }
     }
 }
 
@@ -97,7 +112,7 @@ void RetryStep::end_long_deferrals(Instant now) {
 
 std::optional<RetryCommand> RetryStep::next(Instant now, std::uint64_t flushed) {
     now_ = now;
-    take_notices(now);
+    take_refused(now);
     end_long_deferrals(now);
     if (attempt_ && !is_current(*attempt_)) attempt_.reset();
     if (attempt_) return carry_on(now, flushed);
@@ -119,7 +134,7 @@ Instant RetryStep::wake_at() const {
     if (stopping_) return wake;
     if (!candidates_.empty()) return std::min(wake, try_at_);
     Instant due = enabled_ ? alone_at_ : Instant::max();
-    if (!queue_.empty()) due = std::min(due, queue_.begin()->first);
+    due = std::min(due, first_due());
     if (due == Instant::max()) return wake;
     return std::min(wake, std::max({due, look_at_, try_at_}));
 }
@@ -131,10 +146,9 @@ bool RetryStep::holds(std::int16_t slot, Instant now) const {
 
 bool RetryStep::is_settled() const {
     if (!enabled_) return true;
-    if (delivery_.has_stops()) return false;  // which may be due at once
-    const bool is_due = !queue_.empty() && queue_.begin()->first <= now_;
+    if (delivery_.has_parked_alone()) return false;  // which may be due at once
     const bool is_trying = attempt_ || came_back_ || !candidates_.empty();
-    return measured_ && !is_trying && !is_due && alone_at_ > now_;
+    return measured_ && !is_trying && first_due() > now_ && alone_at_ > now_;
 }
 
 // ---- looking
@@ -160,25 +174,17 @@ std::size_t RetryStep::ask_for_keys(Instant now, ParkedQuery& query) {
     asked_.clear();
     word_of_.clear();
     std::size_t run_max = 1;
-    std::vector<KeyName> gone;
-    for (const auto& [due, name] : queue_) {
-        if (due > now || asked_.size() == kLookMax || run_max > 1) break;
-        const OwnedLog* log = log_of(name);
-        if (log == nullptr) {
-            gone.push_back(name);
-            continue;
-        }
-        const std::size_t wanted = keys_.at(name).run_max;
-        if (wanted > 1 && !asked_.empty()) break;
+    for (KeyName& name : due_keys(now)) {
+        const StoppedIndex& stopped = delivery_.find(name.first)->stopped;
+        const std::size_t wanted = stopped.at(name.second).run_max;
+        if (run_max > 1 || (wanted > 1 && !asked_.empty())) break;
         run_max = wanted;
-        for (const StoppedKey& words : log->stopped.at(name.second).words) {
-            query.keys.push_back(words);
-            query.keys.back().slot = name.first;
+        for (StoppedKey& words : stopped.words_of(name.second, name.first)) {
+            query.keys.push_back(std::move(words));
             word_of_.push_back(asked_.size());
         }
-        asked_.push_back(name);
+        asked_.push_back(std::move(name));
     }
-    for (const KeyName& name : gone) drop(name);
     return run_max;
 }
 
@@ -203,18 +209,17 @@ void RetryStep::on_looked(const ParkedLook& look, Instant now) {
 
 void RetryStep::judge(const KeyName& name, std::vector<ParkedEvent> events, Instant now) {
     OwnedLog* log = log_of(name);
-    if (log == nullptr) return drop(name);
-    Key& key = keys_.at(name);
+    if (log == nullptr) return;
+    auto& key = log->stopped.at(name.second);
     if (events.empty()) {
         if (!Delivery::has_parking(*log, name.second)) {
-            delivery_.resume_stopped(*log, name.second);
-            return drop(name);
+            return delivery_.resume_stopped(*log, name.second);
         }
         if (key.run_max > 1) defer(*log, name, now);
         return schedule(name, now + std::max<Duration>(options_.store_interval, 10ms));
     }
     const ParkedEvent& first = events.front();
-    if (first.dead || first.due_in > 0ms) {
+    if (first.dead || waits(first)) {
         key.run_max = 1;
         delivery_.park_key(*log, name.second);
         return schedule(
@@ -227,7 +232,7 @@ void RetryStep::judge(const KeyName& name, std::vector<ParkedEvent> events, Inst
     std::size_t count = 0;
     for (const ParkedEvent& event : events) {
         bytes += event.bytes;
-        if (event.dead || event.due_in > 0ms) break;
+        if (event.dead || waits(event)) break;
         if (count > 0 && bytes > options_.batch_max_bytes) break;
         ++count;
     }
@@ -244,7 +249,7 @@ void RetryStep::judge_alone(const ParkedLook& look, Instant now) {
     for (const ParkedEvent& event : look.alone) {
         wait = std::min<Duration>(wait, event.due_in);
         const OwnedLog* log = delivery_.find(event.row.slot);
-        if (log == nullptr || event.due_in > 0ms) continue;
+        if (log == nullptr || waits(event)) continue;
         candidates_.push_back({std::nullopt, log->slot, {event}});
     }
     alone_at_ = now + std::max<Duration>(wait, kLookInterval);
@@ -282,6 +287,7 @@ std::optional<RetryCommand> RetryStep::carry_on(Instant now, std::uint64_t flush
             }
             break;
         case Attempt::Stage::fly:
+            if (now - attempt.sent_at >= options_.attempt_timeout) return command::AbandonRetry{};
             if (now >= poll_at_) return command::PollRetry{0ms};
             break;
         case Attempt::Stage::settle:
@@ -306,8 +312,9 @@ void RetryStep::on_read(std::unique_ptr<Batch> batch, Instant now) {
         attempt_.reset();
         return;
     }
-    attempt_->stage = Attempt::Stage::send;
     attempt_->batch = std::move(batch);
+    if (is_left_alone(now)) return attempt_.reset();
+    attempt_->stage = Attempt::Stage::send;
     attempt_->first_token = next_token_;
     encoder_->clear();
     for (const Row& row : attempt_->batch->rows) {
@@ -329,6 +336,8 @@ void RetryStep::on_taken(std::size_t count, Instant now) {
 
 // The destination is down or in doubt: later, from a new look.
 void RetryStep::come_back(Instant now) {
+    // Silence is that of a topic, and no reason to keep the others waiting.
+    if (attempt_->batch && is_left_alone(now)) return attempt_.reset();
     came_back_ = true;
     try_at_ = now + send_backoff_.next();
     if (attempt_->what.key) {
@@ -350,13 +359,47 @@ void RetryStep::on_receipts(std::span<const Receipt> receipts, Instant now) {
     const bool is_flying = attempt_ && attempt_->stage == Attempt::Stage::fly;
     poll_at_ = now + (is_flying ? kPollInterval : kServiceInterval);
     if (!is_flying) return;
+    take_receipts(receipts);
+    const auto is_answered = [](const auto& receipt) { return receipt.has_value(); };
+    if (std::ranges::all_of(attempt_->receipts, is_answered)) begin_settling(now);
+}
+
+void RetryStep::take_receipts(std::span<const Receipt> receipts) {
     Attempt& attempt = *attempt_;
     for (const Receipt& receipt : receipts) {
         const std::uint64_t n = receipt.token - attempt.first_token;  // Others wrap to above.
         if (n < attempt.receipts.size() && !attempt.receipts[n]) attempt.receipts[n] = receipt;
     }
-    const auto is_answered = [](const auto& receipt) { return receipt.has_value(); };
-    if (std::ranges::all_of(attempt.receipts, is_answered)) begin_settling(now);
+}
+
+void RetryStep::on_abandoned(std::span<const Receipt> receipts, Instant now) {
+    if (!attempt_ || attempt_->stage != Attempt::Stage::fly) return;
+    take_receipts(receipts);
+    for (auto& receipt : attempt_->receipts) {
+        if (!receipt) receipt.emplace();  // Unknown.
+    }
+    leave_topic_alone(now);
+    begin_settling(now);
+}
+
+void RetryStep::leave_topic_alone(Instant now) {
+    std::erase_if(silent_, [&](const auto& topic) { return topic.second <= now; });
+    silent_[std::string(encoder_->topic(attempt_->batch->rows.front()))] = now + kSilentFor;
+}
+
+// The attempt under way is of a topic that did not answer a moment ago: others first.
+bool RetryStep::is_left_alone(Instant now) {
+    const auto topic = silent_.find(encoder_->topic(attempt_->batch->rows.front()));
+    if (topic == silent_.end() || topic->second <= now) return false;
+    if (attempt_->what.key) {
+        if (OwnedLog* log = log_of(*attempt_->what.key)) {
+            delivery_.park_key(*log, attempt_->what.key->second);
+        }
+        schedule(*attempt_->what.key, topic->second);
+    } else {
+        alone_at_ = std::max(alone_at_, topic->second);
+    }
+    return true;
 }
 
 // ---- settling
@@ -415,13 +458,12 @@ void RetryStep::after_settling(Instant now) {
     const KeyName& name = *attempt_->what.key;
     OwnedLog* log = log_of(name);
     if (log == nullptr) return;
-    Key& key = keys_.at(name);
+    auto& key = log->stopped.at(name.second);
     if (kPlant == Plant::resume_early && settling_.front().accepted) {
-        delivery_.resume_stopped(*log, name.second);
-        return drop(name);
+        return delivery_.resume_stopped(*log, name.second);
     }
     if (is_through) {
-        key.run_max = std::min(2 * key.run_max, kRunMax);
+        key.run_max = std::min<std::uint16_t>(2 * key.run_max, kRunMax);
         return schedule(name, now);
     }
     key.run_max = 1;
@@ -445,11 +487,10 @@ void RetryStep::on_store_error() {
 }
 
 void RetryStep::forget() {
-    keys_.clear();
-    queue_.clear();
     deferring_.clear();
     asked_.clear();
     candidates_.clear();
+    silent_.clear();
     attempt_.reset();
     settling_.clear();
     alone_at_ = Instant::max();

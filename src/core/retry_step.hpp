@@ -13,7 +13,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -51,7 +50,11 @@
 ///
 /// An outage is no attempt: what was not taken, or came back `unknown`, is tried again later and
 /// counts nothing. An attempt that takes long while its key is deferring has the key parked again,
-/// so that the slot's cursor goes on.
+/// so that the slot's cursor goes on. One that is not answered at all (a partition without a
+/// leader, whose messages never expire in the client) would stop every other key, since there is
+/// one at a time: after `attempt_timeout` its client is given up and its topic left alone for a
+/// while. What of it still arrives is a repeat: its events stay in the table, and their key
+/// stopped.
 namespace sagaz::inline v0::core {
 
 namespace command {
@@ -67,6 +70,7 @@ struct Retry {
 struct PollRetry {
     Milliseconds deadline{};
 };
+struct AbandonRetry {};  ///< Has the client give up what is on its way.
 struct SettleParked {
     OwnedSlot slot{};
     std::vector<ParkedOutcome> outcomes{};
@@ -74,7 +78,7 @@ struct SettleParked {
 }  // namespace command
 
 using RetryCommand = std::variant<command::LookAtParked, command::ReadParked, command::Retry,
-                                  command::PollRetry, command::SettleParked>;
+                                  command::PollRetry, command::AbandonRetry, command::SettleParked>;
 
 class RetryStep {
 public:
@@ -96,6 +100,8 @@ public:
     void on_read(std::unique_ptr<Batch> batch, Instant now);
     void on_taken(std::size_t count, Instant now);
     void on_receipts(std::span<const Receipt> receipts, Instant now);
+    /// Answers AbandonRetry, with the last receipts that came.
+    void on_abandoned(std::span<const Receipt> receipts, Instant now);
     /// Answers SettleParked. Returns the slot when it was lost to another relay.
     std::optional<std::int16_t> on_settled(bool is_owned, Instant now);
     /// A measurement saw so many waiting ones, perhaps of other relays' slots.
@@ -120,11 +126,6 @@ public:
 
 private:
     using KeyName = std::pair<std::int16_t, std::string>;
-    struct Key {
-        std::uint64_t generation{};
-        Instant due{};
-        std::size_t run_max{1};  ///< Events of the next attempt; more after an acceptance.
-    };
     struct Candidate {
         std::optional<KeyName> key{};  ///< None: alone.
         OwnedSlot slot{};
@@ -142,10 +143,11 @@ private:
         std::vector<std::optional<Receipt>> receipts{};
     };
 
-    void take_notices(Instant now);
+    void take_refused(Instant now);
+    Instant first_due() const;
+    std::vector<KeyName> due_keys(Instant now) const;
     OwnedLog* log_of(const KeyName& name);
     void schedule(const KeyName& name, Instant due);
-    void drop(const KeyName& name);
     void defer(OwnedLog& log, const KeyName& name, Instant now);
     void end_long_deferrals(Instant now);
     std::optional<RetryCommand> look(Instant now);
@@ -154,8 +156,12 @@ private:
     std::optional<RetryCommand> carry_on(Instant now, std::uint64_t flushed);
     void judge(const KeyName& name, std::vector<ParkedEvent> events, Instant now);
     void judge_alone(const ParkedLook& look, Instant now);
+    bool waits(const ParkedEvent& event) const;
     bool is_current(const Attempt& attempt);
     void come_back(Instant now);
+    void take_receipts(std::span<const Receipt> receipts);
+    void leave_topic_alone(Instant now);
+    bool is_left_alone(Instant now);
     void begin_settling(Instant now);
     void refuse(std::size_t n, const Receipt& receipt);
     void after_settling(Instant now);
@@ -169,8 +175,6 @@ private:
     bool enabled_{};
     bool stopping_{};
 
-    std::map<KeyName, Key> keys_;
-    std::set<std::pair<Instant, KeyName>> queue_;         ///< The same, by when they are due.
     std::vector<std::pair<KeyName, Instant>> deferring_;  ///< And since when.
     std::vector<KeyName> asked_;                          ///< Of the look under way.
     std::vector<std::size_t> word_of_;  ///< For each key of its query: the place in asked_.
@@ -188,6 +192,7 @@ private:
     Instant try_at_{};  ///< Not before: the stream shares this thread.
     bool came_back_{};  ///< The last attempt did, and its key was not looked at since.
     Instant poll_at_{};
+    std::map<std::string, Instant, std::less<>> silent_;  ///< Topics left alone, until when.
     bool opened_{};  ///< The client was used, so it wants to be served now and then.
     std::uint64_t next_token_{1};
     DeadCounts dead_;

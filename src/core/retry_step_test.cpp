@@ -38,7 +38,7 @@ protected:
     void load(const std::vector<TestRow>& rows) {
         for (const TestRow& row : rows) {
             table_.push_back({row});
-            delivery_.stop_key({0, "orders", row.key, ""});
+            delivery_.stop_keys(0, std::vector<StoppedKey>{{0, "orders", row.key, ""}});
         }
     }
 
@@ -61,6 +61,10 @@ protected:
         now_ = std::max(now_, end);
     }
 
+    bool is_parked(std::int64_t position) const {
+        return std::ranges::count(table(), position) > 0;
+    }
+
     bool is_stopped(const std::string& key) {
         return delivery_.find(0)->stopped.contains("orders" + std::string(1, '\0') + key);
     }
@@ -71,7 +75,7 @@ protected:
         return positions;
     }
 
-    RelayOptions options_{.parked_retry_initial = std::chrono::seconds{1}, .max_attempts = 3};
+    RelayOptions options_{.parked_retry_initial = 1s, .attempt_timeout = 3s, .max_attempts = 3};
     Delivery delivery_{1s};
     RetryStep step_{options_, delivery_, 1};
     Instant now_{1h};
@@ -79,6 +83,8 @@ protected:
     Positions refused_{};
     Positions arrived_{};
     bool is_down_{};
+    std::string silent_{"none"};  ///< A topic that has no leader: no receipt comes.
+    int given_up_{};
     int looks_{};
     int tries_{};
     bool owns_{true};
@@ -138,6 +144,8 @@ private:
             Receipt receipt{envelope.token, Receipt::State::accepted, "", ""};
             if (broke) {
                 receipt.state = Receipt::State::unknown;
+            } else if (envelope.topic == silent_) {
+                continue;
             } else if (std::ranges::count(refused_, position) > 0) {
                 receipt = {envelope.token, Receipt::State::refused, "unknown_topic", ""};
                 broke = true;
@@ -152,6 +160,11 @@ private:
     void answer(command::PollRetry&) {
         const auto receipts = std::exchange(receipts_, {});
         step_.on_receipts(receipts, now_);
+    }
+
+    void answer(command::AbandonRetry&) {
+        ++given_up_;
+        step_.on_abandoned(std::exchange(receipts_, {}), now_);
     }
 
     void answer(command::SettleParked& settle) {
@@ -193,7 +206,7 @@ TEST_F(Retries, F101_IsNotSettledBeforeItHasLookedAtAKeyThatATakeOverFoundStoppe
 TEST_F(Retries, TriesAKeyOfATakeOverAtOnceThoughMoreOfItWasParkedBeforeItWasHeardOf) {
     // The stream read on before, and then the key seemed to be refused just now.
     load({{.position = 1, .key = "a"}});
-    delivery_.find(0)->stopped.begin()->second.parked_to = 7;
+    delivery_.find(0)->stopped.at(std::string("orders\0a", 8)).parked_to = 7;
     run(100ms);
     EXPECT_EQ(arrived_, Positions{1});
 }
@@ -310,6 +323,86 @@ TEST_F(Retries, ByEventEachIsTriedByItself) {
     EXPECT_EQ(arrived_, (Positions{2}));
     EXPECT_FALSE(is_stopped("a"));
     EXPECT_EQ(table_[0].attempts, 2);
+}
+
+// What is due stands in the table by the database's clock; no relay puts off for so long.
+TEST_F(Retries, F23_AClockThatWasSetBackByAnHourDelaysNoKeyByThatHour) {
+    load({{.position = 1, .key = "a"}, {.position = 2, .key = "b"}});
+    table_[0].due = now_ + 1h + 4min;
+    table_[1].due = now_ + 4min;
+    run(30s);
+    EXPECT_EQ(arrived_, (Positions{1})) << "the other one is due later";
+    run(4min);
+    EXPECT_EQ(arrived_, (Positions{1, 2}));
+}
+
+TEST_F(Retries, F23_NorAnEventByItself) {
+    configure({.slot_count = 1, .on_refused = OnRefused::park_event});
+    load({{.position = 1, .key = "a"}});
+    table_[0].due = now_ + 1h + 4min;
+    step_.on_measured(1, now_);
+    run(30s);
+    EXPECT_EQ(arrived_, (Positions{1}));
+}
+
+TEST_F(Retries, OfManyStoppedKeysEachHasItsTurn) {
+    delivery_.limit_stopped(3);
+    configure({.slot_count = 1});
+    std::vector<StoppedKey> keys;
+    for (std::int64_t n = 1; n <= 20; ++n) {
+        table_.push_back({{.position = n, .key = "k" + std::to_string(n)}});
+        keys.push_back({0, "orders", table_.back().row.key, ""});
+    }
+    delivery_.stop_keys(0, keys);
+    OwnedLog& log = *delivery_.find(0);
+    EXPECT_EQ(log.stopped.size(), 3U);
+    for (int n = 0; n < 20 && log.stopped.has_others(); ++n) {
+        log.ledger.begin_window(std::make_shared<const Snapshot>(), 1);
+        delivery_.take(batch_of({{.position = 100 + n, .key = "k20"}}), now_);
+        EXPECT_FALSE(delivery_.has_ready() && !table_.empty() && is_parked(20)) << "out of turn";
+        run(6s);
+        if (delivery_.take_turns(now_).empty()) continue;
+        keys.clear();
+        for (const Parked& one : table_) keys.push_back({0, "orders", one.row.key, ""});
+        delivery_.stop_keys(0, keys);
+    }
+    run(1s);
+    EXPECT_EQ(table(), Positions{});
+}
+
+TEST_F(Retries, F57_ATopicThatDoesNotAnswerStopsNoOther) {
+    silent_ = "dark";
+    for (std::int64_t n = 1; n <= 3; ++n) {
+        TestRow row{.position = n, .key = "dark" + std::to_string(n)};
+        row.topic = "dark";
+        table_.push_back({row});
+        delivery_.stop_keys(0, std::vector<StoppedKey>{{0, "dark", row.key, ""}});
+    }
+    load({{.position = 4, .key = "a"}, {.position = 5, .key = "b"}});
+    run(10s);
+    std::ranges::sort(arrived_);
+    EXPECT_EQ(arrived_, (Positions{4, 5}));
+    EXPECT_EQ(given_up_, 1) << "its other keys are not tried meanwhile";
+    EXPECT_EQ(table_[0].attempts, 1) << "silence is no attempt";
+    silent_ = "none";
+    run(2min);
+    EXPECT_EQ(table(), Positions{});
+}
+
+TEST_F(Retries, F57_NorAnEventByItself) {
+    configure({.slot_count = 1, .on_refused = OnRefused::park_event});
+    silent_ = "dark";
+    for (std::int64_t n = 1; n <= 3; ++n) {
+        TestRow row{.position = n, .key = "a"};
+        if (n < 3) row.topic = "dark";
+        table_.push_back({row});
+    }
+    step_.on_measured(3, now_);
+    run(10s);
+    EXPECT_EQ(arrived_, Positions{3});
+    silent_ = "none";
+    run(2min);
+    EXPECT_EQ(table(), Positions{});
 }
 
 TEST_F(Retries, StoppingBeginsNoAttempt) {

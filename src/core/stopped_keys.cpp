@@ -9,7 +9,8 @@ namespace sagaz::inline v0::core {
 namespace {
 
 constexpr const char* kBehindParked = "behind_parked";
-constexpr std::size_t kCountedMax = 100'000;  ///< Parked events known by their ids.
+constexpr Duration kTurnMin = std::chrono::seconds{5};  ///< Between loads of a slot for its keys.
+constexpr std::size_t kCountedMax = 100'000;            ///< Parked events known by their ids.
 constexpr const char* kBehindParkedText = "an earlier event of this key is parked";
 
 /// How the table names the key of a row.
@@ -20,22 +21,9 @@ StoppedKey words_of(const Row& row) {
 
 }  // namespace
 
-OwnedLog::Stop& Delivery::stop(OwnedLog& log, const std::string& key, StoppedKey words,
-                               bool is_new) {
-    auto& stop = log.stopped[key];
-    const auto is_same = [&](const StoppedKey& known) {
-        return known.topic == words.topic && known.event_type == words.event_type;
-    };
-    if (std::ranges::none_of(stop.words, is_same)) {
-        stop.words.push_back(std::move(words));
-        stops_.push_back({log.slot.slot, log.generation, key, is_new});
-    }
-    return stop;
-}
-
-void Delivery::park_stopped(OwnedLog& log, std::uint64_t sequence, const std::string& key,
-                            OwnedLog::Stop& stopped) {
-    stop(log, key, words_of(*log.ledger.entry(sequence).row), true);
+void Delivery::park_stopped(OwnedLog& log, std::uint64_t sequence, const std::string& key) {
+    auto& stopped =
+        log.stopped.add(key, words_of(*log.ledger.entry(sequence).row), StoppedIndex::kJustRefused);
     stopped.parked_to = std::max(stopped.parked_to, sequence + 1);
     log.ledger.park(sequence, kBehindParked, kBehindParkedText, pool_);
 }
@@ -52,19 +40,18 @@ void Delivery::refuse(const Ref& ref, const Receipt& receipt) {
         return;
     }
     const std::string key = key_of(*entry->row, ref.sequence);
-    auto& stopped = stop(log, key, words_of(*entry->row), true);
+    auto& stopped = log.stopped.add(key, words_of(*entry->row), StoppedIndex::kJustRefused);
     stopped.parked_to = std::max(stopped.parked_to, ref.sequence + 1);
     log.ledger.park(ref.sequence, receipt.reason, receipt.detail, pool_);
     park_behind(log, ref.sequence + 1, key);
 }
 
 void Delivery::park_behind(OwnedLog& log, std::uint64_t after, const std::string& key) {
-    auto& stopped = log.stopped.at(key);
     for (std::uint64_t n = after; n < log.ledger.end(); ++n) {
         const Entry& entry = log.ledger.entry(n);
         if (entry.row == nullptr || !entry.row->key) continue;
         if (entry.state == EntryState::held || key_of(*entry.row, n) != key) continue;
-        park_stopped(log, n, key, stopped);
+        park_stopped(log, n, key);
     }
     encoder_->clear();
 }
@@ -87,6 +74,30 @@ bool Delivery::has_parking(const OwnedLog& log, const std::string& key) {
 void Delivery::resume_stopped(OwnedLog& log, const std::string& key) {
     log.stopped.erase(key);
     if (log.holds.contains(key)) resume_key(log, key);
+}
+
+// All of it is in the table, and nothing of it in memory.
+bool Delivery::is_idle(const OwnedLog& log, const std::string& key,
+                       const StoppedIndex::Stop& stop) {
+    return stop.parked_to <= log.ledger.front() && !log.holds.contains(key);
+}
+
+void Delivery::forget_names(OwnedLog& log) {
+    if (log.stopped.size() <= 2 * stopped_max_) return;
+    log.stopped.forget_names(2 * stopped_max_, [&](const auto& key, const auto& stop) {
+        return is_idle(log, key, stop);
+    });
+}
+
+std::vector<OwnedSlot> Delivery::take_turns(Instant now) {
+    std::vector<OwnedSlot> slots;
+    for (const auto& log : logs_) {
+        const bool is_due = log->stopped.has_others() && log->stopped.is_looked_through();
+        if (!is_due || now < log->turn_at) continue;
+        log->turn_at = now + kTurnMin;
+        slots.push_back(log->slot);
+    }
+    return slots;
 }
 
 void Delivery::count_parked(std::span<const Parking> parked) {

@@ -16,6 +16,7 @@ struct TestRow {
     std::string key{"k"};
     bool held{};
     std::int16_t slot{};
+    std::string topic{"orders"};
 };
 
 class TestBatch final : public Batch {
@@ -23,12 +24,13 @@ public:
     explicit TestBatch(const std::vector<TestRow>& wanted) {
         for (const TestRow& from : wanted) {
             const std::string& key = keys_.emplace_back(from.key);
+            const std::string& topic = keys_.emplace_back(from.topic);
             Row row{};
             row.slot = from.slot;
             row.held = from.held;
             row.position = from.position;
             row.event_id.bytes[15] = static_cast<std::byte>(from.position);
-            row.topic = "orders";
+            row.topic = topic;
             row.key = key;
             row.event_type = "OrderPlaced";
             row.content_type = "application/json";

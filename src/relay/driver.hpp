@@ -69,6 +69,7 @@ private:
     void run(core::command::ReadParked& read);
     void run(core::command::Retry& retry);
     void run(core::command::PollRetry& poll);
+    void run(core::command::AbandonRetry&);
     void run(core::command::SettleParked& settle);
     void run(core::command::Abandon& abandon);
     void run(core::command::Wait& wait);

@@ -56,6 +56,20 @@ void Driver::run(command::PollRetry& poll) {
     if (telemetry_ != nullptr) log_refusals(receipts);
 }
 
+void Driver::run(command::AbandonRetry&) {
+    constexpr Milliseconds kGiveUp{100};  // The stream shares this thread.
+    last_command_ = "abandon_retry";
+    std::vector<Receipt> receipts;
+    if (retry_broker_) {
+        retry_broker_->abandon(kGiveUp);
+        receipts = retry_broker_->poll(Milliseconds{0});
+    }
+    step_.retry().on_abandoned(receipts, clock_.now());
+    if (telemetry_ == nullptr) return;
+    telemetry_->log(LogLevel::warning, "parked_attempt_unanswered", {});
+    log_refusals(receipts);
+}
+
 void Driver::run(command::SettleParked& settle) {
     last_command_ = "settle_parked";
     const bool is_owned = store_.settle_parked(settle.slot, settle.outcomes);

@@ -133,6 +133,8 @@ Plan plan_of(std::uint64_t seed) {
     plan.discards = sometimes(random, 500, 6);
     plan.restores = sometimes(random, 150, 2);
     if (random.chance(150)) make_calm(random, plan);
+    plan.options.attempt_timeout = milliseconds{one_of(random, {30, 500, 30'000})};
+    plan.options.stopped_keys_max = one_of<std::size_t>(random, {1, 2, 5, 10'000});
     return plan;
 }
 
