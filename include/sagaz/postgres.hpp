@@ -1,6 +1,7 @@
 #pragma once
 
 #include <sagaz/export.hpp>
+#include <sagaz/publisher_store.hpp>
 #include <sagaz/store.hpp>
 #include <sagaz/transaction.hpp>
 
@@ -30,6 +31,12 @@ struct Options {
 /// Opens the log of a destination. `url` is any libpq connection string. Connects at the first
 /// `attach`, not here; throws `invalid` for a URL or a schema name that cannot be right.
 SAGAZ_EXPORT std::unique_ptr<Store> open(const std::string& url, Options options = {});
+
+/// Opens the log for an `OptimisticPublisher`, as `open` does; the login needs no more than
+/// `sagaz_publisher`. Throws `invalid` (`destination`) for any destination but the only one of the
+/// schema: what one of several has accepted must not be removed.
+SAGAZ_EXPORT std::unique_ptr<PublisherStore> open_publisher(const std::string& url,
+                                                            Options options = {});
 
 /// What an error of the server means, by its SQLSTATE; empty: the connection is lost. Of `message`
 /// the first line is kept, which carries no payload. For adapters of other drivers.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <sagaz/export.hpp>
+#include <sagaz/publisher_store.hpp>
 #include <sagaz/store.hpp>
 #include <sagaz/transaction.hpp>
 
@@ -39,6 +40,10 @@ struct Options {
 /// at most `busy_timeout` for another writer. When the file was replaced, or set back by a restore
 /// in place, the next call throws `unavailable` (`incarnation_changed`).
 SAGAZ_EXPORT std::unique_ptr<Store> open(const std::string& path, Options options = {});
+
+/// Opens the log for an `OptimisticPublisher`, as `open` does.
+SAGAZ_EXPORT std::unique_ptr<PublisherStore> open_publisher(const std::string& path,
+                                                            Options options = {});
 
 /// What to make of a connection whose `PRAGMA synchronous` is NORMAL: a power cut may take its last
 /// transactions back, each together with its events.

@@ -1,5 +1,6 @@
 // The ports' destructors: one place for their vtables.
 #include <sagaz/broker.hpp>
+#include <sagaz/publisher_store.hpp>
 #include <sagaz/store.hpp>
 #include <sagaz/telemetry.hpp>
 #include <sagaz/transaction.hpp>
@@ -8,6 +9,7 @@ namespace sagaz::inline v0 {
 
 Batch::~Batch() = default;
 Broker::~Broker() = default;
+PublisherStore::~PublisherStore() = default;
 Store::~Store() = default;
 Telemetry::~Telemetry() = default;
 Transaction::~Transaction() = default;
