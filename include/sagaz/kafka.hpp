@@ -26,4 +26,9 @@ struct Options {
 /// Does not connect here; throws `invalid` for options that cannot be right.
 SAGAZ_EXPORT std::unique_ptr<Broker> open(Options options);
 
+/// The same for an `OptimisticPublisher`, where each event counts by itself: a message leaves at
+/// once instead of waiting a millisecond for others (`linger.ms` 0, unless `client` says it).
+/// Under load messages gather in requests all the same, while the one before is on its way.
+SAGAZ_EXPORT std::unique_ptr<Broker> open_for_publisher(Options options);
+
 }  // namespace sagaz::inline v0::kafka

@@ -99,6 +99,10 @@ std::unique_ptr<Broker> open(Options options) {
     return std::make_unique<KafkaBroker>(std::move(options));
 }
 
+std::unique_ptr<Broker> open_for_publisher(Options options) {
+    return open(prompt(std::move(options)));
+}
+
 KafkaBroker::KafkaBroker(Options options)
     : options_(checked(std::move(options))),
       message_max_(message_max(options_)),

@@ -282,6 +282,11 @@ void check(const Options& options) {
     make_conf(options, Batching{});
 }
 
+Options prompt(Options options) {
+    if (!options.client.contains("queue.buffering.max.ms")) options.client.try_emplace("linger.ms", "0");
+    return options;
+}
+
 Conf make_conf(const Options& options, const Batching& batching) {
     Conf conf{rd_kafka_conf_new()};
     set(conf.get(), "bootstrap.servers", options.bootstrap_servers);

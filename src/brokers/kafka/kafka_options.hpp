@@ -38,6 +38,9 @@ struct Batching {
 /// under a misspelt name.
 void check(const Options& options);
 
+/// With what a message leaves at once, where `options` do not say otherwise.
+Options prompt(Options options);
+
 /// The client's configuration for checked options: theirs first, then what the promises rest on.
 Conf make_conf(const Options& options, const Batching& batching);
 

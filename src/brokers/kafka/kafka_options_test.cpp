@@ -64,6 +64,13 @@ TEST(KafkaOptions, SetWhatThePromisesRestOn) {
     EXPECT_EQ(value_of(conf, "linger.ms"), "7");
 }
 
+TEST(KafkaOptions, LetAPublishersMessageLeaveAtOnce) {
+    EXPECT_EQ(value_of(make_conf(prompt(with({})), {}), "linger.ms"), "0");
+    EXPECT_EQ(value_of(make_conf(prompt(with({{"linger.ms", "7"}})), {}), "linger.ms"), "7");
+    EXPECT_EQ(value_of(make_conf(prompt(with({{"queue.buffering.max.ms", "7"}})), {}), "linger.ms"),
+              "7");
+}
+
 TEST(KafkaOptions, ForbidWhatThePromisesRestOnAndSayWhy) {
     for (const char* name :
          {"acks", "request.required.acks", "enable.idempotence", "enable.gapless.guarantee",
