@@ -18,6 +18,9 @@ constexpr std::array kKeys{
             "the database: postgresql://user@host:port/database or sqlite:PATH"},
     KeyInfo{"store.url_file", path, "", "", "--store-file", "a file that holds store.url"},
     KeyInfo{"store.schema", text, "sagaz", "", "--schema", "the schema of sagaz's tables"},
+    KeyInfo{"store.durability", choice, "local", "local|standby", "",
+            "where a committed event has to be on disk before it is sent; standby: as commits wait "
+            "by synchronous_standby_names"},
     KeyInfo{"broker.url", url, "", "", "--broker",
             "the destination: kafka://host:port, file:PATH, stdout:, null:"},
     KeyInfo{"broker.username_file", path, "", "", "", "a file that holds the SASL user name"},

@@ -116,6 +116,7 @@ StoreTarget store_target(const Config& config) {
                "store.url in "
                "the file of --config");
     }
+    target.waits_for_standby = config.text("store.durability") == "standby";
     return target;
 }
 

@@ -101,6 +101,7 @@ constexpr std::array kCodes{
     CodeInfo{"slot_count_differs", kFailed, "a copy was made with another slot count"},
     CodeInfo{"snapshot_malformed", kFailed, "a snapshot of the database cannot be read"},
     CodeInfo{"source_unreadable", kUsage, "the destination cannot be read back"},
+    CodeInfo{"standby_missing", kFailed, "no standby says that it has what is to be sent"},
     CodeInfo{"statement_canceled", kFailed, "the database cancelled the statement"},
     CodeInfo{"statement_failed", kFailed, "the database refused a statement"},
     CodeInfo{"still_subscribed", kFailed, "a subscription still brings rows of the log"},

@@ -1,6 +1,7 @@
 #include "app/store.hpp"
 
 #include "app/commands.hpp"
+#include "app/errors.hpp"
 #include "app/url.hpp"
 #include "stores/postgres/connection.hpp"
 #include "stores/postgres/migration.hpp"
@@ -105,10 +106,18 @@ std::vector<std::string> grants_for(Purpose purpose, const std::string& schema) 
 }  // namespace
 
 std::unique_ptr<Store> open_store(const StoreTarget& target) {
+    using postgres::Durability;
     if (const auto path = sqlite_path(target.url)) {
+        if (target.waits_for_standby) {
+            refuse("config_value", "store.durability is standby, and the store a SQLite file",
+                   "leave it local: a file has no standby");
+        }
         return sqlite::open(*path, {.schema = target.schema});
     }
-    return postgres::open(target.url, {.schema = target.schema, .current_url = target.current_url});
+    return postgres::open(target.url, {.schema = target.schema,
+                                       .current_url = target.current_url,
+                                       .durability = target.waits_for_standby ? Durability::standby
+                                                                              : Durability::local});
 }
 
 struct StoreSession::State {

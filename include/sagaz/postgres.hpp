@@ -16,6 +16,16 @@ namespace sagaz::inline v0 {
 
 namespace postgres {
 
+/// Where a committed event has to be before it is sent.
+enum class Durability {
+    local,  ///< On the server's disk: a crash of the server takes back nothing that was sent.
+    /// On a synchronous standby's disk too, as `synchronous_standby_names` asks of commits: nor
+    /// does a failover, even of an event that became visible by a crash, or by the cancelling of
+    /// its commit, while it still waited for the standby. Costs a commit's wait each time events
+    /// come; while no standby answers nothing is sent (`standby_missing`).
+    standby,
+};
+
 struct Options {
     std::string schema{"sagaz"};
     std::string destination{"default"};
@@ -26,6 +36,7 @@ struct Options {
     /// URL, the last one is kept. A password refused after an accepted one is then `unavailable`:
     /// the new one may not have arrived yet.
     std::function<std::string()> current_url{};
+    Durability durability{Durability::local};
 };
 
 /// Opens the log of a destination. `url` is any libpq connection string. Connects at the first

@@ -8,6 +8,8 @@
 
 #include <atomic>
 #include <barrier>
+#include <map>
+#include <stdexcept>
 #include <thread>
 
 namespace sagaz {
@@ -112,6 +114,30 @@ TEST_F(InboxOnPostgres, F69_WaitsForAHeldAttemptNoLongerThanTheLockTimeout) {
     EXPECT_EQ(process(message("e1")), in_progress);
     zombie.run("ROLLBACK");
     EXPECT_EQ(attempts(), "1 no stock");
+}
+
+// What a handler does elsewhere is in no transaction of ours, so a try that fails has done it all
+// the same. The other side takes it once by the id that comes along.
+TEST_F(InboxOnPostgres, F72_ACallElsewhereIsRepeatedWithTheSameIdAndTakesEffectThereOnce) {
+    std::map<std::string, int> calls;
+    const auto pay_elsewhere = [&](const Message& m) { ++calls[m.id]; };
+    EXPECT_EQ(process(sql_, message("e1"),
+                      [&](auto& c, const Message& m) {
+                          pay_elsewhere(m);
+                          pay(c, m);
+                          throw std::runtime_error("the process dies here");
+                      })
+                  .settlement,
+              retry_later);
+    EXPECT_EQ(effects(), 0);
+    for (int tries = 0; tries < 2; ++tries) {
+        process(sql_, message("e1"), [&](auto& c, const Message& m) {
+            pay_elsewhere(m);
+            pay(c, m);
+        });
+    }
+    EXPECT_EQ(calls, (std::map<std::string, int>{{"e1", 2}})) << "not again after the commit";
+    EXPECT_EQ(effects(), 1);
 }
 
 TEST_F(InboxOnPostgres, F73_OnlyItsOwnFailuresParkAMessageThatIsCountedBefore) {
@@ -420,6 +446,55 @@ TEST_F(InboxLostAnswer, F67_OfACommitThatHappenedMeansADuplicateNextTime) {
         process(next, message("e1"), [&](auto& c, const Message& m) { pay(c, m); }).settlement,
         duplicate);
     EXPECT_EQ(effects(), 1);
+}
+
+// The server answers with success, and a warning that nobody reads.
+TEST_F(InboxLostAnswer, F04_ACommitWhoseWaitForAStandbyIsCancelledIsInDoubtAndSoIsItsRepeat) {
+    server().configure("synchronous_standby_names = 'nobody'");
+    server().reload();
+    Sql watcher{schema_.connect()};
+    watcher.run("SET synchronous_commit = local");
+    test::wait_for("the reload", [&] {
+        return schema_.connect().value("SHOW synchronous_standby_names") == "nobody";
+    });
+    for (int tries = 0; tries < 2; ++tries) {
+        std::string code;
+        std::jthread consumer([&] {
+            Sql mine = schema_.client();
+            code = code_of([&] {
+                process(mine, message("e1"), [&](auto& c, const Message& m) { pay(c, m); });
+            });
+        });
+        test::wait_for("the commit to wait", [&] {
+            return watcher.number(
+                       "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity "
+                       "WHERE wait_event = 'SyncRep'") == 1;
+        });
+        consumer.join();
+        EXPECT_EQ(code, "commit_in_doubt") << "try " << tries;
+    }
+    server().configure("synchronous_standby_names = ''");
+    server().reload();
+    test::wait_for("the reload", [&] {
+        return schema_.connect().value("SHOW synchronous_standby_names").empty();
+    });
+    Sql next = schema_.client();
+    EXPECT_EQ(
+        process(next, message("e1"), [&](auto& c, const Message& m) { pay(c, m); }).settlement,
+        duplicate);
+    EXPECT_EQ(effects(), 1);
+}
+
+TEST_F(InboxLostAnswer, F04_AConnectionsOwnNoticesStillArriveAfterACommit) {
+    Sql mine = schema_.client();
+    int notices = 0;
+    const auto count = [](void* all, const char*) { ++*static_cast<int*>(all); };
+    PQsetNoticeProcessor(mine.raw(), count, &notices);
+    EXPECT_EQ(
+        process(mine, message("e1"), [&](auto& c, const Message& m) { pay(c, m); }).settlement,
+        processed);
+    mine.run("DO $$ BEGIN RAISE WARNING 'heard'; END $$");
+    EXPECT_EQ(notices, 1);
 }
 
 // With synchronous_commit off the server answers COMMIT before anything is on disk.

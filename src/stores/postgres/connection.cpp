@@ -82,6 +82,11 @@ Parameters& Parameters::end_array() {
 
 // ------------------------------------------------------------------------------------ Connection
 
+bool is_of_cancelled_wait(const PGresult* notice) noexcept {
+    const char* function = PQresultErrorField(notice, PG_DIAG_SOURCE_FUNCTION);
+    return function != nullptr && std::string_view(function) == "SyncRepWaitForLSN";
+}
+
 Connection::Connection(std::string url, Deadlines deadlines,
                        std::function<std::string()> current_url)
     : url_(std::move(url)), current_url_(std::move(current_url)), deadlines_(deadlines) {
@@ -133,7 +138,14 @@ void Connection::connect() {
                     std::string(error.hint()));
     }
     was_connected_ = true;
-    PQsetNoticeProcessor(connection_.get(), [](void*, const char*) {}, nullptr);
+    cancelled_wait_ = false;
+    PQsetNoticeReceiver(
+        connection_.get(),
+        [](void* self, const PGresult* notice) {
+            if (is_of_cancelled_wait(notice))
+                static_cast<Connection*>(self)->cancelled_wait_ = true;
+        },
+        this);
     PQsetnonblocking(connection_.get(), 1);
 }
 

@@ -53,6 +53,11 @@ private:
 
 enum class Format : int { text = 0, binary = 1 };
 
+/// True for the WARNING of a commit that did not wait for its standby, since somebody cancelled the
+/// wait: it is answered with success, "but might not have been replicated". By the name of the
+/// server's function, as its SQLSTATE is that of every warning and its text is translated.
+bool is_of_cancelled_wait(const PGresult* notice) noexcept;
+
 /// One libpq connection whose every call has a deadline that this side keeps, with poll(2) on the
 /// socket: a server or pooler that does not answer costs a time-out, never a thread. Connects when
 /// a call needs it; a connection that failed or timed out is dropped, and the next call makes a new
@@ -68,6 +73,8 @@ public:
     /// Throws `invalid` (`store_url`) when libpq cannot read `url`.
     /// `current_url`: see postgres::Options.
     Connection(std::string url, Deadlines deadlines, std::function<std::string()> current_url = {});
+    Connection(const Connection&) = delete;  // libpq knows where it is
+    Connection& operator=(const Connection&) = delete;
 
     /// What the login needs for what it does here, as `error_of` takes it.
     void needs(std::vector<std::string> grants) { grants_ = std::move(grants); }
@@ -95,6 +102,9 @@ public:
     }
     bool is_connected() const noexcept { return connection_ != nullptr; }
 
+    /// True once after a commit on this connection was not waited for: see `is_of_cancelled_wait`.
+    bool take_cancelled_wait() noexcept { return std::exchange(cancelled_wait_, false); }
+
 private:
     using Moment = std::chrono::steady_clock::time_point;
     struct Finish {
@@ -118,6 +128,7 @@ private:
     Moment statement_end_{};
     std::unique_ptr<PGconn, Finish> connection_;
     Result last_;  ///< Of the statements under way.
+    bool cancelled_wait_{};
 };
 
 }  // namespace sagaz::inline v0::postgres

@@ -2,7 +2,9 @@
 //
 // COMMIT is the one statement whose lost answer matters: the server may have done it. So whatever
 // ends the connection between sending it and its answer is in_doubt, never "nothing happened". And
-// COMMIT of a failed transaction is answered with ROLLBACK and no error, so its answer is read.
+// COMMIT of a failed transaction is answered with ROLLBACK and no error, so its answer is read. And
+// one that waits for a standby, and whose wait somebody cancels, is answered with success and a
+// WARNING: it is done here, and lost if the standby takes over. That is in doubt too.
 #include "stores/postgres/connection.hpp"
 #include "stores/postgres/error_table.hpp"
 
@@ -21,6 +23,50 @@ Error connection_lost(const PGconn* connection) {
             "the connection is gone: " + first_line(PQerrorMessage(connection)),
             "make a new connection; the message comes again"};
 }
+
+using Receiver = PQnoticeReceiver;
+
+// What a connection has whose owner set none. It has no name, so one is made, of which libpq knows
+// before it connects that it cannot.
+Receiver default_receiver() {
+    static const Receiver found = [] {
+        const char* const names[] = {"no such option", nullptr};
+        const char* const values[] = {"", nullptr};
+        PGconn* none = PQconnectStartParams(names, values, 0);
+        const Receiver receiver = PQsetNoticeReceiver(none, nullptr, nullptr);
+        PQfinish(none);
+        return receiver;
+    }();
+    return found;
+}
+
+/// Sees, while it lives, whether a commit's wait for a standby is cancelled. An owner that has a
+/// receiver of its own keeps it and gets the warning instead: libpq tells no one what argument it
+/// would have to be given back with.
+class StandbyWait {
+public:
+    explicit StandbyWait(PGconn* connection) : connection_(connection) {
+        is_ours_ = PQsetNoticeReceiver(connection_, nullptr, nullptr) == default_receiver();
+        if (is_ours_) PQsetNoticeReceiver(connection_, receive, this);
+    }
+    ~StandbyWait() {
+        if (is_ours_) PQsetNoticeReceiver(connection_, default_receiver(), nullptr);
+    }
+    StandbyWait(const StandbyWait&) = delete;
+    StandbyWait& operator=(const StandbyWait&) = delete;
+
+    bool was_cancelled() const { return was_cancelled_; }
+
+private:
+    static void receive(void* self, const PGresult* notice) {
+        if (is_of_cancelled_wait(notice)) static_cast<StandbyWait*>(self)->was_cancelled_ = true;
+        default_receiver()(nullptr, notice);
+    }
+
+    PGconn* connection_;
+    bool is_ours_{};
+    bool was_cancelled_{};
+};
 
 }  // namespace
 
@@ -59,9 +105,15 @@ void LibpqUnitOfWork::commit() {
                         "take COMMIT and ROLLBACK out of the handler");
         default: break;
     }
+    const StandbyWait wait(connection_);
     const Result result(PQexec(connection_, "COMMIT"));
     if (PQresultStatus(result.get()) == PGRES_COMMAND_OK) {
         is_open_ = false;
+        if (wait.was_cancelled()) {
+            throw Error(ErrorKind::in_doubt, "commit_in_doubt",
+                        "the wait of COMMIT for a standby was cancelled, which may lack it",
+                        "let the message come again; see why the standby does not answer");
+        }
         if (std::string_view(PQcmdStatus(result.get())) == "COMMIT") return;
         throw Error(ErrorKind::invalid, "transaction_failed",
                     "a statement of the transaction failed and nobody said so",

@@ -121,6 +121,7 @@ void PostgresStore::check_schema() {
 Attached PostgresStore::attach(const Id& relay) {
     relay_ = relay;
     last_position_ = 0;
+    standby_has_ = 0;
     starts_.clear();
     check_schema();
     const Result token = connection_.execute(statements_.attach);
@@ -245,7 +246,7 @@ Opening PostgresStore::take_opening(const PGresult* row) {
     const auto age = number_at<std::int32_t>(row, 0, 2);
     opening.ceiling = widen(static_cast<std::uint32_t>(age) + 3U, opening.target.xmax);
     opening.gate = number_at<std::uint64_t>(row, 0, 3);
-    opening.flushed = number_at<std::uint64_t>(row, 0, 4);
+    opening.flushed = safe(number_at<std::uint64_t>(row, 0, 4));
     // Somebody set it back, or put old files back: the cursors tell, when they are read anew.
     if (opening.last_position < last_position_) throw incarnation_changed();
     last_position_ = opening.last_position;
@@ -254,9 +255,27 @@ Opening PostgresStore::take_opening(const PGresult* row) {
 }
 
 std::uint64_t PostgresStore::flushed(bool force) {
+    if (options_.durability == Durability::standby) {
+        if (force) wait_for_standby();
+        return standby_has_;
+    }
     if (force) run(statements_.flush, guarded());
     const Result row = run(statements_.flushed, guarded());
     return number_at<std::uint64_t>(row.get(), 0, 0);
+}
+
+// An answer that does not come in time, or a wait that was cancelled, proves nothing.
+void PostgresStore::wait_for_standby() {
+    connection_.take_cancelled_wait();
+    const Result row = run(statements_.flush_standby, guarded());
+    const bool was_waited_for = is_true(row.get(), 0, 2);
+    if (!was_waited_for || connection_.take_cancelled_wait()) {
+        throw Error(ErrorKind::unavailable, "standby_missing",
+                    was_waited_for ? "the wait for the standby was cancelled"
+                                   : "commits wait for no standby",
+                    "set synchronous_standby_names in PostgreSQL, or durability to local");
+    }
+    standby_has_ = number_at<std::uint64_t>(row.get(), 0, 0);
 }
 
 // --------------------------------------------------------------------------------------- storing

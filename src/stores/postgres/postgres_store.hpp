@@ -100,6 +100,12 @@ private:
                                                std::span<const Parking> parked);
     void bar_given_up(std::span<const CursorMove> moves);
 
+    /// What is safe of what is on the server's disk up to `flushed`, by the chosen durability.
+    std::uint64_t safe(std::uint64_t flushed) const {
+        return options_.durability == Durability::standby ? standby_has_ : flushed;
+    }
+    void wait_for_standby();
+
     Opening take_opening(const PGresult* row);
     void remember_start(const Opening& opening);
     std::optional<std::int64_t> first_segment_of(std::uint64_t transaction) const;
@@ -125,6 +131,7 @@ private:
     Id relay_{};
     Id incarnation_{};
     std::int64_t last_position_{};  ///< Of the last window of this incarnation.
+    std::uint64_t standby_has_{};   ///< Of this incarnation's log: up to here, as far as known.
     std::vector<Start> starts_;     ///< Of this incarnation, one a segment, ascending.
     /// By slot: the newest store with parked events that had no answer and may yet be carried out.
     std::map<std::int16_t, GivenUp> given_up_;

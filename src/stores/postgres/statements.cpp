@@ -296,6 +296,14 @@ constexpr std::string_view kFlush =
     "WITH guard SELECT pg_catalog.set_config('synchronous_commit', 'local', true), "
     "pg_catalog.pg_logical_emit_message(true, 'sagaz', '') FROM guard";
 
+// The same, waiting for a synchronous standby as commits do, which then has all that was written up
+// to the position; false where commits wait for none.
+constexpr std::string_view kFlushStandby =
+    "WITH guard SELECT pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn, "
+    "pg_catalog.set_config('synchronous_commit', 'on', true), "
+    "CASE WHEN pg_catalog.current_setting('synchronous_standby_names') <> '' "
+    "THEN pg_catalog.pg_logical_emit_message(true, 'sagaz', '') END IS NOT NULL FROM guard";
+
 // --------------------------------------------------------------------------------------- storing
 
 // $2 relay, $3 destination, $4 slots, $5 epochs, $6 n, $7 done, $8 target, $9 position,
@@ -462,6 +470,7 @@ Statements::Statements(std::string_view schema)
       next_position(finished(kNextPosition, schema)),
       flushed(finished(kFlushed, schema)),
       flush(finished(kFlush, schema)),
+      flush_standby(finished(kFlushStandby, schema)),
       store(finished(replaced(kStore, "{parked}", ""), schema)),
       store_and_park(finished(replaced(kStore, "{parked}", kPark), schema)),
       release(finished(kRelease, schema)),

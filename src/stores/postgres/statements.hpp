@@ -36,6 +36,7 @@ struct Statements {
     std::string next_position;
     std::string flushed;
     std::string flush;
+    std::string flush_standby;
     std::string store;
     std::string store_and_park;
     std::array<std::string, kSegments> look_at;
