@@ -100,8 +100,9 @@ TEST_F(RelayCounts, DrainsABacklogForAFewStatementsAndAllocations) {
     const auto taken = static_cast<double>(test::allocations() - from);
     ASSERT_EQ(relay.status().published, kEvents);
     constexpr double kThousands = kEvents / 1'000.0;
+    // A cursor store and an empty window more for each 100 ms that a busy machine takes longer.
     hold("draining 50,000 events",
-         {{"statements, each a round trip", "per 1,000 events", sum("calls") / kThousands, 0.8},
+         {{"statements, each a round trip", "per 1,000 events", sum("calls") / kThousands, 1},
           {"pages touched", "per 1,000 events", sum(kPages) / kThousands, 750},
           {"allocations", "per event", taken / kEvents, 4.6},
           {"WAL of the relay's statements", "bytes per event", sum("wal_bytes") / kEvents, 2}});

@@ -283,7 +283,8 @@ void check(const Options& options) {
 }
 
 Options prompt(Options options) {
-    if (!options.client.contains("queue.buffering.max.ms")) options.client.try_emplace("linger.ms", "0");
+    if (!options.client.contains("queue.buffering.max.ms"))
+        options.client.try_emplace("linger.ms", "0");
     return options;
 }
 

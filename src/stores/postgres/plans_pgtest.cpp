@@ -187,6 +187,41 @@ TEST_P(Plans, OpensAWindowForAFewPages) {
     EXPECT_LT(cost(kOpen).pages, 10);
 }
 
+// What was deleted under a snapshot that somebody holds stays in the index.
+TEST_P(Plans, TidiesWhatIsNewThoughASnapshotKeepsEverythingThatWasTidied) {
+    Sql holder = schema_.connect();
+    holder.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+    const auto store = test::open_store(schema_);
+    StoreReader reader(*store);
+    auto moves = reader.moves();
+    const auto store_and_tidy = [&](Store& in, const StoreReader& of) {
+        for (int n = 0; n < 50; ++n) {
+            for (auto& move : moves) ++move.cursor.n;
+            ASSERT_EQ(in.store(moves, {}).size(), moves.size());
+        }
+        in.tidy(of.owned());
+    };
+    store_and_tidy(*store, reader);
+    if (GetParam()) sql_.run(schema_.sql("ANALYZE @s@.cursor"));
+    reset();
+    store_and_tidy(*store, reader);
+    const auto first = cost("old_cursors").pages;
+    for (int n = 0; n < 20; ++n) store_and_tidy(*store, reader);
+    reset();
+    store_and_tidy(*store, reader);
+    EXPECT_EQ(cost("old_cursors").calls, 1);
+    EXPECT_LE(cost("old_cursors").pages, first * 3 / 2);
+    EXPECT_EQ(sql_.number(schema_.sql("SELECT count(*) FROM @s@.cursor")), 16 * 3);
+    // Nor does the next owner walk over all of it.
+    const auto other = test::open_store(schema_);
+    store->leave();
+    StoreReader next(*other);
+    moves = next.moves();
+    reset();
+    store_and_tidy(*other, next);
+    EXPECT_EQ(sql_.number(schema_.sql("SELECT count(*) FROM @s@.cursor")), 16 * 3);
+}
+
 INSTANTIATE_TEST_SUITE_P(Statistics, Plans, ::testing::Bool(),
                          [](const auto& each) { return each.param ? "Known" : "Unknown"; });
 

@@ -18,6 +18,9 @@
 namespace sagaz::inline v0::postgres {
 namespace {
 
+// Stores that the owner before us may have left to be tidied: ten a second, for five seconds. What it
+// left beyond that, because it could not tidy for longer, stays, and is in nobody's way.
+constexpr std::int64_t kUntidied = 100;
 constexpr std::uint64_t kTransactionBits32 = 0xFFFF'FFFFU;
 
 std::int16_t slot_at(const PGresult* result, int row) {
@@ -123,6 +126,7 @@ Attached PostgresStore::attach(const Id& relay) {
     last_position_ = 0;
     standby_has_ = 0;
     starts_.clear();
+    tidied_.clear();
     check_schema();
     const Result token = connection_.execute(statements_.attach);
     incarnation_ = Id::parse(text_at(token.get(), 0, 0));
@@ -212,6 +216,8 @@ Loaded PostgresStore::load(std::span<const OwnedSlot> slots) {
             throw incarnation_changed();
         }
         loaded.cursors.push_back(decode_cursor(cursors.get(), n));
+        const auto& [slot, cursor] = loaded.cursors.back();
+        tidied_[slot] = std::max(tidied_[slot], cursor.n - kUntidied);
         loaded.gate = number_at<std::uint64_t>(cursors.get(), n, 8);
     }
     const Result stopped = run(statements_.load_stopped, parameters);
@@ -312,9 +318,15 @@ std::vector<std::int16_t> PostgresStore::store_now(std::span<const CursorMove> m
 }
 
 void PostgresStore::tidy(std::span<const OwnedSlot> slots) {
-    run(statements_.tidy, identified()
-                              .array(slots, [](const OwnedSlot& owned) { return wide(owned.slot); })
-                              .array(slots, [](const OwnedSlot& owned) { return owned.epoch; }));
+    const Result bounds =
+        run(statements_.tidy,
+            identified()
+                .array(slots, [](const OwnedSlot& owned) { return wide(owned.slot); })
+                .array(slots, [](const OwnedSlot& owned) { return owned.epoch; })
+                .array(slots, [&](const OwnedSlot& owned) { return tidied_[owned.slot]; }));
+    for (int n = 0; n < PQntuples(bounds.get()) && !is_empty(bounds.get()); ++n) {
+        tidied_[slot_at(bounds.get(), n)] = number_at<std::int64_t>(bounds.get(), n, 1);
+    }
 }
 
 Backlog PostgresStore::measure() {

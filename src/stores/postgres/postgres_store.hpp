@@ -132,7 +132,8 @@ private:
     Id incarnation_{};
     std::int64_t last_position_{};  ///< Of the last window of this incarnation.
     std::uint64_t standby_has_{};   ///< Of this incarnation's log: up to here, as far as known.
-    std::vector<Start> starts_;     ///< Of this incarnation, one a segment, ascending.
+    std::map<std::int16_t, std::int64_t> tidied_;  ///< By slot: no cursor below this n is left.
+    std::vector<Start> starts_;  ///< Of this incarnation, one a segment, ascending.
     /// By slot: the newest store with parked events that had no answer and may yet be carried out.
     std::map<std::int16_t, GivenUp> given_up_;
 

@@ -380,22 +380,29 @@ ORDER BY r.place)";
 
 // ---------------------------------------------------------------------------------------- tidying
 
-// $2 relay, $3 destination, $4 slots, $5 epochs
-constexpr std::string_view kTidy = R"(WITH guard, old_cursors AS (
+// $2 relay, $3 destination, $4 slots, $5 epochs, $6 n below which nothing is left to delete. Without
+// that a transaction that holds its snapshot for long makes this slow: what was deleted under it stays
+// in the index, and each look from the beginning would walk over all of it. Returns the new ones.
+constexpr std::string_view kTidy = R"(WITH guard, bound AS MATERIALIZED (
+    SELECT s.slot, v.tidied, k.n
+    FROM guard
+    CROSS JOIN unnest($4::int2[], $5::int8[], $6::int8[]) v (slot, epoch, tidied)
+    JOIN @schema@.slot s ON s.slot = v.slot
+    CROSS JOIN LATERAL (SELECT k.n FROM @schema@.cursor k
+                        WHERE k.destination = s.destination AND k.slot = s.slot
+                        ORDER BY k.n DESC OFFSET 2 LIMIT 1) k
+    WHERE s.destination = $3::text AND s.owner = $2::uuid AND s.epoch = v.epoch
+), old_cursors AS (
     DELETE FROM @schema@.cursor c
-    USING guard, unnest($4::int2[], $5::int8[]) v (slot, epoch), @schema@.slot s
-    WHERE s.destination = $3::text AND s.slot = v.slot AND s.owner = $2::uuid
-      AND s.epoch = v.epoch AND c.destination = s.destination AND c.slot = s.slot
-      AND c.n < (SELECT k.n FROM @schema@.cursor k
-                 WHERE k.destination = s.destination AND k.slot = s.slot
-                 ORDER BY k.n DESC OFFSET 2 LIMIT 1)
+    USING bound b
+    WHERE c.destination = $3::text AND c.slot = b.slot AND c.n >= b.tidied AND c.n < b.n
 ), dead_relays AS (
     DELETE FROM @schema@.relay r
     USING guard
     WHERE r.beat_at < pg_catalog.clock_timestamp() - interval '1 day' AND r.id <> $2::uuid
       AND NOT EXISTS (SELECT FROM @schema@.slot s WHERE s.owner = r.id)
 )
-SELECT FROM guard)";
+SELECT b.slot, b.n FROM guard LEFT JOIN bound b ON true)";
 
 // ---------------------------------------------------------------------------------- measuring
 
