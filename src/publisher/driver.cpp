@@ -52,6 +52,8 @@ void Driver::reset() {
 
 void Driver::run(command::Attach&) {
     last_command_ = "attach";
+    // A client that has not connected yet is not to be given an event that it may keep for long.
+    watch_destination();
     step_->on_attached(store_.attach(), clock_.now());
     if (!store_error_.empty()) reporter_.log(LogLevel::info, "publisher_store_attached", {});
     store_error_.clear();

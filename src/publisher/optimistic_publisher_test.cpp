@@ -223,6 +223,16 @@ TEST_F(OptimisticPublisherTest, F30_LeavesToTheRelayWhatTheBrokerDidNotConfirm) 
     EXPECT_EQ(telemetry_.of("success_total"), 0);
 }
 
+TEST_F(OptimisticPublisherTest, SendsNothingToADestinationThatIsDownFromTheStart) {
+    options_.timeout = 100ms;
+    will_.down = "not connected yet";
+    open_fake();
+    EXPECT_EQ(publish(event()), left(LeftReason::unavailable));
+    EXPECT_TRUE(log_.wait_for([](const FakeLog& log) { return log.left.size() == 1; }));
+    const std::scoped_lock lock(will_.mutex);
+    EXPECT_EQ(will_.taken, 0U);
+}
+
 TEST_F(OptimisticPublisherTest, CostsNextToNothingWhileTheBreakerIsOpen) {
     open();
     open_breaker();
