@@ -198,7 +198,7 @@ TEST_F(OptimisticOnKafka, ATicketThatIsLostGoesByTheRelayWhenItsGraceIsOver) {
               0);
 }
 
-TEST_F(OptimisticOnKafka, SendsTheSameBytesAsTheRelay) {
+TEST_F(OptimisticOnKafka, F31_SendsTheSameBytesAsTheRelay) {
     const std::string orders = topic();
     options_.timeout = 900ms;
     options_.grace = 1s;
