@@ -4,7 +4,6 @@
 #include "core/setting_value.hpp"
 #include "stores/postgres/error_table.hpp"
 #include "stores/postgres/field.hpp"
-#include "stores/postgres/migration.hpp"
 
 #include <sagaz/error.hpp>
 
@@ -18,8 +17,8 @@
 namespace sagaz::inline v0::postgres {
 namespace {
 
-// Stores that the owner before us may have left to be tidied: ten a second, for five seconds. What it
-// left beyond that, because it could not tidy for longer, stays, and is in nobody's way.
+// Stores that the owner before us may have left to be tidied: ten a second, for five seconds. What
+// it left beyond that, because it could not tidy for longer, stays, and is in nobody's way.
 constexpr std::int64_t kUntidied = 100;
 constexpr std::uint64_t kTransactionBits32 = 0xFFFF'FFFFU;
 
@@ -40,11 +39,6 @@ std::string own_label() {
     std::array<char, 256> host{};
     if (::gethostname(host.data(), host.size() - 1) != 0) std::strcpy(host.data(), "?");
     return fmt::format("{}:{}", host.data(), ::getpid());
-}
-
-Error incarnation_changed() {
-    return {ErrorKind::unavailable, "incarnation_changed",
-            "the database lost its memory or was replaced", "nothing to do: it is read anew"};
 }
 
 // The next transaction id has 32 bits; the snapshot's xmax, which is not above it and not 2^31
@@ -68,20 +62,6 @@ PostgresStore::PostgresStore(const std::string& url, Options options)
     connection_.needs({options_.schema + "_relay"});
 }
 
-Result PostgresStore::answer_to(const std::function<Result()>& ask) {
-    Result result;
-    try {
-        result = ask();
-    } catch (const Error& error) {
-        const bool again = error.kind() == ErrorKind::conflict || error.code() == "duplicate";
-        if (!again) throw;
-        throw Error(ErrorKind::unavailable, std::string(error.code()), error.what(),
-                    "nothing to do: it is tried again");
-    }
-    if (PQntuples(result.get()) == 0) throw incarnation_changed();
-    return result;
-}
-
 Result PostgresStore::run(const std::string& sql, const Parameters& parameters) {
     return answer_to([&] { return connection_.execute(sql, parameters); });
 }
@@ -94,40 +74,13 @@ Parameters PostgresStore::identified() const {
 
 // ------------------------------------------------------------------------------------- attaching
 
-void PostgresStore::check_schema() {
-    const Result ready = connection_.execute(statements_.ready);
-    if (is_true(ready.get(), 0, 0)) {
-        throw Error(ErrorKind::unavailable, "in_recovery", "the database is a standby",
-                    "point the store URL at the primary");
-    }
-    const auto missing = [&] {
-        return Error(ErrorKind::invalid, "schema_missing",
-                     fmt::format("there is no schema {} of sagaz", options_.schema),
-                     "run: sagaz migrate");
-    };
-    check_encoding(text_at(ready.get(), 0, 2));
-    if (!is_true(ready.get(), 0, 1)) throw missing();
-    const Result versions = connection_.execute(statements_.versions);
-    if (PQntuples(versions.get()) == 0) throw missing();
-    const int version = number_at<int>(versions.get(), 0, 0);
-    const int compatible_from = number_at<int>(versions.get(), 0, 1);
-    const auto seen = fmt::format("schema {} has version {}, this program knows {}",
-                                  options_.schema, version, newest_version());
-    if (version < newest_version()) {
-        throw Error(ErrorKind::invalid, "schema_too_old", seen, "run: sagaz migrate");
-    }
-    if (compatible_from > newest_version()) {
-        throw core::schema_too_new(options_.schema, version, newest_version());
-    }
-}
-
 Attached PostgresStore::attach(const Id& relay) {
     relay_ = relay;
     last_position_ = 0;
-    standby_has_ = 0;
+    standby_.forget();
     starts_.clear();
     tidied_.clear();
-    check_schema();
+    check_schema(connection_, statements_, options_.schema);
     const Result token = connection_.execute(statements_.attach);
     incarnation_ = Id::parse(text_at(token.get(), 0, 0));
     Attached attached;
@@ -252,7 +205,7 @@ Opening PostgresStore::take_opening(const PGresult* row) {
     const auto age = number_at<std::int32_t>(row, 0, 2);
     opening.ceiling = widen(static_cast<std::uint32_t>(age) + 3U, opening.target.xmax);
     opening.gate = number_at<std::uint64_t>(row, 0, 3);
-    opening.flushed = safe(number_at<std::uint64_t>(row, 0, 4));
+    opening.flushed = standby_.safe(number_at<std::uint64_t>(row, 0, 4));
     // Somebody set it back, or put old files back: the cursors tell, when they are read anew.
     if (opening.last_position < last_position_) throw incarnation_changed();
     last_position_ = opening.last_position;
@@ -261,27 +214,15 @@ Opening PostgresStore::take_opening(const PGresult* row) {
 }
 
 std::uint64_t PostgresStore::flushed(bool force) {
-    if (options_.durability == Durability::standby) {
-        if (force) wait_for_standby();
-        return standby_has_;
+    if (standby_.is_asked()) {
+        if (force) {
+            standby_.wait(connection_, [&] { return run(statements_.flush_standby, guarded()); });
+        }
+        return standby_.safe(0);
     }
     if (force) run(statements_.flush, guarded());
     const Result row = run(statements_.flushed, guarded());
     return number_at<std::uint64_t>(row.get(), 0, 0);
-}
-
-// An answer that does not come in time, or a wait that was cancelled, proves nothing.
-void PostgresStore::wait_for_standby() {
-    connection_.take_cancelled_wait();
-    const Result row = run(statements_.flush_standby, guarded());
-    const bool was_waited_for = is_true(row.get(), 0, 2);
-    if (!was_waited_for || connection_.take_cancelled_wait()) {
-        throw Error(ErrorKind::unavailable, "standby_missing",
-                    was_waited_for ? "the wait for the standby was cancelled"
-                                   : "commits wait for no standby",
-                    "set synchronous_standby_names in PostgreSQL, or durability to local");
-    }
-    standby_has_ = number_at<std::uint64_t>(row.get(), 0, 0);
 }
 
 // --------------------------------------------------------------------------------------- storing

@@ -1,16 +1,17 @@
 #pragma once
 
 #include "stores/postgres/connection.hpp"
+#include "stores/postgres/guarded.hpp"
 #include "stores/postgres/parked.hpp"
 #include "stores/postgres/rebaser.hpp"
 #include "stores/postgres/row_decoder.hpp"
+#include "stores/postgres/standby_gate.hpp"
 #include "stores/postgres/statements.hpp"
 
 #include <sagaz/postgres.hpp>
 #include <sagaz/store.hpp>
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -85,13 +86,10 @@ private:
         std::int64_t payload_max{};
     };
 
-    /// Runs one guarded statement. Throws `incarnation_changed` when it returns no row. A conflict
-    /// with another relay is `unavailable` here: it is met by trying again.
+    /// Runs one guarded statement, as `answer_to`.
     Result run(const std::string& sql, const Parameters& parameters);
-    static Result answer_to(const std::function<Result()>& ask);
     Parameters guarded() const;     ///< $1
     Parameters identified() const;  ///< $1 to $3: and who asks, for which destination
-    void check_schema();
     Loaded::SlotCursor decode_cursor(const PGresult* rows, int n) const;
 
     std::vector<std::int16_t> store_now(std::span<const CursorMove> moves,
@@ -99,12 +97,6 @@ private:
     std::vector<std::int16_t> store_or_give_up(std::span<const CursorMove> moves,
                                                std::span<const Parking> parked);
     void bar_given_up(std::span<const CursorMove> moves);
-
-    /// What is safe of what is on the server's disk up to `flushed`, by the chosen durability.
-    std::uint64_t safe(std::uint64_t flushed) const {
-        return options_.durability == Durability::standby ? standby_has_ : flushed;
-    }
-    void wait_for_standby();
 
     Opening take_opening(const PGresult* row);
     void remember_start(const Opening& opening);
@@ -127,11 +119,11 @@ private:
     ParkedStatements parked_;
     Connection connection_;
     Rebaser rebaser_;
+    StandbyGate standby_{options_.durability};
     std::string label_;
     Id relay_{};
     Id incarnation_{};
-    std::int64_t last_position_{};  ///< Of the last window of this incarnation.
-    std::uint64_t standby_has_{};   ///< Of this incarnation's log: up to here, as far as known.
+    std::int64_t last_position_{};                 ///< Of the last window of this incarnation.
     std::map<std::int16_t, std::int64_t> tidied_;  ///< By slot: no cursor below this n is left.
     std::vector<Start> starts_;  ///< Of this incarnation, one a segment, ascending.
     /// By slot: the newest store with parked events that had no answer and may yet be carried out.

@@ -6,6 +6,7 @@
 
 #include <sagaz/brokers.hpp>
 #include <sagaz/error.hpp>
+#include <sagaz/postgres.hpp>
 #include <sagaz/relay.hpp>
 
 #include <gtest/gtest.h>
@@ -139,6 +140,39 @@ TEST_F(StandbyGate, F05_ARelaySendsNothingOfACommitThatOnlyACrashMadeVisible) {
     EXPECT_EQ(topic.size(), 0U);
     const Receiver receiver(server_);
     test::wait_for("it to be sent", [&] { return topic.size() == 1; }, std::chrono::seconds{60});
+}
+
+TEST_F(StandbyGate, F05_APublisherSendsNothingBeforeAStandbyHasIt) {
+    const auto relays = open();
+    StoreReader reader(*relays);
+    const auto publisher =
+        postgres::open_publisher(schema_.url() + "?options=-csynchronous_commit%3Dlocal",
+                                 {.schema = schema_.name(),
+                                  .statement_timeout = Milliseconds{500},
+                                  .durability = postgres::Durability::standby});
+    (void)publisher->attach();
+    commits_wait_for("receiver");
+    auto local = schema_.connect();
+    local.run("SET synchronous_commit = local");
+    const auto row = local.rows(
+        schema_.sql("INSERT INTO @s@.outbox (topic, key, event_type, payload, held_until) "
+                    "VALUES ('t', 'k', 'E', '', clock_timestamp() + interval '1 minute') "
+                    "RETURNING slot, id, event_id"));
+    const std::vector<RowRef> asked{{static_cast<std::int16_t>(std::stoi(row.at(0)[0])),
+                                     std::stoll(row.at(0)[1]), Id::parse(row.at(0)[2])}};
+    const Confirmation confirmed = publisher->confirm(asked, {}, Milliseconds{1'000});
+    ASSERT_EQ(confirmed.verdicts, std::vector{Verdict::ready});
+    EXPECT_LT(confirmed.flushed, confirmed.gate);
+    EXPECT_LT(publisher->flushed(false), confirmed.gate);
+    EXPECT_THROW((void)publisher->flushed(true), Error);
+    const Receiver receiver(server_);
+    test::wait_for("the standby", [&] {
+        try {
+            return publisher->flushed(true) >= confirmed.gate;
+        } catch (const Error&) {
+            return false;
+        }
+    });
 }
 
 TEST_F(StandbyGate, OfTheServersOwnDiskLetsItPass) {

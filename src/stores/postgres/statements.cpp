@@ -380,9 +380,10 @@ ORDER BY r.place)";
 
 // ---------------------------------------------------------------------------------------- tidying
 
-// $2 relay, $3 destination, $4 slots, $5 epochs, $6 n below which nothing is left to delete. Without
-// that a transaction that holds its snapshot for long makes this slow: what was deleted under it stays
-// in the index, and each look from the beginning would walk over all of it. Returns the new ones.
+// $2 relay, $3 destination, $4 slots, $5 epochs, $6 n below which nothing is left to delete.
+// Without that a transaction that holds its snapshot for long makes this slow: what was deleted
+// under it stays in the index, and each look from the beginning would walk over all of it. Returns
+// the new ones.
 constexpr std::string_view kTidy = R"(WITH guard, bound AS MATERIALIZED (
     SELECT s.slot, v.tidied, k.n
     FROM guard
