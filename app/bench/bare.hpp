@@ -34,6 +34,7 @@ public:
                        bool binary = false);
     /// A statement that is not prepared, of a few values; the result is binary.
     BareResult read(const std::string& sql, std::initializer_list<BareValue> values);
+    PGconn* native() const { return connection_.get(); }
     int backend_pid() const { return PQbackendPID(connection_.get()); }
 
 private:

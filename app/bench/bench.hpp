@@ -61,6 +61,7 @@ Report drain(const Stage& stage);
 Report drain_to_kafka(const Stage& stage);
 Report insert_cost(const Stage& stage);
 Report latency(const Stage& stage);
+Report optimistic(const Stage& stage);
 Report backlog(const Stage& stage);
 Report held_snapshot(const Stage& stage);
 Report payload_sizes(const Stage& stage);

@@ -38,7 +38,11 @@ void count_failures(rd_kafka_t* /*client*/, const rd_kafka_message_t* message, v
     ++delivered[message->err == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : 1];
 }
 
-KafkaClient make_client(const BrokerTarget& target, std::array<std::int64_t, 2>* delivered) {
+using Delivered = void (*)(rd_kafka_t*, const rd_kafka_message_t*, void*);
+
+/// `opaque` is for `delivered`; without them the client is not for messages.
+KafkaClient make_client(const BrokerTarget& target, void* opaque, Delivered delivered,
+                        const char* linger = nullptr) {
     char problem[512] = "";
     rd_kafka_conf_t* conf = rd_kafka_conf_new();
     set(conf, "bootstrap.servers", parse_broker_url(target.url, "--broker").place);
@@ -48,8 +52,9 @@ KafkaClient make_client(const BrokerTarget& target, std::array<std::int64_t, 2>*
         set(conf, "enable.idempotence", "true");
         set(conf, "acks", "all");
         set(conf, "partitioner", "murmur2_random");
-        rd_kafka_conf_set_opaque(conf, delivered);
-        rd_kafka_conf_set_dr_msg_cb(conf, count_failures);
+        if (linger != nullptr) set(conf, "linger.ms", linger);
+        rd_kafka_conf_set_opaque(conf, opaque);
+        rd_kafka_conf_set_dr_msg_cb(conf, delivered);
     }
     KafkaClient client{rd_kafka_new(RD_KAFKA_PRODUCER, conf, problem, sizeof problem)};
     if (!client) {
@@ -107,7 +112,7 @@ rd_kafka_resp_err_t delete_topic(rd_kafka_t* client, const std::string& name) {
 void DestroyKafkaClient::operator()(rd_kafka_s* client) const noexcept { rd_kafka_destroy(client); }
 
 KafkaTopic::KafkaTopic(const BrokerTarget& target, std::string name)
-    : client_{make_client(target, nullptr)}, name_{std::move(name)} {
+    : client_{make_client(target, nullptr, nullptr)}, name_{std::move(name)} {
     auto answer = create_topic(client_.get(), name_);
     if (answer == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) {
         delete_topic(client_.get(), name_);
@@ -139,7 +144,7 @@ void KafkaFeed::keep(std::span<const Envelope> envelopes) {
 Cost KafkaFeed::produce(const BrokerTarget& target, std::int64_t count) const {
     std::array<std::int64_t, 2> delivered{};
     const Stopwatch stopwatch;
-    const auto client = make_client(target, &delivered);
+    const auto client = make_client(target, &delivered, count_failures);
     rd_kafka_topic_t* topic =
         rd_kafka_topic_new(client.get(), messages_.front().topic.c_str(), nullptr);
     std::array<rd_kafka_vu_t, 5> values{};
@@ -177,6 +182,64 @@ Cost KafkaFeed::produce(const BrokerTarget& target, std::int64_t count) const {
              " messages were acknowledged");
     }
     return cost;
+}
+
+namespace {
+
+struct RoundTrips {
+    std::vector<double> sent;
+    std::vector<double> took;  ///< Of the client's callback alone.
+};
+
+void take_time(rd_kafka_t* /*client*/, const rd_kafka_message_t* message, void* opaque) {
+    auto& all = *static_cast<RoundTrips*>(opaque);
+    if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) return;
+    const auto number = reinterpret_cast<std::uintptr_t>(message->_private);
+    all.took.push_back((seconds_now() - all.sent[number]) * 1e3);
+}
+
+}  // namespace
+
+std::vector<double> round_trips(const BrokerTarget& target, const std::string& topic, int rate,
+                                double seconds) {
+    RoundTrips all;
+    all.sent.resize(static_cast<std::size_t>(rate * seconds));
+    all.took.reserve(all.sent.size());
+    const auto payload = letters(200);
+    const auto client = make_client(target, &all, take_time, "0");
+    std::array<rd_kafka_vu_t, 5> values{};
+    values[0] = {.vtype = RD_KAFKA_VTYPE_TOPIC, .u = {.cstr = topic.c_str()}};
+    values[1].vtype = RD_KAFKA_VTYPE_KEY;
+    values[2].vtype = RD_KAFKA_VTYPE_OPAQUE;
+    values[3] = {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u = {.i = RD_KAFKA_MSG_F_COPY}};
+    values[4].vtype = RD_KAFKA_VTYPE_VALUE;
+    values[4].u.mem = {const_cast<char*>(payload.data()), payload.size()};
+    {
+        const std::jthread answers{[&](const std::stop_token& stop) {
+            while (!stop.stop_requested()) rd_kafka_poll(client.get(), 20);
+        }};
+        const double start = seconds_now() + 0.05;
+        for (std::size_t n = 0; n < all.sent.size(); ++n) {
+            const double early = start + static_cast<double>(n) / rate - seconds_now();
+            if (early > 0) std::this_thread::sleep_for(std::chrono::duration<double>{early});
+            const auto key = std::to_string(n % 5'000);
+            all.sent[n] = seconds_now();
+            values[1].u.mem = {const_cast<char*>(key.data()), key.size()};
+            values[2].u.ptr = reinterpret_cast<void*>(n);
+            rd_kafka_error_t* error =
+                rd_kafka_produceva(client.get(), values.data(), values.size());
+            if (error == nullptr) continue;
+            const auto code = rd_kafka_error_code(error);
+            rd_kafka_error_destroy(error);
+            fail(rd_kafka_err2str(code));
+        }
+    }
+    if (rd_kafka_flush(client.get(), kFlushMax) != RD_KAFKA_RESP_ERR_NO_ERROR ||
+        all.took.size() != all.sent.size()) {
+        fail(std::to_string(all.took.size()) + " messages were acknowledged");
+    }
+    std::sort(all.took.begin(), all.took.end());
+    return std::move(all.took);
 }
 
 }  // namespace sagaz::inline v0::app::bench

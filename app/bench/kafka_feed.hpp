@@ -56,4 +56,9 @@ private:
     std::vector<Kept> messages_;
 };
 
+/// The least that librdkafka needs for a message of 200 bytes: from the call that takes it to its
+/// acknowledgement, at a steady rate and without lingering, in milliseconds, sorted.
+std::vector<double> round_trips(const BrokerTarget& target, const std::string& topic, int rate,
+                                double seconds);
+
 }  // namespace sagaz::inline v0::app::bench

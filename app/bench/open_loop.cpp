@@ -1,9 +1,16 @@
-// The producers' threads write `due` and `committed` of their own events only, the relay's thread
-// writes `acknowledged`; they are read after the threads have ended, but for the count.
+// The producers' threads write `due`, `begun` and `committed` of their own events only; the threads
+// of the relay and of the publisher write `acknowledged`, whoever is first. They are read after the
+// threads have ended, but for the count.
 #include "app/bench/open_loop.hpp"
 
 #include "app/bench/bare.hpp"
 #include "app/bench/runs.hpp"
+#include "app/url.hpp"
+
+#include <sagaz/kafka.hpp>
+#include <sagaz/optimistic_publisher.hpp>
+#include <sagaz/outbox.hpp>
+#include <sagaz/postgres.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -18,22 +25,44 @@
 namespace sagaz::inline v0::app::bench {
 namespace {
 
+constexpr Milliseconds kPoll{100};
+
 struct Times {
     double due{};
+    double begun{};
     double committed{};
-    double acknowledged{};
+    std::atomic<double> acknowledged{};
 };
 
 class Traffic {
 public:
     explicit Traffic(std::size_t events) : times_(events) {}
 
+    std::vector<Times>& times() { return times_; }
+    void acknowledge(std::size_t number) {
+        double not_yet = 0;
+        if (times_[number].acknowledged.compare_exchange_strong(not_yet, seconds_now())) {
+            ++acknowledged_;
+        }
+    }
+    bool is_through() const { return acknowledged_ == times_.size(); }
+
+    std::atomic<std::size_t> sent_by_publisher{};
+
+private:
+    std::vector<Times> times_;
+    std::atomic<std::size_t> acknowledged_{};
+};
+
+/// Of one sender, so of one thread.
+class Watcher {
+public:
+    explicit Watcher(Traffic& traffic) : traffic_{traffic} {}
+
     WatchedBroker::Eyes eyes() {
         return {.on_taken = [this](auto envelopes) { taken(envelopes); },
                 .on_receipt = [this](const auto& receipt) { received(receipt); }};
     }
-    std::vector<Times>& times() { return times_; }
-    bool is_through() const { return acknowledged_ == times_.size(); }
 
 private:
     // A payload begins with the event's number.
@@ -43,7 +72,7 @@ private:
             const auto payload = envelope.payload;
             const auto read =
                 std::from_chars(payload.data(), payload.data() + payload.size(), number);
-            if (read.ec == std::errc{} && number < times_.size()) {
+            if (read.ec == std::errc{} && number < traffic_.times().size()) {
                 numbers_[envelope.token] = number;
             }
         }
@@ -52,46 +81,91 @@ private:
     void received(const Receipt& receipt) {
         const auto found = numbers_.find(receipt.token);
         if (found == numbers_.end()) return;
-        auto& times = times_[found->second];
-        if (receipt.state == Receipt::State::accepted && times.acknowledged == 0) {
-            times.acknowledged = seconds_now();
-            ++acknowledged_;
-        }
+        if (receipt.state == Receipt::State::accepted) traffic_.acknowledge(found->second);
         numbers_.erase(found);
     }
 
-    std::vector<Times> times_;
+    Traffic& traffic_;
     std::unordered_map<std::uint64_t, std::size_t> numbers_;
-    std::atomic<std::size_t> acknowledged_{};
 };
 
-struct Producer {
-    explicit Producer(const Stage& stage) : connection{stage.log.store().url} {
-        connection.prepare("append", stage.log.named("SELECT @schema@.append('sagaz-bench', $1, "
-                                                     "'OrderPlaced', $2::text)"));
-    }
-    void append(std::size_t number, std::size_t clients, std::vector<Times>& times, double start,
-                int rate, const std::string& filler) {
-        for (; number < times.size(); number += clients) {
-            auto& each = times[number];
-            each.due = start + static_cast<double>(number) / rate;
-            const double early = each.due - seconds_now();
-            if (early > 0) std::this_thread::sleep_for(std::chrono::duration<double>{early});
-            connection.execute("append", {{std::to_string(number % 5'000)},
-                                          {std::to_string(number) + " " + filler}});
-            each.committed = seconds_now();
+std::unique_ptr<OptimisticPublisher> publisher_for(const Stage& stage, const BrokerTarget& broker,
+                                                   WatchedBroker::Eyes eyes) {
+    const auto& store = stage.log.store();
+    auto destination = kafka::open_for_publisher(
+        {.bootstrap_servers = parse_broker_url(broker.url, "--broker").place,
+         .client = broker.options});
+    return std::make_unique<OptimisticPublisher>(
+        postgres::open_publisher(store.url, {.schema = store.schema}),
+        std::make_unique<WatchedBroker>(std::move(destination), std::move(eyes)),
+        OptimisticOptions{.schema = store.schema});
+}
+
+class Producer {
+public:
+    Producer(const Stage& stage, Path path, Traffic& traffic, OptimisticPublisher* publisher)
+        : traffic_{traffic}, publisher_{publisher}, connection_{stage.log.store().url} {
+        if (path == Path::sql) {
+            connection_.prepare("append",
+                                stage.log.named("SELECT @schema@.append('sagaz-bench', $1, "
+                                                "'OrderPlaced', $2::text)"));
+        } else if (publisher == nullptr) {
+            outbox_.emplace(stage.log.store().schema);
+        } else {
+            outbox_.emplace(*publisher);
         }
     }
 
-    BareConnection connection;
+    /// The events of this client, each when it is due.
+    void run(std::size_t first, std::size_t step, double start, int rate) {
+        for (std::size_t number = first; number < traffic_.times().size(); number += step) {
+            auto& each = traffic_.times()[number];
+            each.due = start + static_cast<double>(number) / rate;
+            const double early = each.due - seconds_now();
+            if (early > 0) std::this_thread::sleep_for(std::chrono::duration<double>{early});
+            append(number, each);
+        }
+    }
+
     std::exception_ptr failure{};
+
+private:
+    void append(std::size_t number, Times& times) {
+        const auto key = std::to_string(number % 5'000);
+        const auto payload = std::to_string(number) + " " + filler_;
+        times.begun = seconds_now();
+        if (!outbox_) {
+            connection_.execute("append", {{key}, {payload}});
+            times.committed = seconds_now();
+            return;
+        }
+        connection_.run("BEGIN");
+        auto* native = connection_.native();
+        auto ticket = outbox_->append(
+            native,
+            {.topic = "sagaz-bench", .key = key, .event_type = "OrderPlaced", .payload = payload});
+        connection_.run("COMMIT");
+        times.committed = seconds_now();
+        if (publisher_ == nullptr) return;
+        publisher_->submit(std::move(ticket), [&traffic = traffic_](Published published) {
+            if (published) ++traffic.sent_by_publisher;
+        });
+    }
+
+    Traffic& traffic_;
+    OptimisticPublisher* publisher_;
+    BareConnection connection_;
+    std::optional<Outbox> outbox_;
+    std::string filler_{letters(190)};
 };
 
-void produce(const Stage& stage, const OpenLoop& plan, std::vector<Times>& times) {
+void produce(const Stage& stage, const OpenLoop& plan, Traffic& traffic,
+             OptimisticPublisher* publisher) {
     std::vector<std::unique_ptr<Producer>> producers;
     producers.reserve(static_cast<std::size_t>(plan.clients));
-    for (int n = 0; n < plan.clients; ++n) producers.push_back(std::make_unique<Producer>(stage));
-    const auto filler = letters(190);
+    for (int n = 0; n < plan.clients; ++n) {
+        producers.push_back(std::make_unique<Producer>(stage, plan.path, traffic, publisher));
+    }
     const double start = seconds_now() + 0.05;
     {
         std::vector<std::jthread> threads;
@@ -99,16 +173,24 @@ void produce(const Stage& stage, const OpenLoop& plan, std::vector<Times>& times
         for (std::size_t n = 0; n < producers.size(); ++n) {
             threads.emplace_back([&, n] {
                 try {
-                    producers[n]->append(n, producers.size(), times, start, plan.rate, filler);
+                    producers[n]->run(n, producers.size(), start, plan.rate);
                 } catch (...) {
                     producers[n]->failure = std::current_exception();
                 }
             });
         }
     }
-    for (const auto& producer : producers) {
-        if (producer->failure) std::rethrow_exception(producer->failure);
-    }
+    wait_until(stage, "everything is acknowledged", [&] {
+        for (const auto& producer : producers) {
+            if (producer->failure) std::rethrow_exception(producer->failure);
+        }
+        return traffic.is_through();
+    });
+    if (publisher != nullptr) publisher->stop(Milliseconds{5'000});  // Its callbacks count.
+}
+
+std::int64_t written(const Stage& stage) {
+    return stage.log.number("SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint");
 }
 
 }  // namespace
@@ -121,21 +203,37 @@ double Latencies::quantile(const std::vector<double>& sorted, double part) {
 
 Latencies run_open_loop(const Stage& stage, const BrokerTarget& broker, const OpenLoop& plan) {
     Traffic traffic{static_cast<std::size_t>(plan.rate * (plan.seconds + plan.warm_up))};
+    Watcher relays{traffic};
+    Watcher publishers{traffic};
     const auto slots = stage.log.number("SELECT count(*) FROM @schema@.slot");
+    const auto wal_from = written(stage);
     {
-        RunningRelay relay{stage, broker, traffic.eyes()};
+        RunningRelay relay{stage, broker, relays.eyes(), [&](RelayOptions& options) {
+                               if (plan.path == Path::poll) options.poll_interval = kPoll;
+                           }};
         relay.wait_until_it_owns(static_cast<std::int16_t>(slots));
-        produce(stage, plan, traffic.times());
-        wait_until(stage, "everything is acknowledged", [&] { return traffic.is_through(); });
+        std::unique_ptr<OptimisticPublisher> publisher;
+        if (plan.path == Path::optimistic) {
+            publisher = publisher_for(stage, broker, publishers.eyes());
+        }
+        produce(stage, plan, traffic, publisher.get());
     }
     Latencies latencies;
     const auto first = static_cast<std::ptrdiff_t>(plan.rate * plan.warm_up);
     for (auto each = traffic.times().begin() + first; each != traffic.times().end(); ++each) {
+        const double acknowledged = each->acknowledged;
         latencies.to_commit.push_back((each->committed - each->due) * 1e3);
-        latencies.to_acknowledgement.push_back((each->acknowledged - each->due) * 1e3);
+        latencies.transaction.push_back((each->committed - each->begun) * 1e3);
+        latencies.after_commit.push_back(std::max(acknowledged - each->committed, 0.0) * 1e3);
+        latencies.to_acknowledgement.push_back((acknowledged - each->due) * 1e3);
     }
-    std::sort(latencies.to_commit.begin(), latencies.to_commit.end());
-    std::sort(latencies.to_acknowledgement.begin(), latencies.to_acknowledgement.end());
+    for (auto* list : {&latencies.to_commit, &latencies.transaction, &latencies.after_commit,
+                       &latencies.to_acknowledgement}) {
+        std::sort(list->begin(), list->end());
+    }
+    const auto events = static_cast<double>(traffic.times().size());
+    latencies.wal_bytes = static_cast<double>(written(stage) - wal_from) / events;
+    latencies.optimistic_share = static_cast<double>(traffic.sent_by_publisher) / events;
     return latencies;
 }
 

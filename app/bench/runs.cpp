@@ -50,6 +50,11 @@ std::unique_ptr<Broker> watched(const BrokerTarget& target, WatchedBroker::Eyes 
     return std::make_unique<WatchedBroker>(std::move(broker), std::move(eyes));
 }
 
+RelayOptions adjusted(RelayOptions options, const RunningRelay::Adjust& adjust) {
+    if (adjust) adjust(options);
+    return options;
+}
+
 }  // namespace
 
 double seconds_now() {
@@ -93,10 +98,12 @@ Cost drain_here(const Stage& stage, const BrokerTarget& broker, std::int64_t eve
     return cost;
 }
 
-RunningRelay::RunningRelay(const Stage& stage, const BrokerTarget& broker, WatchedBroker::Eyes eyes)
+RunningRelay::RunningRelay(const Stage& stage, const BrokerTarget& broker, WatchedBroker::Eyes eyes,
+                           const Adjust& adjust)
     : stage_{stage},
       relay_{std::make_unique<Relay>(open_store(stage.log.store()),
-                                     watched(broker, std::move(eyes)), keeping_delivered())},
+                                     watched(broker, std::move(eyes)),
+                                     adjusted(keeping_delivered(), adjust))},
       thread_{[this](const std::stop_token& stop) {
           try {
               relay_->run(stop);

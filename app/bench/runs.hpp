@@ -64,7 +64,9 @@ Cost drain_here(const Stage& stage, const BrokerTarget& broker, std::int64_t eve
 /// A relay that runs in a thread of its own until this object ends.
 class RunningRelay {
 public:
-    RunningRelay(const Stage& stage, const BrokerTarget& broker, WatchedBroker::Eyes eyes = {});
+    using Adjust = std::function<void(RelayOptions&)>;
+    RunningRelay(const Stage& stage, const BrokerTarget& broker, WatchedBroker::Eyes eyes = {},
+                 const Adjust& adjust = {});
     ~RunningRelay();
 
     /// Returns when it owns every slot.

@@ -62,11 +62,12 @@ find_programs() {
         say "== building the release"
         (cd "$chaos_root" && cmake --preset release >/dev/null &&
             cmake --build build/release --target sagaz_executable history_check \
-                inbox_consumer ledger_consumer >&2)
+                inbox_consumer ledger_consumer optimistic_producer >&2)
         SAGAZ=$chaos_root/build/release/app/sagaz
         HISTORY_CHECK=$chaos_root/build/release/tests/history_check
         INBOX_CONSUMER=$chaos_root/build/release/tests/chaos/inbox_consumer
         LEDGER_CONSUMER=$chaos_root/build/release/tests/chaos/ledger_consumer
+        OPTIMISTIC_PRODUCER=$chaos_root/build/release/tests/chaos/optimistic_producer
     fi
     [ -x "$SAGAZ" ] || die "no executable at $SAGAZ"
 }
