@@ -41,9 +41,11 @@ Duration RetryStep::recheck() const {
 }
 
 // The time stands in the table by the database's clock. None was ever put off for longer than the
-// longest backoff, so one that seems to be was put off before that clock was set back.
+// longest backoff, so one that seems to be was put off before that clock was set back; but one that
+// was not tried yet, whose time an operator set: a replay by so many a second may take hours.
 bool RetryStep::waits(const ParkedEvent& event) const {
-    return event.due_in > 0ms && event.due_in <= options_.parked_retry_max;
+    const bool is_meant = event.attempts == 0 || event.due_in <= options_.parked_retry_max;
+    return event.due_in > 0ms && is_meant;
 }
 
 // ---- the keys

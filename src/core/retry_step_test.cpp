@@ -345,6 +345,16 @@ TEST_F(Retries, F23_NorAnEventByItself) {
     EXPECT_EQ(arrived_, (Positions{1}));
 }
 
+TEST_F(Retries, F101_TheRateOfAReplayHoldsHoweverLongItTakes) {
+    load({{.position = 1, .key = "a"}, {.position = 2, .key = "b"}});
+    for (Parked& parked : table_) parked.attempts = 0;
+    table_[1].due = now_ + 1h;
+    run(30min);
+    EXPECT_EQ(arrived_, (Positions{1}));
+    run(31min);
+    EXPECT_EQ(arrived_, (Positions{1, 2}));
+}
+
 TEST_F(Retries, OfManyStoppedKeysEachHasItsTurn) {
     delivery_.limit_stopped(3);
     configure({.slot_count = 1});
