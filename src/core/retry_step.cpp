@@ -288,10 +288,13 @@ std::optional<RetryCommand> RetryStep::carry_on(Instant now, std::uint64_t flush
                 return command::Retry{attempt.envelopes};
             }
             break;
-        case Attempt::Stage::fly:
-            if (now - attempt.sent_at >= options_.attempt_timeout) return command::AbandonRetry{};
-            if (now >= poll_at_) return command::PollRetry{0ms};
+        case Attempt::Stage::fly: {
+            // Asked once more: the answer may be there, and it was this process that stood still.
+            const bool is_late = now - attempt.sent_at >= options_.attempt_timeout;
+            if (is_late && std::exchange(attempt.was_late, true)) return command::AbandonRetry{};
+            if (is_late || now >= poll_at_) return command::PollRetry{0ms};
             break;
+        }
         case Attempt::Stage::settle:
             attempt.stage = Attempt::Stage::settling;
             return command::SettleParked{attempt.what.slot, settling_};
@@ -380,7 +383,12 @@ void RetryStep::on_abandoned(std::span<const Receipt> receipts, Instant now) {
     for (auto& receipt : attempt_->receipts) {
         if (!receipt) receipt.emplace();  // Unknown.
     }
-    leave_topic_alone(now);
+    const auto first = std::ranges::find_if(attempt_->receipts, [](const auto& receipt) {
+        return receipt->state != Receipt::State::accepted;
+    });
+    const bool is_silent =
+        first != attempt_->receipts.end() && (*first)->state == Receipt::State::unknown;
+    if (is_silent) leave_topic_alone(now);
     begin_settling(now);
 }
 

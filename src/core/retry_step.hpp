@@ -52,9 +52,9 @@
 /// counts nothing. An attempt that takes long while its key is deferring has the key parked again,
 /// so that the slot's cursor goes on. One that is not answered at all (a partition without a
 /// leader, whose messages never expire in the client) would stop every other key, since there is
-/// one at a time: after `attempt_timeout` its client is given up and its topic left alone for a
-/// while. What of it still arrives is a repeat: its events stay in the table, and their key
-/// stopped.
+/// one at a time: after `attempt_timeout` it is asked for once more, then its client is given up
+/// and its topic left alone for a while. What of it still arrives is a repeat: its events stay in
+/// the table, and their key stopped.
 namespace sagaz::inline v0::core {
 
 namespace command {
@@ -136,6 +136,7 @@ private:
         Candidate what{};
         std::uint64_t generation{};
         Instant sent_at{};
+        bool was_late{};  ///< It took too long when its receipts were last asked for.
         std::unique_ptr<Batch> batch{};
         std::vector<Envelope> envelopes{};
         std::uint64_t first_token{};

@@ -85,6 +85,7 @@ protected:
     bool is_down_{};
     std::string silent_{"none"};  ///< A topic that has no leader: no receipt comes.
     int given_up_{};
+    Duration stands_still_{};  ///< After the next attempt was sent.
     int looks_{};
     int tries_{};
     bool owns_{true};
@@ -155,6 +156,7 @@ private:
             receipts_.push_back(receipt);
         }
         step_.on_taken(retry.envelopes.size(), now_);
+        now_ += std::exchange(stands_still_, Duration{});
     }
 
     void answer(command::PollRetry&) {
@@ -396,6 +398,17 @@ TEST_F(Retries, F57_ATopicThatDoesNotAnswerStopsNoOther) {
     EXPECT_EQ(table_[0].attempts, 1) << "silence is no attempt";
     silent_ = "none";
     run(2min);
+    EXPECT_EQ(table(), Positions{});
+}
+
+TEST_F(Retries, F22_AnAnswerThatCameWhileTheProcessStoodStillCounts) {
+    load({{.position = 1, .key = "a"}, {.position = 2, .key = "b"}});
+    stands_still_ = 1min;
+    run(10s);
+    run(1min);
+    EXPECT_EQ(given_up_, 0);
+    std::ranges::sort(arrived_);
+    EXPECT_EQ(arrived_, (Positions{1, 2}));
     EXPECT_EQ(table(), Positions{});
 }
 
