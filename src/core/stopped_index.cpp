@@ -5,6 +5,11 @@
 #include <utility>
 
 namespace sagaz::inline v0::core {
+namespace {
+
+constexpr std::size_t kWaysMin = 16;  ///< So many sets of words are no matter.
+
+}  // namespace
 
 StoppedIndex::Stop* StoppedIndex::find(const std::string& key) {
     const auto found = stops_.find(key);
@@ -80,7 +85,15 @@ StoppedIndex::Stop& StoppedIndex::add(const std::string& key, const StoppedKey& 
         ways.by_topic = true;
     }
     stop.ways = &*ways_.insert(std::move(ways)).first;
+    if (ways_.size() > 2 * stops_.size() + kWaysMin) drop_unused_ways();
     return stop;
+}
+
+// Keys come and go, and with them the sets that their events' types make.
+void StoppedIndex::drop_unused_ways() {
+    std::set<const Ways*> used;
+    for (const auto& [key, stop] : stops_) used.insert(stop.ways);
+    std::erase_if(ways_, [&](const Ways& ways) { return !used.contains(&ways); });
 }
 
 void StoppedIndex::erase(const std::string& key) {

@@ -106,6 +106,7 @@ private:
     static std::uint64_t hash_of(const std::string& key);
     bool is_other(const std::string& key) const;
     void forget(const std::vector<std::string>& keys);
+    void drop_unused_ways();
 
     std::set<Ways> ways_;
     std::unordered_map<std::string, Stop> stops_;  ///< Its nodes stay where they are.

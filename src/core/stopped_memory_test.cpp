@@ -58,5 +58,21 @@ TEST(StoppedMemory, OfVeryManyKeysMostTakeAFewBytes) {
         delivery.find(0)->stopped.stops(std::string("orders\0a key of some length 399999", 34)));
 }
 
+TEST(StoppedMemory, NothingIsLeftOfKeysThatCameAndWent) {
+    constexpr std::size_t kTypes = 12;
+    StoppedIndex index;
+    std::size_t before = 0;
+    for (std::size_t n = 0; n < (1U << kTypes); ++n) {
+        for (std::size_t type = 0; type < kTypes; ++type) {
+            if ((n >> type & 1U) == 0) continue;
+            const std::string name = "AnEventOfAnOrder" + std::to_string(type);
+            index.add("key", {0, "", "key", name}, Instant{});
+        }
+        index.erase("key");
+        if (n == 100) before = bytes_in_use();
+    }
+    EXPECT_LE(bytes_in_use(), before + 100'000);
+}
+
 }  // namespace
 }  // namespace sagaz::inline v0::core
