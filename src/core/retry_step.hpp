@@ -113,6 +113,8 @@ public:
     void stop() noexcept { stopping_ = true; }
     /// True while an attempt is on its way or not yet settled.
     bool is_busy() const { return attempt_.has_value(); }
+    /// True while there is, or an attempt is about to begin.
+    bool is_trying() const { return attempt_.has_value() || !candidates_.empty(); }
     /// True while one of `slot` is, and may be waited for before the slot is given away: one that
     /// the client does not answer in time would keep the slot, and all that comes of it, for ever.
     bool holds(std::int16_t slot, Instant now) const;

@@ -33,7 +33,7 @@ TEST(StoppedMemory, AStoppedKeyTakesFewBytes) {
             key.replace(key.size() - number.size(), number.size(), number);
             keys.push_back({0, "", key, "OrderPlacedByCustomer"});
         }
-        delivery.stop_keys(0, keys);
+        delivery.stop_keys(0, keys, Instant{1h});
     }
     step.next(Instant{1h}, 0);
     // Under a sanitizer nothing is counted.
@@ -51,7 +51,7 @@ TEST(StoppedMemory, OfVeryManyKeysMostTakeAFewBytes) {
         for (std::size_t n = 0; n < kKeys; ++n) {
             keys.push_back({0, "orders", "a key of some length " + std::to_string(n), ""});
         }
-        delivery.stop_keys(0, keys);
+        delivery.stop_keys(0, keys, Instant{1h});
     }
     EXPECT_LE((bytes_in_use() - before) / kKeys, 24U);
     EXPECT_TRUE(
