@@ -87,7 +87,7 @@ void Delivery::stop_keys(std::int16_t slot, std::span<const StoppedKey> keys, In
         log->stopped.forget_names(
             0, [&](const auto& key, const auto& stop) { return is_idle(*log, key, stop); });
     }
-    log->stopped.take(std::move(found), stopped_max_, now);
+    log->stopped.take(found, stopped_max_, now);
 }
 
 void Delivery::remove(std::int16_t slot) {

@@ -64,7 +64,7 @@ void StoppedIndex::order_others(std::size_t sorted) {
     }
 }
 
-void StoppedIndex::take(std::vector<Found> found, std::size_t max, Instant now) {
+void StoppedIndex::take(const std::vector<Found>& found, std::size_t max, Instant now) {
     const auto before = std::exchange(others_, {});
     std::vector<std::pair<Other, const Found*>> rest;
     for (const Found& one : found) {

@@ -73,7 +73,7 @@ public:
         StoppedKey words{};
     };
     /// What a load found: all that stands in the table. By name are then about `max`.
-    void take(std::vector<Found> found, std::size_t max, Instant now);
+    void take(const std::vector<Found>& found, std::size_t max, Instant now);
     /// Keeps only the hash of those of which `is_idle` is true, so that all of them is in the
     /// table: of the waiting ones, and when the names are more than `max`, of all. (But of one that
     /// was just refused it is not known when it is due.)
