@@ -72,7 +72,7 @@ void Delivery::add(const OwnedSlot& slot, const Cursor& cursor, std::uint64_t ga
     logs_.insert(after, std::move(log));
 }
 
-void Delivery::stop_keys(std::int16_t slot, std::span<const StoppedKey> keys) {
+void Delivery::stop_keys(std::int16_t slot, std::span<const StoppedKey> keys, Instant now) {
     OwnedLog* log = find(slot);
     if (log == nullptr || settings_.on_refused != OnRefused::park_key) return;
     std::vector<StoppedIndex::Found> found;
@@ -87,7 +87,7 @@ void Delivery::stop_keys(std::int16_t slot, std::span<const StoppedKey> keys) {
         log->stopped.forget_names(
             0, [&](const auto& key, const auto& stop) { return is_idle(*log, key, stop); });
     }
-    log->stopped.take(std::move(found), stopped_max_);
+    log->stopped.take(found, stopped_max_, now);
 }
 
 void Delivery::remove(std::int16_t slot) {

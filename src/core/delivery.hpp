@@ -74,9 +74,9 @@ public:
     void configure(const Settings& settings);
     void add(const OwnedSlot& slot, const Cursor& cursor, std::uint64_t gate);
     /// All keys of the slot of which something is parked, from a load.
-    void stop_keys(std::int16_t slot, std::span<const StoppedKey> keys);
-    /// Slots that are to be loaded again, for the keys that are not known by name.
-    std::vector<OwnedSlot> take_turns(Instant now);
+    void stop_keys(std::int16_t slot, std::span<const StoppedKey> keys, Instant now);
+    /// A slot that is to be loaded again, for the keys that are not known by name and are due.
+    std::optional<OwnedSlot> take_turn(Instant now);
     /// After a store: what of the stopped keys need not be known by name any more.
     void forget_names(OwnedLog& log);
     void remove(std::int16_t slot);

@@ -114,8 +114,8 @@ TEST_F(DeliveryTest, F42_ParksOnlyTheEventWhenThePolicySaysSo) {
 }
 
 TEST_F(DeliveryTest, KeepsAKeyStoppedThatWasParkedBefore) {
-    delivery_.stop_keys(0, std::vector<StoppedKey>{{0, "orders", "a", ""}});
-    delivery_.stop_keys(0, std::vector<StoppedKey>{{0, "", "b", "OrderPlaced"}});
+    delivery_.stop_keys(0, std::vector<StoppedKey>{{0, "orders", "a", ""}}, now_);
+    delivery_.stop_keys(0, std::vector<StoppedKey>{{0, "", "b", "OrderPlaced"}}, now_);
     delivery_.take(batch_of({{1, "a"}, {2, "b"}}), now_);
     EXPECT_EQ(publish(), (Positions{2})) << "key b was stopped in the template's topic only";
 }

@@ -26,6 +26,7 @@ constexpr Duration kWindowPatience = 200ms;  ///< Of slots that wait while anoth
 constexpr Duration kLookInterval = 5ms;
 constexpr Duration kTidyInterval = 10s;
 constexpr Duration kMeasureInterval = 5s;
+constexpr int kTurnRest = 9;                  ///< So much of a turn's time to the next one.
 constexpr int kIdleRarer = 6;                 ///< Tidying and measuring in silence, by so much.
 constexpr Duration kServiceInterval = 100ms;  ///< A broker's client is served at least so often.
 
@@ -64,6 +65,7 @@ Command RelayStep::next(Instant now) {
         if (auto command = stream_in_turn(now)) return *std::move(command);
         auto command = settle(now);
         if (!command) command = open_gate(now);
+        if (!command) command = load_others(now);
         if (!command) command = try_parked(now);
         owes_turn_ = command.has_value();
         if (!command) command = read(now);
@@ -95,7 +97,6 @@ std::optional<Command> RelayStep::own_slots(Instant now) {
     const Instant soon = is_poll ? now + (open_at(now) - opened_at_) : now;
     if (soon >= lease_.observe_at()) return observe_command(now);
     if (!lease_.claims().empty()) return command::Acquire{lease_.claims()};
-    for (const OwnedSlot& slot : delivery_.take_turns(now)) fresh_.add(slot);
     if (!fresh_.empty()) return command::Load{fresh_.ask()};
     return hand_over(now);
 }
@@ -115,6 +116,21 @@ std::optional<Command> RelayStep::hand_over(Instant now) {
         return command::Release{{log->slot}};
     }
     return std::nullopt;
+}
+
+// It may take long, and nothing hangs on when: one slot at a time, between other things, and only
+// for a small part of the time. Why not while there is an attempt: see StoppedIndex.
+std::optional<Command> RelayStep::load_others(Instant now) {
+    if (now < turn_at_ || retry_.is_trying() || lease_.is_stale(now)) return std::nullopt;
+    turn_ = delivery_.take_turn(now);
+    if (!turn_) return std::nullopt;
+    turn_began_ = now;
+    return command::Load{{*turn_}};
+}
+
+void RelayStep::end_turn(Instant now) {
+    turn_.reset();
+    turn_at_ = now + kTurnRest * (now - turn_began_);
 }
 
 std::optional<Command> RelayStep::try_parked(Instant now) {
@@ -337,16 +353,18 @@ void RelayStep::on_acquired(std::span<const OwnedSlot> slots) {
     }
 }
 
-void RelayStep::on_loaded(const Loaded& loaded) {
+void RelayStep::on_loaded(const Loaded& loaded, Instant now) {
+    if (turn_) {
+        delivery_.stop_keys(turn_->slot, loaded.stopped, now);
+        return end_turn(now);
+    }
     const std::vector<OwnedSlot> asked = fresh_.loaded();
     for (const auto& [slot, cursor] : loaded.cursors) {
         const auto fresh = std::find_if(asked.begin(), asked.end(),
                                         [&](const OwnedSlot& owned) { return owned.slot == slot; });
         if (fresh == asked.end()) continue;
-        // Loaded again for its stopped keys alone, it goes on from where it is.
-        const OwnedLog* known = delivery_.find(slot);
-        if (known == nullptr || known->slot != *fresh) delivery_.add(*fresh, cursor, loaded.gate);
-        delivery_.stop_keys(slot, loaded.stopped);
+        delivery_.add(*fresh, cursor, loaded.gate);
+        delivery_.stop_keys(slot, loaded.stopped, now);
     }
     fresh_.weigh(loaded.stopped.size());
     opened_at_ = Instant{};
@@ -507,7 +525,11 @@ void RelayStep::on_store_error(const Error& error, Instant now) {
     const Instant allowed = store_tries_.next(now);
     // What did not come in time will not come in time again: less of it may.
     const bool came_too_late = error.code() == "deadline_passed";
-    fresh_.failed(came_too_late);
+    if (turn_) {
+        end_turn(now);
+    } else {
+        fresh_.failed(came_too_late);
+    }
     if (std::exchange(reading_, false) && came_too_late) {
         read_max_ = std::max<std::size_t>(1, std::min(read_max_, options_.batch_max) / 2);
     }

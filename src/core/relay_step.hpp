@@ -104,7 +104,7 @@ public:
     void on_attached(const Attached& attached);
     void on_observed(const Observed& seen, Instant now);
     void on_acquired(std::span<const OwnedSlot> slots);
-    void on_loaded(const Loaded& loaded);
+    void on_loaded(const Loaded& loaded, Instant now);
     void on_opened(const Opening& opening, Instant now);
     void on_late(std::span<const LateTransaction> late);
     void on_read(ReadResult result, Instant now);
@@ -152,6 +152,7 @@ private:
     std::optional<Command> hand_over(Instant now);
     std::optional<Command> stream_in_turn(Instant now);
     std::optional<Command> settle(Instant now);
+    std::optional<Command> load_others(Instant now);
     std::optional<Command> try_parked(Instant now);
     std::optional<Command> finish_retry(Instant now);
     std::optional<Command> read(Instant now);
@@ -175,6 +176,7 @@ private:
     bool has_to_store() const;
     bool has_parking_in_front() const;
     bool store_is_due(Instant now) const;
+    void end_turn(Instant now);
     void forget();
 
     RelayOptions options_;
@@ -191,6 +193,9 @@ private:
     Instant store_at_{};   ///< The store is left alone until then, after an error; zero: it is up.
     bool heard_{};         ///< An `observe` succeeded since the database last lost its memory.
     FreshSlots fresh_;     ///< Acquired, not yet loaded.
+    std::optional<OwnedSlot> turn_;  ///< Being loaded again, for stopped keys known by a hash.
+    Instant turn_began_{};
+    Instant turn_at_{};                     ///< No slot is loaded again before.
     std::vector<std::int16_t> late_asked_;  ///< Slots whose late query is on its way.
     std::vector<std::int16_t> reading_slots_;
     bool reading_{};

@@ -51,7 +51,7 @@ protected:
         expect<command::Load>();
         Loaded loaded;
         loaded.cursors.push_back({0, Cursor{}});
-        step_.on_loaded(loaded);
+        step_.on_loaded(loaded, now_);
         step_.on_tidied(now_);
         step_.on_measured({}, now_);
     }
@@ -171,7 +171,7 @@ TEST_F(RelayStepTest, ReadsSlotsThatCameInTwoTakeovers) {
         expect<command::Load>();
         Loaded loaded;
         loaded.cursors.push_back({slot, Cursor{}});
-        step_.on_loaded(loaded);
+        step_.on_loaded(loaded, now_);
         step_.on_measured({}, now_);
         step_.on_tidied(now_);
         step_.on_reclaimed({}, now_);
@@ -440,7 +440,7 @@ TEST_F(RelayStepTest, F28_GivesASlotAwayOnlyWhenItsCursorHasCaughtUp) {
     Loaded loaded;
     loaded.cursors.push_back({1, Cursor{}});
     expect<command::Load>();
-    step_.on_loaded(loaded);
+    step_.on_loaded(loaded, now_);
     // The higher slot has nothing in hand: it may go as soon as its cursor is stored.
     for (next = step_.next(now_); !std::holds_alternative<command::Release>(next);
          next = step_.next(now_)) {
@@ -563,7 +563,7 @@ TEST_F(RelayStepTest, LeavesReclaimingToTheOwnerOfTheLowestSlot) {
     expect<command::Load>();
     Loaded loaded;
     loaded.cursors.push_back({1, Cursor{}});
-    step_.on_loaded(loaded);
+    step_.on_loaded(loaded, now_);
     const std::vector<SlotView> later{{0, 1, views[0].owner, 1}, {1, 1, kMe, 1}};
     EXPECT_FALSE(reclaim_within(15, step_, now_, later).has_value());
 }

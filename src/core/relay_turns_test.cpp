@@ -40,13 +40,15 @@ protected:
     /// One event stands in the table, and the client never says what became of an attempt.
     void park_on(std::int16_t slot) { parked_ = TestRow{0, "parked", false, slot}; }
 
-    RelayOptions options_{};
+    RelayOptions options_{.stopped_keys_max = 2};
     RelayStep step_{kMe, options_, 1};
     Instant now_{1'000s};
     std::int16_t slots_{1};
     Duration statement_{1ms};
     Duration load_of_a_slot_{1ms};
     Duration load_max_{};
+    int dead_keys_{};  ///< Of each slot, stopped for good.
+    int loads_{};
     bool grows_{};        ///< An event comes with each look at the slots.
     bool other_lives_{};  ///< Another relay looks at the slots and takes what is free.
     std::vector<TestRow> log_;
@@ -95,6 +97,7 @@ private:
 
     void answer(command::Load& load) {
         constexpr Duration kDeadline = 15s;
+        ++loads_;
         const Duration time = load_of_a_slot_ * static_cast<std::int64_t>(load.slots.size());
         now_ += std::min(time, kDeadline);
         load_max_ = std::max(load_max_, std::min(time, kDeadline));
@@ -103,9 +106,14 @@ private:
             return;
         }
         Loaded loaded;
-        for (const OwnedSlot& slot : load.slots) loaded.cursors.push_back({slot.slot, Cursor{}});
+        for (const OwnedSlot& slot : load.slots) {
+            loaded.cursors.push_back({slot.slot, Cursor{}});
+            for (int n = 0; n < dead_keys_; ++n) {
+                loaded.stopped.push_back({slot.slot, "orders", "dead" + std::to_string(n), ""});
+            }
+        }
         if (parked_) loaded.stopped.push_back({parked_->slot, "orders", parked_->key, ""});
-        step_.on_loaded(loaded);
+        step_.on_loaded(loaded, now_);
     }
 
     void answer(command::OpenWindow&) {
@@ -200,7 +208,12 @@ private:
     void answer(command::LookAtParked& look) {
         took();
         ParkedLook found;
-        if (parked_ && !look.query.keys.empty()) found.of_keys.push_back({.row = {parked_->slot}});
+        for (std::size_t n = 0; n < look.query.keys.size(); ++n) {
+            const StoppedKey& key = look.query.keys[n];
+            const bool is_dead = key.key.starts_with("dead");
+            if (!is_dead && !parked_) continue;
+            found.of_keys.push_back({.row = {key.slot}, .key = n, .dead = is_dead});
+        }
         step_.on_looked_at_parked(found, now_);
     }
     void answer(command::ReadParked&) {
@@ -257,6 +270,48 @@ TEST_F(RelayTurns, TakesManySlotsOverHoweverMuchThereIsToKnowOfEach) {
     append(15, "last");
     run(10min);
     EXPECT_EQ(sent_["last"], 1);
+}
+
+TEST_F(RelayTurns, KeepsNoSlotWaitingThoughOfEachItKnowsMostStoppedKeysByAHash) {
+    slots_ = 16;
+    dead_keys_ = 6;
+    load_of_a_slot_ = 12s;
+    run(10min);
+    int sent = 0;
+    for (int n = 0; n < 60; ++n) {
+        append(15, "urgent");
+        run(10s);
+        if (sent_["urgent"] == n + 1) ++sent;
+    }
+    EXPECT_GE(sent, 45) << "within ten seconds";
+    EXPECT_GE(loads_, 16 + 2) << "it does look at the others";
+}
+
+TEST_F(RelayTurns, DeliversThoughASlotCannotBeLoadedAgainForItsStoppedKeys) {
+    dead_keys_ = 6;
+    run(3s);
+    const int loads = loads_;
+    ASSERT_GE(loads, 1);
+    load_of_a_slot_ = 20s;
+    run(10s);
+    append(0, "urgent");
+    run(1min);
+    EXPECT_EQ(sent_["urgent"], 1);
+    EXPECT_GT(loads_, loads);
+}
+
+// Somebody may discard what the attempt has on its way. Loaded again then, the slot would know
+// nothing of the key any more and send what is behind it at once.
+TEST_F(RelayTurns, F101_LoadsNoSlotAgainWhileAnAttemptIsOnItsWay) {
+    dead_keys_ = 6;
+    park_on(0);
+    for (int n = 0; n < 1'000 && attempts_ == 0; ++n) run(100ms);
+    ASSERT_EQ(attempts_, 1);
+    const int loads = loads_;
+    run(options_.attempt_timeout - 1s);
+    EXPECT_EQ(loads_, loads);
+    run(1min);
+    EXPECT_GT(loads_, loads);
 }
 
 TEST_F(RelayTurns, BeatsWhileItLoadsSlots) {

@@ -41,9 +41,11 @@ Duration RetryStep::recheck() const {
 }
 
 // The time stands in the table by the database's clock. None was ever put off for longer than the
-// longest backoff, so one that seems to be was put off before that clock was set back.
+// longest backoff, so one that seems to be was put off before that clock was set back; but one that
+// was not tried yet, whose time an operator set: a replay by so many a second may take hours.
 bool RetryStep::waits(const ParkedEvent& event) const {
-    return event.due_in > 0ms && event.due_in <= options_.parked_retry_max;
+    const bool is_meant = event.attempts == 0 || event.due_in <= options_.parked_retry_max;
+    return event.due_in > 0ms && is_meant;
 }
 
 // ---- the keys
@@ -147,8 +149,13 @@ bool RetryStep::holds(std::int16_t slot, Instant now) const {
 bool RetryStep::is_settled() const {
     if (!enabled_) return true;
     if (delivery_.has_parked_alone()) return false;  // which may be due at once
-    const bool is_trying = attempt_ || came_back_ || !candidates_.empty();
-    return measured_ && !is_trying && first_due() > now_ && alone_at_ > now_;
+    if (!measured_ || is_trying() || came_back_) return false;
+    const auto is_silent = [&](const auto& topic) { return topic.second > now_; };
+    if (std::ranges::any_of(silent_, is_silent)) return false;  // What is due of it was put off.
+    for (const auto& log : delivery_.logs()) {
+        if (log->stopped.first_living_other_due() <= now_) return false;
+    }
+    return first_due() > now_ && alone_at_ > now_;
 }
 
 // ---- looking
@@ -219,6 +226,7 @@ void RetryStep::judge(const KeyName& name, std::vector<ParkedEvent> events, Inst
         return schedule(name, now + std::max<Duration>(options_.store_interval, 10ms));
     }
     const ParkedEvent& first = events.front();
+    key.is_dead = first.dead;
     if (first.dead || waits(first)) {
         key.run_max = 1;
         delivery_.park_key(*log, name.second);
@@ -258,16 +266,18 @@ void RetryStep::judge_alone(const ParkedLook& look, Instant now) {
 // ---- trying
 
 std::optional<RetryCommand> RetryStep::try_next(Instant now) {
-    if (candidates_.empty() || now < try_at_) return std::nullopt;
-    Candidate candidate = std::move(candidates_.front());
-    candidates_.pop_front();
-    const OwnedLog* log =
-        candidate.key ? log_of(*candidate.key) : delivery_.find(candidate.slot.slot);
-    if (log == nullptr || log->slot != candidate.slot) return std::nullopt;
-    attempt_ = Attempt{.what = std::move(candidate), .generation = log->generation};
-    command::ReadParked read;
-    for (const ParkedEvent& event : attempt_->what.events) read.rows.push_back(event.row);
-    return read;
+    while (!candidates_.empty() && now >= try_at_) {
+        Candidate candidate = std::move(candidates_.front());
+        candidates_.pop_front();
+        const OwnedLog* log =
+            candidate.key ? log_of(*candidate.key) : delivery_.find(candidate.slot.slot);
+        if (log == nullptr || log->slot != candidate.slot) continue;
+        attempt_ = Attempt{.what = std::move(candidate), .generation = log->generation};
+        command::ReadParked read;
+        for (const ParkedEvent& event : attempt_->what.events) read.rows.push_back(event.row);
+        return read;
+    }
+    return std::nullopt;
 }
 
 bool RetryStep::is_current(const Attempt& attempt) {
@@ -286,10 +296,13 @@ std::optional<RetryCommand> RetryStep::carry_on(Instant now, std::uint64_t flush
                 return command::Retry{attempt.envelopes};
             }
             break;
-        case Attempt::Stage::fly:
-            if (now - attempt.sent_at >= options_.attempt_timeout) return command::AbandonRetry{};
-            if (now >= poll_at_) return command::PollRetry{0ms};
+        case Attempt::Stage::fly: {
+            // Asked once more: the answer may be there, and it was this process that stood still.
+            const bool is_late = now - attempt.sent_at >= options_.attempt_timeout;
+            if (is_late && std::exchange(attempt.was_late, true)) return command::AbandonRetry{};
+            if (is_late || now >= poll_at_) return command::PollRetry{0ms};
             break;
+        }
         case Attempt::Stage::settle:
             attempt.stage = Attempt::Stage::settling;
             return command::SettleParked{attempt.what.slot, settling_};
@@ -378,7 +391,12 @@ void RetryStep::on_abandoned(std::span<const Receipt> receipts, Instant now) {
     for (auto& receipt : attempt_->receipts) {
         if (!receipt) receipt.emplace();  // Unknown.
     }
-    leave_topic_alone(now);
+    const auto first = std::ranges::find_if(attempt_->receipts, [](const auto& receipt) {
+        return receipt->state != Receipt::State::accepted;
+    });
+    const bool is_silent =
+        first != attempt_->receipts.end() && (*first)->state == Receipt::State::unknown;
+    if (is_silent) leave_topic_alone(now);
     begin_settling(now);
 }
 
@@ -467,6 +485,7 @@ void RetryStep::after_settling(Instant now) {
         return schedule(name, now);
     }
     key.run_max = 1;
+    key.is_dead = !last.accepted && last.dead;
     delivery_.park_key(*log, name.second);
     schedule(name, now + (last.accepted ? kBetweenTries : last.dead ? recheck() : last.retry_in));
 }

@@ -52,9 +52,9 @@
 /// counts nothing. An attempt that takes long while its key is deferring has the key parked again,
 /// so that the slot's cursor goes on. One that is not answered at all (a partition without a
 /// leader, whose messages never expire in the client) would stop every other key, since there is
-/// one at a time: after `attempt_timeout` its client is given up and its topic left alone for a
-/// while. What of it still arrives is a repeat: its events stay in the table, and their key
-/// stopped.
+/// one at a time: after `attempt_timeout` it is asked for once more, then its client is given up
+/// and its topic left alone for a while. What of it still arrives is a repeat: its events stay in
+/// the table, and their key stopped.
 namespace sagaz::inline v0::core {
 
 namespace command {
@@ -113,6 +113,8 @@ public:
     void stop() noexcept { stopping_ = true; }
     /// True while an attempt is on its way or not yet settled.
     bool is_busy() const { return attempt_.has_value(); }
+    /// True while there is, or an attempt is about to begin.
+    bool is_trying() const { return attempt_.has_value() || !candidates_.empty(); }
     /// True while one of `slot` is, and may be waited for before the slot is given away: one that
     /// the client does not answer in time would keep the slot, and all that comes of it, for ever.
     bool holds(std::int16_t slot, Instant now) const;
@@ -136,6 +138,7 @@ private:
         Candidate what{};
         std::uint64_t generation{};
         Instant sent_at{};
+        bool was_late{};  ///< It took too long when its receipts were last asked for.
         std::unique_ptr<Batch> batch{};
         std::vector<Envelope> envelopes{};
         std::uint64_t first_token{};

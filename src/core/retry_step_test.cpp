@@ -38,7 +38,7 @@ protected:
     void load(const std::vector<TestRow>& rows) {
         for (const TestRow& row : rows) {
             table_.push_back({row});
-            delivery_.stop_keys(0, std::vector<StoppedKey>{{0, "orders", row.key, ""}});
+            delivery_.stop_keys(0, std::vector<StoppedKey>{{0, "orders", row.key, ""}}, now_);
         }
     }
 
@@ -59,6 +59,13 @@ protected:
             std::visit([this](auto& one) { answer(one); }, *command);
         }
         now_ = std::max(now_, end);
+    }
+
+    /// All that stands in the table, as a load brings it.
+    void load_again() {
+        std::vector<StoppedKey> keys;
+        for (const Parked& one : table_) keys.push_back({0, "orders", one.row.key, ""});
+        delivery_.stop_keys(0, keys, now_);
     }
 
     bool is_parked(std::int64_t position) const {
@@ -85,6 +92,7 @@ protected:
     bool is_down_{};
     std::string silent_{"none"};  ///< A topic that has no leader: no receipt comes.
     int given_up_{};
+    Duration stands_still_{};  ///< After the next attempt was sent.
     int looks_{};
     int tries_{};
     bool owns_{true};
@@ -155,6 +163,7 @@ private:
             receipts_.push_back(receipt);
         }
         step_.on_taken(retry.envelopes.size(), now_);
+        now_ += std::exchange(stands_still_, Duration{});
     }
 
     void answer(command::PollRetry&) {
@@ -345,15 +354,23 @@ TEST_F(Retries, F23_NorAnEventByItself) {
     EXPECT_EQ(arrived_, (Positions{1}));
 }
 
+TEST_F(Retries, F101_TheRateOfAReplayHoldsHoweverLongItTakes) {
+    load({{.position = 1, .key = "a"}, {.position = 2, .key = "b"}});
+    for (Parked& parked : table_) parked.attempts = 0;
+    table_[1].due = now_ + 1h;
+    run(30min);
+    EXPECT_EQ(arrived_, (Positions{1}));
+    run(31min);
+    EXPECT_EQ(arrived_, (Positions{1, 2}));
+}
+
 TEST_F(Retries, OfManyStoppedKeysEachHasItsTurn) {
     delivery_.limit_stopped(3);
     configure({.slot_count = 1});
-    std::vector<StoppedKey> keys;
     for (std::int64_t n = 1; n <= 20; ++n) {
         table_.push_back({{.position = n, .key = "k" + std::to_string(n)}});
-        keys.push_back({0, "orders", table_.back().row.key, ""});
     }
-    delivery_.stop_keys(0, keys);
+    load_again();
     OwnedLog& log = *delivery_.find(0);
     EXPECT_EQ(log.stopped.size(), 3U);
     for (int n = 0; n < 20 && log.stopped.has_others(); ++n) {
@@ -361,13 +378,43 @@ TEST_F(Retries, OfManyStoppedKeysEachHasItsTurn) {
         delivery_.take(batch_of({{.position = 100 + n, .key = "k20"}}), now_);
         EXPECT_FALSE(delivery_.has_ready() && !table_.empty() && is_parked(20)) << "out of turn";
         run(6s);
-        if (delivery_.take_turns(now_).empty()) continue;
-        keys.clear();
-        for (const Parked& one : table_) keys.push_back({0, "orders", one.row.key, ""});
-        delivery_.stop_keys(0, keys);
+        if (delivery_.take_turn(now_)) load_again();
     }
     run(1s);
     EXPECT_EQ(table(), Positions{});
+}
+
+TEST_F(Retries, F101_IsNotSettledBeforeAKeyWasTriedThatIsKnownByAHashOnly) {
+    delivery_.limit_stopped(2);
+    configure({.slot_count = 1});
+    for (std::int64_t n = 1; n <= 9; ++n) {
+        table_.push_back({.row = {.position = n, .key = "k" + std::to_string(n)}, .dead = n != 7});
+    }
+    load_again();
+    bool is_settled = false;
+    for (int n = 0; n < 20 && !is_settled; ++n) {
+        run(6s);
+        is_settled = step_.is_settled();
+        if (delivery_.take_turn(now_)) load_again();
+    }
+    EXPECT_TRUE(is_settled) << "all that is parked is dead";
+    EXPECT_EQ(arrived_, Positions{7});
+}
+
+TEST_F(Retries, OfManyStoppedKeysThoseThatAreDueComeBeforeTheDead) {
+    delivery_.limit_stopped(2);
+    configure({.slot_count = 1});
+    for (std::int64_t n = 1; n <= 40; ++n) {
+        table_.push_back({.row = {.position = n, .key = "k" + std::to_string(n)}, .dead = n > 1});
+    }
+    table_[0].due = now_ + 4min;
+    load_again();
+    for (int n = 0; n < 100 && table_.size() == 40; ++n) {
+        run(6s);
+        if (delivery_.take_turn(now_)) load_again();
+    }
+    EXPECT_EQ(arrived_, Positions{1});
+    EXPECT_LT(now_, Instant{1h} + 4min + 30s);
 }
 
 TEST_F(Retries, F57_ATopicThatDoesNotAnswerStopsNoOther) {
@@ -376,7 +423,7 @@ TEST_F(Retries, F57_ATopicThatDoesNotAnswerStopsNoOther) {
         TestRow row{.position = n, .key = "dark" + std::to_string(n)};
         row.topic = "dark";
         table_.push_back({row});
-        delivery_.stop_keys(0, std::vector<StoppedKey>{{0, "dark", row.key, ""}});
+        delivery_.stop_keys(0, std::vector<StoppedKey>{{0, "dark", row.key, ""}}, now_);
     }
     load({{.position = 4, .key = "a"}, {.position = 5, .key = "b"}});
     run(10s);
@@ -386,6 +433,33 @@ TEST_F(Retries, F57_ATopicThatDoesNotAnswerStopsNoOther) {
     EXPECT_EQ(table_[0].attempts, 1) << "silence is no attempt";
     silent_ = "none";
     run(2min);
+    EXPECT_EQ(table(), Positions{});
+}
+
+TEST_F(Retries, F57_IsNotSettledWhileATopicIsSilent) {
+    silent_ = "dark";
+    for (std::int64_t n = 1; n <= 2; ++n) {
+        TestRow row{.position = n, .key = "dark" + std::to_string(n)};
+        row.topic = "dark";
+        table_.push_back({row});
+        delivery_.stop_keys(0, std::vector<StoppedKey>{{0, "dark", row.key, ""}}, now_);
+    }
+    run(10s);
+    EXPECT_EQ(given_up_, 1);
+    EXPECT_FALSE(step_.is_settled()) << "the other one was not tried";
+    silent_ = "none";
+    run(2min);
+    EXPECT_TRUE(step_.is_settled());
+}
+
+TEST_F(Retries, F22_AnAnswerThatCameWhileTheProcessStoodStillCounts) {
+    load({{.position = 1, .key = "a"}, {.position = 2, .key = "b"}});
+    stands_still_ = 1min;
+    run(10s);
+    run(1min);
+    EXPECT_EQ(given_up_, 0);
+    std::ranges::sort(arrived_);
+    EXPECT_EQ(arrived_, (Positions{1, 2}));
     EXPECT_EQ(table(), Positions{});
 }
 

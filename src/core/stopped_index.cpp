@@ -2,9 +2,15 @@
 
 #include <algorithm>
 #include <functional>
+#include <tuple>
 #include <utility>
 
 namespace sagaz::inline v0::core {
+namespace {
+
+constexpr std::size_t kWaysMin = 16;  ///< So many sets of words are no matter.
+
+}  // namespace
 
 StoppedIndex::Stop* StoppedIndex::find(const std::string& key) {
     const auto found = stops_.find(key);
@@ -15,31 +21,60 @@ std::uint64_t StoppedIndex::hash_of(const std::string& key) {
     return std::hash<std::string>{}(key);
 }
 
+const StoppedIndex::Other* StoppedIndex::find_in(const std::vector<Other>& others,
+                                                 std::uint64_t hash) {
+    const auto found = std::ranges::lower_bound(others, hash, {}, &Other::hash);
+    return found == others.end() || found->hash != hash ? nullptr : &*found;
+}
+
 bool StoppedIndex::is_other(const std::string& key) const {
-    return !others_.empty() && std::ranges::binary_search(others_, hash_of(key));
+    return !others_.empty() && find_in(others_, hash_of(key)) != nullptr;
 }
 
 void StoppedIndex::forget(const std::vector<std::string>& keys) {
     if (keys.empty()) return;
+    const std::size_t sorted = others_.size();
     for (const std::string& key : keys) {
-        others_.push_back(hash_of(key));
+        const Stop& stop = at(key);
+        if (!stop.is_waiting) {  // Else its hash is there.
+            const auto due = std::chrono::floor<Milliseconds>(stop.due.time_since_epoch());
+            others_.push_back({hash_of(key), 2 * due.count() + (stop.is_dead ? 1 : 0)});
+        }
         erase(key);
     }
-    std::ranges::sort(others_);
-    const auto repeated = std::ranges::unique(others_);
-    others_.erase(repeated.begin(), repeated.end());
+    order_others(sorted);
 }
 
-void StoppedIndex::take(std::vector<Found> found, std::size_t max) {
-    others_.clear();
-    std::vector<std::pair<std::uint64_t, Found*>> rest;
-    for (Found& one : found) {
-        const auto known = stops_.find(one.key);
-        if (known == stops_.end()) {
-            rest.emplace_back(hash_of(one.key), &one);
+// The first `sorted` are. Of those with one hash the first to be due stands for all.
+void StoppedIndex::order_others(std::size_t sorted) {
+    const auto order = [](const Other& one, const Other& other) {
+        if (one.hash != other.hash) return one.hash < other.hash;
+        return one.is_dead() != other.is_dead() ? other.is_dead() : one.mark < other.mark;
+    };
+    const auto middle = others_.begin() + static_cast<std::ptrdiff_t>(sorted);
+    std::sort(middle, others_.end(), order);
+    std::inplace_merge(others_.begin(), middle, others_.end(), order);
+    const auto repeated = std::ranges::unique(others_, {}, &Other::hash);
+    others_.erase(repeated.begin(), repeated.end());
+    first_other_due_ = first_living_other_due_ = Instant::max();
+    for (const Other& other : others_) {
+        first_other_due_ = std::min(first_other_due_, other.due());
+        if (other.is_dead()) continue;
+        first_living_other_due_ = std::min(first_living_other_due_, other.due());
+    }
+}
+
+void StoppedIndex::take(const std::vector<Found>& found, std::size_t max, Instant now) {
+    const auto before = std::exchange(others_, {});
+    std::vector<std::pair<Other, const Found*>> rest;
+    for (const Found& one : found) {
+        if (contains(one.key)) {
+            add(one.key, one.words, Instant{});
             continue;
         }
-        add(one.key, one.words, Instant{});
+        const std::uint64_t hash = hash_of(one.key);
+        const Other* known = find_in(before, hash);
+        rest.emplace_back(known == nullptr ? Other{hash, 0} : *known, &one);
     }
     // Of those not found all is in memory, so their words are known as well.
     for (Node& node : stops_) {
@@ -47,21 +82,23 @@ void StoppedIndex::take(std::vector<Found> found, std::size_t max) {
         node.second.due = Instant{};
         queue_.insert(&node);
     }
-    const auto order = [this](const auto& one) { return one.first - turn_ - 1; };  // Wraps.
-    std::ranges::sort(rest, {}, order);
+    std::ranges::sort(rest, {}, [now](const auto& one) {
+        const Other& other = one.first;
+        const int rank = other.due() > now ? 2 : other.is_dead() ? 1 : 0;
+        return std::tuple{rank, other.mark, other.hash};
+    });
     std::size_t n = 0;
     // However many must stay, some have their turn.
     const std::size_t room = std::max(max, stops_.size() + (max + 1) / 2);
     // All of a hash or none: a name must not stand beside its own hash.
     while (n < rest.size() &&
-           (stops_.size() < room || (n > 0 && rest[n].first == rest[n - 1].first))) {
+           (stops_.size() < room || (n > 0 && rest[n].first.hash == rest[n - 1].first.hash))) {
         add(rest[n].second->key, rest[n].second->words, Instant{});
         ++n;
     }
-    if (n > 0) turn_ = rest[n - 1].first;
+    others_.reserve(rest.size() - n);
     for (; n < rest.size(); ++n) others_.push_back(rest[n].first);
-    std::ranges::sort(others_);
-    others_.shrink_to_fit();
+    order_others(0);
 }
 
 StoppedIndex::Stop& StoppedIndex::add(const std::string& key, const StoppedKey& words,
@@ -80,7 +117,15 @@ StoppedIndex::Stop& StoppedIndex::add(const std::string& key, const StoppedKey& 
         ways.by_topic = true;
     }
     stop.ways = &*ways_.insert(std::move(ways)).first;
+    if (ways_.size() > 2 * stops_.size() + kWaysMin) drop_unused_ways();
     return stop;
+}
+
+// Keys come and go, and with them the sets that their events' types make.
+void StoppedIndex::drop_unused_ways() {
+    std::set<const Ways*> used;
+    for (const auto& [key, stop] : stops_) used.insert(stop.ways);
+    std::erase_if(ways_, [&](const Ways& ways) { return !used.contains(&ways); });
 }
 
 void StoppedIndex::erase(const std::string& key) {
@@ -96,6 +141,12 @@ void StoppedIndex::schedule(const std::string& key, Instant due) {
     auto place = queue_.extract(&*node);  // Before the key of its order changes.
     node->second.due = due;
     queue_.insert(std::move(place));
+}
+
+bool StoppedIndex::is_looked_through() const noexcept {
+    const auto next = std::ranges::find_if(
+        queue_, [](const Node* node) { return node->second.due != kJustRefused; });
+    return next == queue_.end() || (*next)->second.due > Instant{};
 }
 
 Instant StoppedIndex::first_due() const noexcept {

@@ -19,11 +19,14 @@ namespace sagaz::inline v0::core {
 /// zero byte (no topic holds one), and the key.
 ///
 /// Only so many are known by name. Of the *others*, all of which have events in the table and none
-/// in memory but what waits to be put there, a hash is kept: enough to stop them. The slot is
-/// loaded again and again, and each time other ones are taken by name (`take`), so that all are
-/// tried in turn. Why that is safe: a key leaves the names only for the hashes, by a load that
-/// found it in the table or when it is known to be there, and it leaves the hashes only by a load,
-/// which either takes it by name or found nothing of it in the table. Two keys with one hash: the
+/// in memory but what waits to be put there, a hash is kept, enough to stop them, and when they are
+/// due. When some are the slot is loaded again, and those that have been due for longest are taken
+/// by name (`take`), so that all are tried in turn; of the dead nothing comes, so they are last.
+/// Why that is safe: a key leaves the names only for the hashes, by a load that found it in the
+/// table or when it is known to be there, and it leaves the hashes only by a load, which either
+/// takes it by name or found nothing of it in the table. (Somebody may have discarded what an
+/// attempt has on its way, so none is made meanwhile: RelayStep. One by an owner that does not know
+/// that it was overtaken tells what a look would tell it: RetryStep.) Two keys with one hash: the
 /// innocent one waits behind itself and is tried in its turn, and nothing of the guilty one goes
 /// on.
 class StoppedIndex {
@@ -44,6 +47,7 @@ public:
         std::uint16_t run_max{1};   ///< Events of the next attempt; more after an acceptance.
         bool is_waiting{};          ///< Not tried: a load is to bring its words.
         bool deferring{};           ///< What comes of it waits in memory instead of being parked.
+        bool is_dead{};             ///< By the last look: only an operator can make it go on.
     };
 
     /// That of a key which was refused a moment ago: RetryStep says when it is tried again.
@@ -69,26 +73,30 @@ public:
         StoppedKey words{};
     };
     /// What a load found: all that stands in the table. By name are then about `max`.
-    void take(std::vector<Found> found, std::size_t max);
+    void take(const std::vector<Found>& found, std::size_t max, Instant now);
     /// Keeps only the hash of those of which `is_idle` is true, so that all of them is in the
-    /// table: of the waiting ones, and when the names are more than `max`, of all.
+    /// table: of the waiting ones, and when the names are more than `max`, of all. (But of one that
+    /// was just refused it is not known when it is due.)
     template <class IsIdle>
     void forget_names(std::size_t max, IsIdle is_idle) {
         const bool are_many = queue_.size() > max;
         std::vector<std::string> idle;
         for (const auto& [key, stop] : stops_) {
-            if ((are_many || stop.is_waiting) && !stop.deferring && is_idle(key, stop)) {
-                idle.push_back(key);
-            }
+            const bool may_go = stop.is_waiting || (are_many && stop.due != kJustRefused);
+            if (may_go && !stop.deferring && is_idle(key, stop)) idle.push_back(key);
         }
         forget(idle);
     }
-    /// True when each of those by name was looked at, so that it is the turn of others.
-    bool is_looked_through() const noexcept { return first_due() > Instant{}; }
+    /// True when each of those that a load took by name was looked at: others may have their turn.
+    bool is_looked_through() const noexcept;
     void schedule(const std::string& key, Instant due);
 
     /// When the first one is due; Instant::max(): none is.
     Instant first_due() const noexcept;
+    /// When the first of the others is; one that nobody looked at since it was learned of is.
+    Instant first_other_due() const noexcept { return first_other_due_; }
+    /// The same without the dead ones, of which nothing will come.
+    Instant first_living_other_due() const noexcept { return first_living_other_due_; }
     /// The first ones that are due, at most `max`, by when.
     std::vector<std::string> due(Instant now, std::size_t max) const;
     /// Every way to name the key in a question to the store.
@@ -103,15 +111,28 @@ private:
         }
     };
 
+    /// There may be millions, so it is small.
+    struct Other {
+        std::uint64_t hash{};
+        std::int64_t mark{};  ///< When it is due, in half milliseconds; odd: it is dead.
+
+        Instant due() const noexcept { return Instant{Milliseconds{mark >> 1}}; }
+        bool is_dead() const noexcept { return (mark & 1) != 0; }
+    };
+
     static std::uint64_t hash_of(const std::string& key);
+    static const Other* find_in(const std::vector<Other>& others, std::uint64_t hash);
     bool is_other(const std::string& key) const;
     void forget(const std::vector<std::string>& keys);
+    void order_others(std::size_t sorted);
+    void drop_unused_ways();
 
     std::set<Ways> ways_;
     std::unordered_map<std::string, Stop> stops_;  ///< Its nodes stay where they are.
-    std::set<Node*, ByDue> queue_;       ///< All but the waiting ones, by when they are due.
-    std::vector<std::uint64_t> others_;  ///< Sorted hashes.
-    std::uint64_t turn_{};               ///< Hashes up to here had their turn.
+    std::set<Node*, ByDue> queue_;  ///< All but the waiting ones, by when they are due.
+    std::vector<Other> others_;     ///< Sorted by hash.
+    Instant first_other_due_{Instant::max()};
+    Instant first_living_other_due_{Instant::max()};
 };
 
 }  // namespace sagaz::inline v0::core

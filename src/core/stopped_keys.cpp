@@ -89,15 +89,16 @@ void Delivery::forget_names(OwnedLog& log) {
     });
 }
 
-std::vector<OwnedSlot> Delivery::take_turns(Instant now) {
-    std::vector<OwnedSlot> slots;
+std::optional<OwnedSlot> Delivery::take_turn(Instant now) {
+    OwnedLog* next = nullptr;
     for (const auto& log : logs_) {
-        const bool is_due = log->stopped.has_others() && log->stopped.is_looked_through();
-        if (!is_due || now < log->turn_at) continue;
-        log->turn_at = now + kTurnMin;
-        slots.push_back(log->slot);
+        const Instant due = std::max(log->stopped.first_other_due(), log->turn_at);
+        if (now < due || !log->stopped.is_looked_through()) continue;
+        if (next == nullptr || log->turn_at < next->turn_at) next = log.get();
     }
-    return slots;
+    if (next == nullptr) return std::nullopt;
+    next->turn_at = now + kTurnMin;
+    return next->slot;
 }
 
 void Delivery::count_parked(std::span<const Parking> parked) {

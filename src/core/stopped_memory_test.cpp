@@ -33,7 +33,7 @@ TEST(StoppedMemory, AStoppedKeyTakesFewBytes) {
             key.replace(key.size() - number.size(), number.size(), number);
             keys.push_back({0, "", key, "OrderPlacedByCustomer"});
         }
-        delivery.stop_keys(0, keys);
+        delivery.stop_keys(0, keys, Instant{1h});
     }
     step.next(Instant{1h}, 0);
     // Under a sanitizer nothing is counted.
@@ -51,11 +51,27 @@ TEST(StoppedMemory, OfVeryManyKeysMostTakeAFewBytes) {
         for (std::size_t n = 0; n < kKeys; ++n) {
             keys.push_back({0, "orders", "a key of some length " + std::to_string(n), ""});
         }
-        delivery.stop_keys(0, keys);
+        delivery.stop_keys(0, keys, Instant{1h});
     }
     EXPECT_LE((bytes_in_use() - before) / kKeys, 24U);
     EXPECT_TRUE(
         delivery.find(0)->stopped.stops(std::string("orders\0a key of some length 399999", 34)));
+}
+
+TEST(StoppedMemory, NothingIsLeftOfKeysThatCameAndWent) {
+    constexpr std::size_t kTypes = 12;
+    StoppedIndex index;
+    std::size_t before = 0;
+    for (std::size_t n = 0; n < (1U << kTypes); ++n) {
+        for (std::size_t type = 0; type < kTypes; ++type) {
+            if ((n >> type & 1U) == 0) continue;
+            const std::string name = "AnEventOfAnOrder" + std::to_string(type);
+            index.add("key", {0, "", "key", name}, Instant{});
+        }
+        index.erase("key");
+        if (n == 100) before = bytes_in_use();
+    }
+    EXPECT_LE(bytes_in_use(), before + 100'000);
 }
 
 }  // namespace

@@ -73,7 +73,7 @@ void Driver::run(command::Acquire& acquire) {
 
 void Driver::run(command::Load& load) {
     last_command_ = "load";
-    step_.on_loaded(store_.load(load.slots));
+    step_.on_loaded(store_.load(load.slots), clock_.now());
 }
 
 void Driver::run(command::OpenWindow&) {

@@ -142,9 +142,14 @@ pg_start() {
         printf '%s\n' "$@"
     } >>"$pg_home/data/postgresql.conf"
     pg_launch
-    pg_url=postgresql://postgres@127.0.0.1:$pg_port/bank
-    pg_direct_url=$pg_url
     "$pg_bin/createdb" -h 127.0.0.1 -p "$pg_port" -U postgres bank
+    pg_reach
+}
+
+# Everybody's way to the server at pg_port from now on.
+pg_reach() {
+    pg_direct_url=postgresql://postgres@127.0.0.1:$pg_port/bank
+    pg_url=$pg_direct_url
     if [ "${SAGAZ_TEST_POOLER:-}" = 1 ]; then
         bouncer_start
         pg_url=$bouncer_url
@@ -173,7 +178,7 @@ sql() { psql -XqAt -v ON_ERROR_STOP=1 "$pg_direct_url" -c "$1"; }
 bouncer_start() {
     bouncer_port=$(free_port)
     bouncer_url=postgresql://postgres@127.0.0.1:$bouncer_port/bank
-    cat >"$work/pgbouncer.ini" <<CONF
+    cat >"$work/pgbouncer-$bouncer_port.ini" <<CONF
 [databases]
 bank = host=127.0.0.1 port=$pg_port dbname=bank user=postgres
 hasty = host=127.0.0.1 port=$pg_port dbname=bank user=hasty
@@ -189,8 +194,8 @@ ignore_startup_parameters = extra_float_digits,options
 server_login_retry = 1
 server_round_robin = 1
 CONF
-    as_server "$(command -v pgbouncer || echo /usr/sbin/pgbouncer)" -q "$work/pgbouncer.ini" \
-        >"$work/pgbouncer.log" 2>&1 </dev/null &
+    as_server "$(command -v pgbouncer || echo /usr/sbin/pgbouncer)" -q \
+        "$work/pgbouncer-$bouncer_port.ini" >>"$work/pgbouncer.log" 2>&1 </dev/null &
     bouncer_pid=$!
     chaos_children+=("$bouncer_pid")
     wait_for 20 "pgbouncer answers" "$pg_bin/pg_isready" -q -h 127.0.0.1 -p "$bouncer_port"

@@ -9,6 +9,10 @@
 #             of it, and it says so
 #   lagging   promotion of a standby that lacks what the relay has published: those are counted
 #
+# Dumping and restoring set the session up for themselves (no search_path), and what feeds a
+# subscriber speaks another protocol: all of that goes past a pooler in transaction mode, which
+# would hand such a session to the next client.
+#
 # DRILLS (all), SECONDS_OF_LOAD (4), CLIENTS (4), BATCH_MAX (500), OLD_BIN, NEW_BIN, SEED; SAGAZ.
 BATCH_MAX=${BATCH_MAX:-500}
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -103,7 +107,7 @@ roles_dump() {
         >"$work/roles.sql" || die "pg_dumpall failed"
 }
 roles_restore() {
-    psql -Xq -v ON_ERROR_STOP=1 "$pg_url" -f "$work/roles.sql" >/dev/null || die "no roles"
+    psql -Xq -v ON_ERROR_STOP=1 "$pg_direct_url" -f "$work/roles.sql" >/dev/null || die "no roles"
 }
 
 drill_dump() {
@@ -111,7 +115,7 @@ drill_dump() {
     begin_drill dump
     (bank_run "$pg_url" -c "$CLIENTS" -j 2 -T 2) >>"$work/pgbench.log" 2>&1 &
     local loading=$!
-    "$pg_bin/pg_dump" "$pg_url" -f "$work/dump.sql" || die "pg_dump failed"
+    "$pg_bin/pg_dump" "$pg_direct_url" -f "$work/dump.sql" || die "pg_dump failed"
     roles_dump
     wait "$loading" || die "the load failed"
     # The old one goes on delivering what the dump has as a backlog: those will repeat.
@@ -123,7 +127,8 @@ drill_dump() {
     server_stop
     server_start dump-new "$new_bin"
     roles_restore
-    psql -Xq -v ON_ERROR_STOP=1 "$pg_url" -f "$work/dump.sql" >/dev/null 2>"$work/restore.err" ||
+    psql -Xq -v ON_ERROR_STOP=1 "$pg_direct_url" -f "$work/dump.sql" >/dev/null \
+        2>"$work/restore.err" ||
         die "the dump was not restored: $(head -2 "$work/restore.err")"
     load 1
     end_drill "$work/dump.lost"
@@ -184,14 +189,15 @@ drill_logical() {
     local old_url
     server_start logical-old "$old_bin"
     begin_drill logical
-    old_url=$pg_url
+    old_url=$pg_direct_url
     sql "CREATE PUBLICATION everything FOR ALL TABLES"
     roles_dump
-    "$pg_bin/pg_dump" -s "$pg_url" --no-publications -f "$work/schema.sql" || die "pg_dump failed"
+    "$pg_bin/pg_dump" -s "$pg_direct_url" --no-publications -f "$work/schema.sql" ||
+        die "pg_dump failed"
     local old_pid=$pg_pid old_home=$pg_home old_tool=$pg_bin
     server_start logical-new "$new_bin"
     roles_restore
-    psql -Xq -v ON_ERROR_STOP=1 "$pg_url" -f "$work/schema.sql" >/dev/null ||
+    psql -Xq -v ON_ERROR_STOP=1 "$pg_direct_url" -f "$work/schema.sql" >/dev/null ||
         die "the schema was not copied"
     sql "CREATE SUBSCRIPTION copy CONNECTION '$old_url' PUBLICATION everything"
     caught_up() {
@@ -249,23 +255,24 @@ drill_upgrade() {
 }
 
 drill_lagging() {
-    local old_home old_port old_pid old_url
+    local old_home old_port old_pid old_url old_direct_url
     server_start lagging-old "$old_bin" "wal_keep_size = 1GB" "max_wal_senders = 4"
     begin_drill lagging
-    old_home=$pg_home old_port=$pg_port old_pid=$pg_pid old_url=$pg_url
+    old_home=$pg_home old_port=$pg_port old_pid=$pg_pid
+    old_url=$pg_url old_direct_url=$pg_direct_url
     pg_home=$work/pg-lagging-new
     mkdir -p "$pg_home"
     [ "$(id -u)" != 0 ] || chown postgres "$pg_home"
     (as_server "$pg_bin/pg_basebackup" -R -c fast -X stream -h 127.0.0.1 -p "$old_port" \
         -U postgres -D "$pg_home/data") >"$work/basebackup.log" 2>&1 || die "pg_basebackup failed"
     pg_port=$(free_port)
-    pg_url=postgresql://postgres@127.0.0.1:$pg_port/bank
-    pg_direct_url=$pg_url
+    pg_direct_url=postgresql://postgres@127.0.0.1:$pg_port/bank
     printf "port = %s\nunix_socket_directories = '%s'\n" "$pg_port" "$pg_home" \
         >>"$pg_home/data/postgresql.conf"
     pg_launch
     same() {
-        [ "$(events_committed)" = "$(psql -XqAt "$old_url" -c "SELECT count(*) FROM truth")" ]
+        [ "$(events_committed)" = "$(psql -XqAt "$old_direct_url" -c \
+            "SELECT count(*) FROM truth")" ]
     }
     wait_for 60 "the standby has caught up" same
     # It hears no more, and the primary commits and delivers on.
@@ -273,8 +280,7 @@ drill_lagging() {
     sql "SELECT pg_reload_conf()" >/dev/null
     deaf() { [ "$(sql "SELECT count(*) FROM pg_stat_wal_receiver")" = 0 ]; }
     wait_for 30 "the standby hears no more" deaf
-    local new_url=$pg_url
-    pg_url=$old_url pg_direct_url=$old_url
+    pg_url=$old_url pg_direct_url=$old_direct_url
     load 1
     relay_start lagging-primary
     drained() { all_slots_owned && is_drained; }
@@ -284,7 +290,7 @@ drill_lagging() {
     sql "$TRUTH_ROWS" >"$work/lagging.lost"
     (as_server "$pg_bin/pg_ctl" stop -s -m immediate -D "$old_home/data") >/dev/null 2>&1
     wait "$old_pid" 2>/dev/null || true
-    pg_url=$new_url pg_direct_url=$new_url
+    pg_reach
     sql "SELECT pg_promote()" >/dev/null
     load 1
     end_drill "$work/lagging.lost"

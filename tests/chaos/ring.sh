@@ -75,7 +75,7 @@ mib_of() { echo $(($1 * million_mib / 1000000)); }
 
 # A dump of every table that stands still in the middle: it has all its locks and its snapshot.
 start_dump() {
-    "$pg_bin/pg_dump" "$pg_url" -n sagaz -f "$work/dump.sql" 2>"$work/dump.err" &
+    "$pg_bin/pg_dump" "$pg_direct_url" -n sagaz -f "$work/dump.sql" 2>"$work/dump.err" &
     dump=$!
     chaos_children+=("$dump")
     dump_has_locks() {
