@@ -43,9 +43,7 @@ Turn Driver::turn() {
 void Driver::reset() {
     // Above what the client may have been given while the step could not note it.
     const std::uint64_t token = step_->next_token() + 100'000;
-    const bool is_on = step_->is_on();
     step_.emplace(options_, ++seed_, token);
-    step_->enable(is_on);
     broker_.abandon(Milliseconds{100});
     broker_.poll(Milliseconds{0});
 }
