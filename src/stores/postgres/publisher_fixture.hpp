@@ -5,7 +5,6 @@
 
 #include <sagaz/postgres.hpp>
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -31,10 +30,9 @@ public:
             return value.empty() ? std::string("NULL") : "'" + value + "'";
         };
         const auto row = sql_.rows(schema_.sql(
-            fmt::format("INSERT INTO @s@.outbox (topic, key, event_type, payload, held_until) "
-                        "VALUES ({}, {}, 'E', 'p', clock_timestamp() + interval '1 minute') "
-                        "RETURNING slot, id, event_id",
-                        text(topic), text(key))));
+            "INSERT INTO @s@.outbox (topic, key, event_type, payload, held_until) VALUES (" +
+            text(topic) + ", " + text(key) +
+            ", 'E', 'p', clock_timestamp() + interval '1 minute') RETURNING slot, id, event_id"));
         return {static_cast<std::int16_t>(std::stoi(row.at(0)[0])), std::stoll(row.at(0)[1]),
                 Id::parse(row.at(0)[2])};
     }
@@ -70,7 +68,7 @@ protected:
             "WHERE @s@.slot_of(n::text, NULL) = @s@.slot_of('k', NULL) LIMIT 1");
     }
     void go_to(std::int64_t id) {
-        run(fmt::format("SELECT setval('@s@.outbox_id', {}, false)", id));
+        run("SELECT setval('@s@.outbox_id', " + std::to_string(id) + ", false)");
     }
 
     Verdicts ask(const std::vector<RowRef>& asked, const std::vector<RowRef>& acknowledged = {}) {

@@ -3,6 +3,9 @@
 #include "stores/postgres/publisher_fixture.hpp"
 #include "tests/support/error_code.hpp"
 
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <array>
 

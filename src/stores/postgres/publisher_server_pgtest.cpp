@@ -5,6 +5,9 @@
 
 #include <sagaz/error.hpp>
 
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <map>
 #include <mutex>
