@@ -56,6 +56,9 @@
 --   * Leaves are locked in ascending order, which is the order of a re-base, so neither waits for the
 --     other in a ring. Segments that are not named are not locked.
 --   * Where the schema has a second destination nothing may be removed: it has not had the event.
+--   * It does not wait for the disk. A crash that takes it back brings the event again: it is
+--     repeated. No later event of its key can have gone before: that was told `ready` where S showed
+--     the removal, whose commit record lies below the gate.
 -- The end of a hold is a moment in the past: neither null (never held) nor -infinity (delivered).
 
 -- The memory that a publisher may rely on; null where no relay has attached yet, or a cursor is in
@@ -105,8 +108,8 @@ BEGIN
 END
 $function$;
 
--- Whether an event of the key is parked that stops it. By the index parked_key: one look where
--- nothing of the slot is parked; for a null topic one for each topic that has something parked.
+-- Whether an event of the key is parked that stops it. By the index parked_key; for a null topic one
+-- look for each topic that has something parked.
 CREATE FUNCTION @schema@.key_is_parked(destination text, slot smallint, topic text, key text)
 RETURNS boolean
 LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -116,11 +119,8 @@ SET enable_seqscan = off
 SET enable_bitmapscan = off
 AS $function$
 BEGIN
-    IF NOT EXISTS (SELECT FROM @schema@.parked p
-                   WHERE p.direction = 'outbox' AND p.destination = $1 AND p.consumer_name = ''
-                     AND p.slot = $2)
-       OR EXISTS (SELECT FROM @schema@.setting s
-                  WHERE s.key = 'on_refused' AND s.value = 'park_event') THEN
+    IF EXISTS (SELECT FROM @schema@.setting s
+               WHERE s.key = 'on_refused' AND s.value = 'park_event') THEN
         RETURN false;
     END IF;
     IF EXISTS (SELECT FROM @schema@.parked p
@@ -231,119 +231,120 @@ DECLARE
     written     bigint := pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn;
     held_beyond timestamptz :=
         pg_catalog.clock_timestamp() + margin_ms * interval '1 millisecond';
+    verdicts    smallint[] := pg_catalog.array_fill(
+        CASE WHEN token IS NULL THEN 2 ELSE 3 END::smallint, ARRAY[cardinality(ids)]);
+    told        bigint := 0;
+    part        record;
+    stored      record;
+    judged      record;
 BEGIN
     IF NOT @schema@.publisher_may(token, destination) THEN
         RETURN;
     END IF;
-    RETURN QUERY
-    WITH asked AS MATERIALIZED (
-        SELECT a.place, a.id >> 18 AS segment, o.*
-        FROM unnest($4, $5, $6) WITH ORDINALITY a (slot, id, event_id, place)
-        LEFT JOIN LATERAL (SELECT * FROM @schema@.outbox_{leaf} o
-                           WHERE o.slot = a.slot AND o.id = a.id AND o.event_id = a.event_id
-                           LIMIT 1) o ON true
-    ), cursors AS MATERIALIZED (
-        SELECT s.slot, s.segment, s.has_key, q.last_value AS last_given,
-               c.done, c.target, c.position, e.done_ceiling AS clear,
-               s.segment > 0
+    FOR part IN
+        SELECT DISTINCT a.slot, a.id >> 18 AS segment FROM unnest($4, $5) a (slot, id)
+        WHERE $1 IS NOT NULL
+    LOOP
+        SELECT c.done, c.target, c.position, q.last_value AS last_given, e.done_ceiling AS clear,
+               part.segment > 0
                AND (e.done_ceiling IS NULL
                     OR pg_catalog.pg_snapshot_xmax(c.done) < e.done_ceiling
                     OR EXISTS (SELECT FROM pg_catalog.pg_snapshot_xip(c.done) x (xid)
                                WHERE x.xid < e.done_ceiling
                                  AND pg_catalog.pg_visible_in_snapshot(x.xid, now_seen)))
-                   AS may_lie_below
-        FROM (SELECT a.slot, a.segment, pg_catalog.bool_or(a.key IS NOT NULL) AS has_key
-              FROM asked a WHERE a.id IS NOT NULL GROUP BY a.slot, a.segment) s
-        JOIN @schema@.incarnation k ON k.token = $1
+                   AS may_lie_below,
+               EXISTS (SELECT FROM @schema@.parked p
+                       WHERE p.direction = 'outbox' AND p.destination = $2
+                         AND p.consumer_name = '' AND p.slot = part.slot) AS has_parked
+        INTO stored
+        FROM (SELECT * FROM @schema@.cursor c
+              WHERE c.destination = $2 AND c.slot = part.slot
+              ORDER BY c.n DESC LIMIT 1) c
+        JOIN @schema@.incarnation i
+          ON i.token = $1 AND i.system_identifier = c.system_identifier
         CROSS JOIN @schema@.outbox_id q
-        CROSS JOIN LATERAL (SELECT * FROM @schema@.cursor c
-                            WHERE c.destination = $2 AND c.slot = s.slot
-                            ORDER BY c.n DESC LIMIT 1) c
-        LEFT JOIN LATERAL (
-            SELECT r.done_ceiling
-            FROM (SELECT c.n, c.done_ceiling, c.last_id, c.incarnation FROM @schema@.cursor c
-                  WHERE c.destination = $2 AND c.slot = s.slot
-                  ORDER BY c.n DESC LIMIT 8) r
-            WHERE r.last_id >= (s.segment << 18) - 1 AND r.incarnation = $1
-              AND r.done_ceiling IS NOT NULL
-            ORDER BY r.n LIMIT 1) e ON true
-        WHERE c.system_identifier = k.system_identifier
-          AND pg_catalog.pg_snapshot_xmax(c.done) <= pg_catalog.pg_snapshot_xmax(now_seen)
+        LEFT JOIN (SELECT r.done_ceiling
+                   FROM (SELECT c.n, c.done_ceiling, c.last_id, c.incarnation
+                         FROM @schema@.cursor c
+                         WHERE c.destination = $2 AND c.slot = part.slot
+                         ORDER BY c.n DESC LIMIT 8) r
+                   WHERE r.last_id >= (part.segment << 18) - 1 AND r.incarnation = $1
+                     AND r.done_ceiling IS NOT NULL
+                   ORDER BY r.n LIMIT 1) e ON true
+        WHERE pg_catalog.pg_snapshot_xmax(c.done) <= pg_catalog.pg_snapshot_xmax(now_seen)
           AND pg_catalog.pg_snapshot_xmax(c.target) <= pg_catalog.pg_snapshot_xmax(now_seen)
-          AND greatest(c.position, c.last_id) <= q.last_value
-    ), unseen AS MATERIALIZED (
-        SELECT c.slot, c.segment, u.id, u.topic, u.key, u.id > c.last_given AS is_foreign,
-               NOT (pg_catalog.pg_visible_in_snapshot(u.xid, c.target) AND u.id <= c.position)
-               AND u.held_until IS DISTINCT FROM '-infinity'
-               AND (u.id, u.event_id) NOT IN (SELECT k.id, k.event_id
-                                              FROM unnest($7, $8) k (id, event_id))
-                   AS is_undelivered
-        FROM cursors c
-        CROSS JOIN LATERAL (
-            (SELECT o.xid, o.id, o.event_id, o.topic, o.key, o.held_until
-             FROM @schema@.outbox_{leaf} o
-             WHERE o.slot = c.slot AND (o.xid, o.id) >= (pg_catalog.pg_snapshot_xmax(c.done), 0)
-             ORDER BY o.xid, o.id LIMIT (SELECT 1001))
-            UNION ALL
-            (SELECT l.*
-             FROM pg_catalog.pg_snapshot_xip(c.done) x (xid)
-             CROSS JOIN LATERAL (SELECT o.xid, o.id, o.event_id, o.topic, o.key, o.held_until
-                                 FROM @schema@.outbox_{leaf} o
-                                 WHERE o.slot = c.slot AND (o.xid, o.id) >= (x.xid, 0)
-                                   AND o.xid <= x.xid
-                                 ORDER BY o.xid, o.id LIMIT (SELECT 1001)) l
-             WHERE pg_catalog.pg_visible_in_snapshot(x.xid, now_seen)
-             LIMIT (SELECT 1001))) u
-        WHERE c.has_key
-    ), judged AS MATERIALIZED (
-        SELECT a.*, (CASE
-            WHEN $1 IS NULL THEN 2
-            WHEN a.id IS NULL THEN 3
-            WHEN c.slot IS NULL OR a.held_until IS NULL OR a.held_until <= held_beyond
-                 OR pg_catalog.pg_visible_in_snapshot(a.xid, c.done)
-                 OR (pg_catalog.pg_visible_in_snapshot(a.xid, c.target) AND a.id <= c.position)
-                THEN 2
-            WHEN a.key IS NULL THEN 0
-            WHEN (SELECT pg_catalog.count(*) > 1000 OR pg_catalog.bool_or(u.is_foreign)
-                  FROM unseen u WHERE u.slot = a.slot AND u.segment = a.segment) THEN 1
-            WHEN EXISTS (SELECT FROM unseen u
-                         WHERE u.slot = a.slot AND u.segment = a.segment AND u.id < a.id
-                           AND u.key = a.key AND (u.topic = a.topic) IS NOT FALSE
-                           AND u.is_undelivered) THEN 1
-            WHEN @schema@.key_is_parked($2, a.slot, a.topic, a.key) THEN 1
-            WHEN c.may_lie_below
-                 AND @schema@.has_elder_below(a.slot, a.topic, a.key, a.segment << 18, c.clear,
-                                              c.done, c.target, c.position, $7, $8) THEN 1
-            ELSE 0 END)::smallint AS verdict
-        FROM asked a LEFT JOIN cursors c ON c.slot = a.slot AND c.segment = a.segment
-    ), measured AS (
-        SELECT j.*, j.verdict = 0 AS is_ready,
-               pg_catalog.count(*) FILTER (WHERE j.verdict = 0) OVER so_far AS ready_before,
-               pg_catalog.sum(pg_catalog.octet_length(j.payload))
-                   FILTER (WHERE j.verdict = 0) OVER so_far AS bytes
-        FROM judged j
-        WINDOW so_far AS (ORDER BY j.place)
-    ), answered AS (
-        SELECT m.*, m.is_ready AND (m.ready_before = 1 OR m.bytes <= 16777216) AS is_told
-        FROM measured m
-    )
-    SELECT CASE WHEN t.is_told THEN t.slot ELSE -1::smallint END,
-           CASE WHEN t.is_told THEN true END,
-           CASE WHEN t.is_told THEN t.xid END,
-           CASE WHEN t.is_told THEN t.id ELSE 0 END,
-           CASE WHEN t.is_told THEN t.event_id END,
-           CASE WHEN t.is_told THEN t.created_at END,
-           CASE WHEN t.is_told THEN t.topic END,
-           CASE WHEN t.is_told THEN t.key END,
-           CASE WHEN t.is_told THEN t.event_type END,
-           CASE WHEN t.is_told THEN t.content_type END,
-           CASE WHEN t.is_told THEN t.payload END,
-           CASE WHEN t.is_told THEN t.headers END,
-           CASE WHEN t.is_told THEN t.aggregate_id END,
-           CASE WHEN t.is_ready AND NOT t.is_told THEN 1::smallint ELSE t.verdict END,
-           written, (pg_catalog.pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint
-    FROM answered t
-    ORDER BY t.place;
+          AND greatest(c.position, c.last_id) <= q.last_value;
+
+        FOR judged IN
+            WITH unseen AS MATERIALIZED (
+                (SELECT o.xid, o.id, o.event_id, o.topic, o.key, o.held_until
+                 FROM @schema@.outbox_{leaf} o
+                 WHERE o.slot = part.slot
+                   AND (o.xid, o.id) >= (pg_catalog.pg_snapshot_xmax(stored.done), 0)
+                 ORDER BY o.xid, o.id LIMIT (SELECT 1001))
+                UNION ALL
+                (SELECT l.*
+                 FROM pg_catalog.pg_snapshot_xip(stored.done) x (xid)
+                 CROSS JOIN LATERAL (SELECT o.xid, o.id, o.event_id, o.topic, o.key, o.held_until
+                                     FROM @schema@.outbox_{leaf} o
+                                     WHERE o.slot = part.slot AND (o.xid, o.id) >= (x.xid, 0)
+                                       AND o.xid <= x.xid
+                                     ORDER BY o.xid, o.id LIMIT (SELECT 1001)) l
+                 WHERE pg_catalog.pg_visible_in_snapshot(x.xid, now_seen)
+                 LIMIT (SELECT 1001))
+            )
+            SELECT a.place, pg_catalog.octet_length(o.payload) AS bytes, CASE
+                WHEN stored.done IS NULL OR o.held_until IS NULL OR o.held_until <= held_beyond
+                     OR pg_catalog.pg_visible_in_snapshot(o.xid, stored.done)
+                     OR (pg_catalog.pg_visible_in_snapshot(o.xid, stored.target)
+                         AND o.id <= stored.position) THEN 2
+                WHEN o.key IS NULL THEN 0
+                WHEN (SELECT pg_catalog.count(*) > 1000
+                             OR pg_catalog.bool_or(u.id > stored.last_given)
+                      FROM unseen u) THEN 1
+                WHEN EXISTS (SELECT FROM unseen u
+                             WHERE u.id < o.id AND u.key = o.key
+                               AND (u.topic = o.topic) IS NOT FALSE
+                               AND u.held_until IS DISTINCT FROM '-infinity'
+                               AND NOT (pg_catalog.pg_visible_in_snapshot(u.xid, stored.target)
+                                        AND u.id <= stored.position)
+                               AND (u.id, u.event_id) NOT IN (
+                                   SELECT k.id, k.event_id
+                                   FROM unnest($7, $8) k (id, event_id))) THEN 1
+                WHEN stored.has_parked
+                     AND @schema@.key_is_parked($2, o.slot, o.topic, o.key) THEN 1
+                WHEN stored.may_lie_below
+                     AND @schema@.has_elder_below(
+                             o.slot, o.topic, o.key, part.segment << 18, stored.clear, stored.done,
+                             stored.target, stored.position, $7, $8) THEN 1
+                ELSE 0 END AS verdict
+            FROM unnest($4, $5, $6) WITH ORDINALITY a (slot, id, event_id, place)
+            CROSS JOIN LATERAL (SELECT o.slot, o.xid, o.id, o.topic, o.key, o.held_until, o.payload
+                                FROM @schema@.outbox_{leaf} o
+                                WHERE o.slot = a.slot AND o.id = a.id AND o.event_id = a.event_id
+                                LIMIT 1) o
+            WHERE a.slot = part.slot AND a.id >> 18 = part.segment
+        LOOP
+            IF judged.verdict = 0 THEN
+                told := told + judged.bytes;
+                IF told > greatest(judged.bytes, 16777216) THEN
+                    judged.verdict := 1;
+                END IF;
+            END IF;
+            verdicts[judged.place] := judged.verdict;
+        END LOOP;
+    END LOOP;
+
+    RETURN QUERY
+    SELECT coalesce(o.slot, -1::smallint), o.slot IS NOT NULL, o.xid, coalesce(o.id, 0), o.event_id,
+           o.created_at, o.topic, o.key, o.event_type, o.content_type, o.payload, o.headers,
+           o.aggregate_id, a.verdict, written,
+           (pg_catalog.pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint
+    FROM unnest($4, $5, $6, verdicts) WITH ORDINALITY a (slot, id, event_id, verdict, place)
+    LEFT JOIN LATERAL (SELECT * FROM @schema@.outbox_{leaf} o
+                       WHERE a.verdict = 0 AND o.slot = a.slot AND o.id = a.id
+                         AND o.event_id = a.event_id LIMIT 1) o ON true
+    ORDER BY a.place;
 END
 $function$
 $confirm$, '{leaf}', lpad(n::text, 2, '0'));
@@ -366,6 +367,7 @@ BEGIN
     IF NOT @schema@.publisher_may($1, $2) THEN
         RETURN false;
     END IF;
+    PERFORM pg_catalog.set_config('synchronous_commit', 'off', true);
     DELETE FROM @schema@.outbox_{leaf} o
     USING unnest($3, $4, $5) a (slot, id, event_id)
     WHERE o.slot = a.slot AND o.id = a.id AND o.event_id = a.event_id;

@@ -240,7 +240,7 @@ Instant PublishStep::wake_at(Instant now) const {
 
 // ---- what is handed over
 
-void PublishStep::take(HandedOver handed) {
+void PublishStep::take(const HandedOver& handed) {
     now_ = std::max(now_, handed.at);
     if (handed.events.empty()) {
         answers_.push_back({handed.call, {true, {}}});

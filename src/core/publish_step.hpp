@@ -102,7 +102,7 @@ public:
     /// over.
     PublishCommand next(Instant now);
 
-    void take(HandedOver handed);
+    void take(const HandedOver& handed);
     /// Rows that nobody will hand over.
     void give_back(std::span<const RowRef> rows);
     void enable(bool on);

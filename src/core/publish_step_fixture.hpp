@@ -57,7 +57,7 @@ protected:
                           .deadline = now_ + options_.timeout,
                           .hold_ends = now_ + options_.grace};
         for (const auto position : positions) handed.events.push_back({row(position), order, 10});
-        step_->take(std::move(handed));
+        step_->take(handed);
     }
 
     /// The next command of a kind; polls on the way find nothing, waits pass the time. False when

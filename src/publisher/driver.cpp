@@ -11,13 +11,13 @@ namespace sagaz::inline v0::publisher {
 namespace command = core::command;
 
 Driver::Driver(PublisherStore& store, Broker& broker, const OptimisticOptions& options,
-               core::Clock& clock, Telemetry* telemetry, std::uint64_t seed)
+               core::Clock& clock, Telemetry* telemetry)
     : store_(store),
       broker_(broker),
       options_(options),
       clock_(clock),
       reporter_(telemetry),
-      seed_(seed) {
+      seed_(static_cast<std::uint64_t>(clock.now().time_since_epoch().count())) {
     step_.emplace(options_, seed_);
     reporter_.begin();
 }
@@ -43,9 +43,7 @@ Turn Driver::turn() {
 void Driver::reset() {
     // Above what the client may have been given while the step could not note it.
     const std::uint64_t token = step_->next_token() + 100'000;
-    const bool is_on = step_->is_on();
     step_.emplace(options_, ++seed_, token);
-    step_->enable(is_on);
     broker_.abandon(Milliseconds{100});
     broker_.poll(Milliseconds{0});
 }

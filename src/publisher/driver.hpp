@@ -22,9 +22,10 @@ struct Turn {
 
 class Driver {
 public:
-    /// Borrows everything; `telemetry` may be null.
+    /// Borrows everything; `telemetry` may be null. The jitter of waits is that of the clock's
+    /// time.
     Driver(PublisherStore& store, Broker& broker, const OptimisticOptions& options,
-           core::Clock& clock, Telemetry* telemetry, std::uint64_t seed);
+           core::Clock& clock, Telemetry* telemetry);
 
     /// Carries out one command. Errors of store and broker are taken in; what else is thrown (no
     /// memory) leaves the step in no state to go on from.

@@ -57,8 +57,7 @@ public:
           on_(options.enabled),
           store_(std::move(store)),
           broker_(std::move(broker)) {
-        const auto seed = static_cast<std::uint64_t>(clock_.now().time_since_epoch().count());
-        driver_.emplace(*store_, *broker_, options_, clock_, telemetry, seed);
+        driver_.emplace(*store_, *broker_, options_, clock_, telemetry);
         thread_ = std::thread([this] { run(); });
         thread_id_ = thread_.get_id();
     }
@@ -290,7 +289,7 @@ private:
         while (!taken_.empty()) {
             Request& request = taken_.front();
             if (request.callback) calls_[request.handed.call] = std::move(request.callback);
-            step.take(std::move(request.handed));
+            step.take(request.handed);
             taken_.pop_front();
         }
     }

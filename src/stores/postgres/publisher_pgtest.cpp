@@ -1,115 +1,22 @@
 // What an optimistic publisher asks of a real server: migration 0006 says why the answers are safe.
 #include "stores/postgres/migration.hpp"
-#include "testing/store_reader.hpp"
+#include "stores/postgres/publisher_fixture.hpp"
 #include "tests/support/error_code.hpp"
-#include "tests/support/postgres_writer.hpp"
-
-#include <sagaz/error.hpp>
-#include <sagaz/postgres.hpp>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <array>
-#include <chrono>
-#include <map>
-#include <mutex>
-#include <thread>
 
 namespace sagaz {
 namespace {
 
 using test::code_of;
-using test::Schema;
 using test::Sql;
-using testing::StoreReader;
-using Verdicts = std::vector<Verdict>;
 using enum Verdict;
 
-constexpr Milliseconds kMargin{1'000};
 constexpr std::int64_t kSegment = std::int64_t{1} << 18;
-
-/// A producer's transaction that holds what it appends.
-class Appending {
-public:
-    explicit Appending(const Schema& schema) : schema_(schema), sql_(schema.connect()) {
-        sql_.run("BEGIN");
-    }
-    RowRef append(const std::string& key = "k", const std::string& topic = "t") {
-        const auto text = [](const std::string& value) {
-            return value.empty() ? std::string("NULL") : "'" + value + "'";
-        };
-        const auto row = sql_.rows(schema_.sql(
-            fmt::format("INSERT INTO @s@.outbox (topic, key, event_type, payload, held_until) "
-                        "VALUES ({}, {}, 'E', 'p', clock_timestamp() + interval '1 minute') "
-                        "RETURNING slot, id, event_id",
-                        text(topic), text(key))));
-        return {static_cast<std::int16_t>(std::stoi(row.at(0)[0])), std::stoll(row.at(0)[1]),
-                Id::parse(row.at(0)[2])};
-    }
-    void commit() { sql_.run("COMMIT"); }
-    Sql& sql() { return sql_; }
-
-private:
-    const Schema& schema_;
-    Sql sql_;
-};
-
-class Publisher : public ::testing::Test {
-protected:
-    Publisher() : Publisher(test::PostgresServer::shared()) {}
-    explicit Publisher(test::PostgresServer& server, bool with_roles = false)
-        : schema_(server, with_roles) {
-        (void)publisher_->attach();
-    }
-
-    void run(const std::string& sql) { sql_.run(schema_.sql(sql)); }
-    std::string value(const std::string& sql) { return sql_.value(schema_.sql(sql)); }
-
-    RowRef append(const std::string& key = "k", const std::string& topic = "t") {
-        Appending transaction(schema_);
-        const RowRef row = transaction.append(key, topic);
-        transaction.commit();
-        return row;
-    }
-    /// A key, not "k", whose events have its slot.
-    std::string neighbour() {
-        return value(
-            "SELECT n::text FROM generate_series(1, 1000) n "
-            "WHERE @s@.slot_of(n::text, NULL) = @s@.slot_of('k', NULL) LIMIT 1");
-    }
-    void go_to(std::int64_t id) {
-        run(fmt::format("SELECT setval('@s@.outbox_id', {}, false)", id));
-    }
-
-    Verdicts ask(const std::vector<RowRef>& asked, const std::vector<RowRef>& acknowledged = {}) {
-        return publisher_->confirm(asked, acknowledged, kMargin).verdicts;
-    }
-    Verdict ask(const RowRef& row) { return ask(std::vector{row}).at(0); }
-    void settle(const RowRef& row) { publisher_->settle(std::vector{row}, {}); }
-
-    /// Reads all there is and stores that it is delivered, or parked.
-    std::vector<testing::ReadRow> deliver(const std::vector<Parking>& parked = {}) {
-        auto rows = reader_.read_window();
-        auto moves = reader_.moves();
-        for (auto& move : moves) move.cursor.n += stores_;
-        ++stores_;
-        EXPECT_EQ(store_->store(moves, parked).size(), moves.size());
-        return rows;
-    }
-    static Parking parking_of(const RowRef& row) {
-        return {row.slot, row.position, row.event_id, "refused", ""};
-    }
-
-    Schema schema_;
-    Sql sql_{schema_.connect()};
-    std::unique_ptr<Store> store_{test::open_store(schema_)};
-    StoreReader reader_{*store_};
-    std::int64_t stores_{};
-    std::unique_ptr<PublisherStore> publisher_{
-        postgres::open_publisher(schema_.url(), {.schema = schema_.name()})};
-};
 
 // ------------------------------------------------------------------------------ late transactions
 
@@ -137,6 +44,26 @@ TEST_F(Publisher, F09_WaitsBehindALateTransactionThatNoSnapshotLists) {
     EXPECT_EQ(ask({row, elder}), (Verdicts{behind, ready}));
     EXPECT_EQ(deliver().size(), 2U);
     EXPECT_EQ(ask(append()), ready);
+}
+
+TEST_F(Publisher, CountsWhatAStoredCursorHasPassedInTheMiddleOfAWindow) {
+    const RowRef before = append();
+    deliver();
+    const RowRef passed = append();
+    const RowRef next = append();
+    const auto store_at = [&](std::int64_t position) {
+        run(fmt::format(
+            "INSERT INTO @s@.cursor (destination, slot, n, epoch, done, target, position, last_id, "
+            "done_ceiling, incarnation, system_identifier) "
+            "SELECT DISTINCT ON (slot) destination, slot, n + 1, epoch, done, "
+            "pg_current_snapshot(), {}, last_id, done_ceiling, incarnation, system_identifier "
+            "FROM @s@.cursor ORDER BY slot, n DESC",
+            position));
+    };
+    store_at(0);
+    EXPECT_EQ(ask({before, passed, next}), (Verdicts{late, ready, behind}));
+    store_at(passed.position);
+    EXPECT_EQ(ask({before, passed, next}), (Verdicts{late, late, ready}));
 }
 
 TEST_F(Publisher, DoesNotWaitForATransactionThatWasRolledBack) {
@@ -387,203 +314,6 @@ TEST_F(Publisher, SettlesNothingWhereThereIsAnotherDestination) {
     EXPECT_EQ(code_of([&] { settle(row); }), "destination");
     EXPECT_EQ(code_of([&] { (void)publisher_->attach(); }), "destination");
     EXPECT_EQ(value("SELECT count(*) FROM @s@.outbox"), "1");
-}
-
-// -------------------------------------------------------------------------------- the server's
-// ways
-
-TEST_F(Publisher, SettlesUnderAnyIsolationWhatARelayMarksMeanwhile) {
-    for (const std::string isolation : {"repeatable read", "serializable"}) {
-        const std::string role = schema_.name() + "_" + isolation.substr(0, 4);
-        run("CREATE ROLE " + role + " SUPERUSER LOGIN; ALTER ROLE " + role +
-            " SET default_transaction_isolation = '" + isolation + "'");
-        const auto publisher = postgres::open_publisher(schema_.server().url("postgres", role),
-                                                        {.schema = schema_.name()});
-        (void)publisher->attach();
-        const std::vector<RowRef> row{append()};
-        EXPECT_EQ(publisher->confirm(row, {}, kMargin).verdicts, Verdicts{ready});
-        Sql relay = schema_.connect();
-        relay.run("BEGIN");
-        relay.run(schema_.sql("UPDATE @s@.outbox SET held_until = '-infinity'"));
-        std::string failure;
-        std::jthread settling([&] { failure = code_of([&] { publisher->settle(row, {}); }); });
-        test::wait_for("the publisher to wait", [&] {
-            return sql_.number("SELECT count(*) FROM pg_locks WHERE NOT granted") == 1;
-        });
-        relay.run("COMMIT");
-        settling.join();
-        EXPECT_EQ(failure, "");
-        EXPECT_EQ(value("SELECT count(*) FROM @s@.outbox"), "0") << isolation;
-    }
-}
-
-TEST_F(Publisher, DoesNotWaitLongForARebase) {
-    const RowRef row = append();
-    Sql rebase = schema_.connect();
-    rebase.run("BEGIN");
-    rebase.run(schema_.sql("LOCK TABLE @s@.outbox IN SHARE ROW EXCLUSIVE MODE"));
-    EXPECT_EQ(code_of([&] { settle(row); }), "lock_not_available");
-    EXPECT_EQ(ask(row), ready) << "a question waits for nobody";
-    rebase.run("ROLLBACK");
-    settle(row);
-    EXPECT_EQ(value("SELECT count(*) FROM @s@.outbox"), "0");
-}
-
-TEST_F(Publisher, SettlesUnderAPublicationForAllTables) {
-    run("CREATE PUBLICATION all_of_" + schema_.name() + " FOR ALL TABLES");
-    const RowRef row = append();
-    publisher_->settle(std::vector{row}, std::vector{append("other")});
-    run("DROP PUBLICATION all_of_" + schema_.name());
-    EXPECT_EQ(value("SELECT count(*) FROM @s@.outbox"), "1");
-}
-
-TEST_F(Publisher, ConnectsAgainByItself) {
-    const RowRef row = append();
-    EXPECT_EQ(ask(row), ready);
-    run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-        "WHERE pid <> pg_backend_pid() AND application_name = 'sagaz'");
-    EXPECT_NE(code_of([&] { (void)ask(row); }), "");
-    EXPECT_EQ(ask(row), ready);
-}
-
-class AsynchronousPublisher : public Publisher {
-protected:
-    AsynchronousPublisher() : Publisher(lazy_server()) {}
-    static test::PostgresServer& lazy_server() {
-        static test::PostgresServer server({.config = {"wal_writer_delay = 10s"}, .bin = ""});
-        return server;
-    }
-};
-
-TEST_F(AsynchronousPublisher, F06_SaysWhatTheDiskMustHaveFirst) {
-    (void)publisher_->flushed(true);
-    Appending transaction(schema_);
-    transaction.sql().run("SET LOCAL synchronous_commit = off");
-    const std::vector<RowRef> row{transaction.append()};
-    transaction.commit();
-    const Confirmation answer = publisher_->confirm(row, {}, kMargin);
-    EXPECT_EQ(answer.verdicts, Verdicts{ready});
-    EXPECT_GT(answer.gate, answer.flushed);
-    EXPECT_GE(publisher_->flushed(true), answer.gate);
-    const Confirmation again = publisher_->confirm(row, {}, kMargin);
-    EXPECT_GE(again.flushed, answer.gate) << "told with the answer";
-}
-
-class PublisherRights : public Publisher {
-protected:
-    PublisherRights() : Publisher(test::PostgresServer::shared(), true) {}
-    std::unique_ptr<PublisherStore> open_as(const std::string& role) {
-        const std::string user = schema_.name() + "_user_of_" + role;
-        run(fmt::format("CREATE ROLE {} LOGIN IN ROLE {}_{}", user, schema_.name(), role));
-        return postgres::open_publisher(schema_.server().url("postgres", user),
-                                        {.schema = schema_.name()});
-    }
-};
-
-TEST_F(PublisherRights, S06_OfAPublisherAreEnough) {
-    const auto publisher = open_as("publisher");
-    (void)publisher->attach();
-    const std::vector<RowRef> rows{append("1"), append("2")};
-    EXPECT_EQ(publisher->confirm(rows, {}, kMargin).verdicts, (Verdicts{ready, ready}));
-    EXPECT_GT(publisher->flushed(true), 0U);
-    publisher->settle(std::vector{rows[0]}, std::vector{rows[1]});
-    EXPECT_EQ(value("SELECT count(*) FROM @s@.outbox"), "1");
-    deliver({parking_of(append("3"))});
-    EXPECT_EQ(publisher->confirm(std::vector{append("3")}, {}, kMargin).verdicts, Verdicts{behind});
-}
-
-TEST_F(PublisherRights, S06_OfAProducerAreNotAndTheErrorNamesWhatIs) {
-    const auto publisher = open_as("producer");
-    try {
-        (void)publisher->attach();
-        FAIL() << "a producer attached";
-    } catch (const Error& error) {
-        EXPECT_EQ(error.code(), "permission_denied");
-        EXPECT_NE(error.hint().find("GRANT " + schema_.name() + "_publisher TO"),
-                  std::string_view::npos)
-            << error.hint();
-    }
-}
-
-// ------------------------------------------------------------------------------------ all together
-
-/// Producers that lock a row of theirs, append, commit and publish by themselves, and a relay that
-/// stores its cursor whenever publishers have sent all that it has read.
-class Crowd {
-public:
-    explicit Crowd(const Schema& schema) : schema_(schema) {
-        schema.connect().run(schema.sql(
-            "CREATE TABLE @s@.account (key text PRIMARY KEY, n bigint NOT NULL DEFAULT 0); "
-            "INSERT INTO @s@.account (key) SELECT n::text FROM generate_series(1, 4) n"));
-    }
-
-    void produce(int producer, int events) {
-        const auto publisher = postgres::open_publisher(schema_.url(), {.schema = schema_.name()});
-        (void)publisher->attach();
-        for (int n = 0; n < events; ++n) {
-            const std::string key = std::to_string(1 + (producer + n) % 4);
-            Appending transaction(schema_);
-            if (n % 3 == 0) transaction.sql().run("SELECT pg_current_xact_id()");
-            const auto count = transaction.sql().number(schema_.sql(
-                "UPDATE @s@.account SET n = n + 1 WHERE key = '" + key + "' RETURNING n"));
-            const std::vector<RowRef> row{transaction.append(key)};
-            transaction.commit();
-            test::wait_for("an event to be next", [&] {
-                const auto verdict = publisher->confirm(row, {}, kMargin).verdicts.at(0);
-                EXPECT_TRUE(verdict == ready || verdict == behind);
-                return verdict == ready;
-            });
-            {
-                const std::scoped_lock lock(mutex_);
-                sent_[key].push_back(count);
-            }
-            publisher->settle(row, {});
-        }
-    }
-
-    void relay(const std::stop_token& stop) {
-        const auto store = test::open_store(schema_);
-        StoreReader reader(*store);
-        for (std::int64_t stores = 0; !stop.stop_requested(); ++stores) {
-            std::vector<RowRef> rows;
-            for (const auto& row : reader.read_window()) {
-                rows.push_back({row.slot, row.position, row.event_id});
-            }
-            test::wait_for("publishers to send what was read", [&] {
-                const auto states = store->look_at(rows);
-                return std::ranges::count(states, HoldState::gone) == std::ssize(rows);
-            });
-            auto moves = reader.moves();
-            for (auto& move : moves) move.cursor.n += stores;
-            (void)store->store(moves, {});
-        }
-    }
-
-    std::map<std::string, std::vector<std::int64_t>> sent() const { return sent_; }
-
-private:
-    const Schema& schema_;
-    std::mutex mutex_;
-    std::map<std::string, std::vector<std::int64_t>> sent_;
-};
-
-TEST(PublisherCrowd, KeepsTheOrderOfEachKeyAcrossFourPublishersAndARelay) {
-    constexpr int kEvents = 60;
-    const Schema schema;
-    (void)test::open_store(schema)->attach(Id::generate());
-    Crowd crowd(schema);
-    {
-        std::jthread relay([&](const std::stop_token& stop) { crowd.relay(stop); });
-        std::vector<std::jthread> producers;
-        for (int n = 0; n < 4; ++n) producers.emplace_back([&, n] { crowd.produce(n, kEvents); });
-    }
-    const auto sent = crowd.sent();
-    ASSERT_EQ(sent.size(), 4U);
-    for (const auto& [key, counts] : sent) {
-        EXPECT_EQ(counts.size(), static_cast<std::size_t>(kEvents));
-        EXPECT_TRUE(std::ranges::is_sorted(counts)) << key;
-    }
-    EXPECT_EQ(schema.connect().number(schema.sql("SELECT count(*) FROM @s@.outbox")), 0);
 }
 
 }  // namespace
