@@ -151,6 +151,7 @@ struct ParkedFilter {
     std::string reason{};
     std::string state{};                    ///< "waiting" or "dead".
     std::string direction{};                ///< "outbox" or "inbox".
+    std::optional<std::string> consumer{};  ///< Of an inbox: its messages, and no events.
     std::optional<std::chrono::milliseconds> older_than{};  ///< Since it was parked.
     std::optional<std::chrono::milliseconds> younger_than{};
 };

@@ -1,5 +1,5 @@
--- sagaz 0007: the inbox by time. Partitions are made ahead and dropped whole; what has no time, or
--- the time of no partition, is swept by consumed_at.
+-- sagaz 0007: the inbox by time, and parked messages handled again (further down). Partitions are made
+-- ahead and dropped whole; what has no time, or the time of no partition, is swept by consumed_at.
 --
 -- A UUIDv7 begins with the milliseconds at which it was made, so a range of ids is a range of time,
 -- and the key (consumer_name, event_id) is unique across partitions. Where a mark lies:
@@ -271,3 +271,152 @@ $function$;
 
 -- By default everybody may call a function, and this one has its owner's rights.
 REVOKE ALL ON FUNCTION @schema@.inbox_keep(interval, interval, bigint, bigint) FROM PUBLIC;
+
+-- --------------------------------------------------------------- parked messages, handled again
+--
+-- `sagaz parked replay` makes a parked message due (waiting, with next_attempt_at); the consumer then
+-- takes it up by inbox_replay: out of `parked`, its mark and its effects in one transaction, so exactly
+-- once as ever. Of a key only the first may be taken, and whoever takes or removes it makes the next
+-- one due; so a key comes back in its order by itself. A message that comes meanwhile is parked behind:
+-- it must not be left there with nobody in front who would make it due. So it waits for whoever is
+-- taking the first one out, and is due itself when there is none left.
+
+CREATE INDEX parked_inbox_due ON @schema@.parked (consumer_name, next_attempt_at, position)
+WHERE direction = 'inbox' AND state = 'waiting' AND next_attempt_at IS NOT NULL;
+
+-- As 0002 has it, and the wait for who is in front.
+CREATE OR REPLACE FUNCTION @schema@.inbox_park(
+    consumer_name text, event_id text, reason text, detail text, attempts integer,
+    source_topic text, event_type text, payload bytea, key text, headers jsonb, content_type text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+#variable_conflict use_column
+DECLARE
+    id   pg_catalog.uuid := @schema@.inbox_event_id($2);
+    mine bigint;
+BEGIN
+    PERFORM @schema@.inbox_wait_for_disk();
+    INSERT INTO @schema@.parked (direction, destination, consumer_name, event_id, state, reason,
+                                 detail, attempts, original_id, topic, key, event_type,
+                                 content_type, headers, payload)
+    VALUES ('inbox', 'default', $1, id, CASE WHEN $3 = 'key_parked' THEN 'waiting' ELSE 'dead' END,
+            $3, $4, $5, nullif($2, id::pg_catalog.text), $6, $9, coalesce($7, ''),
+            coalesce($11, 'application/json'), $10, $8)
+    ON CONFLICT DO NOTHING
+    RETURNING position INTO mine;
+    IF mine IS NULL OR $3 <> 'key_parked' THEN
+        RETURN;
+    END IF;
+    PERFORM FROM @schema@.parked p
+    WHERE p.direction = 'inbox' AND p.destination = 'default' AND p.consumer_name = $1
+      AND p.slot IS NULL AND p.topic = $6 AND p.key = $9 AND p.position < mine
+      AND p.reason <> 'id_conflict'
+    ORDER BY p.position LIMIT 1 FOR KEY SHARE;
+    IF NOT FOUND THEN
+        UPDATE @schema@.parked p SET next_attempt_at = clock_timestamp()
+        WHERE p.direction = 'inbox' AND p.destination = 'default' AND p.consumer_name = $1
+          AND p.position = mine;
+    END IF;
+END
+$function$;
+
+-- Takes the next message that is due out of `parked` and marks it, in the caller's transaction.
+-- outcome: null, nothing is due; processed, handle it and commit; duplicate, it took effect long ago:
+-- commit. on_failure as for inbox_mark: under park_event no message stands in another's way.
+CREATE FUNCTION @schema@.inbox_replay(
+    consumer_name text, on_failure text DEFAULT 'park_key', keep_payload boolean DEFAULT false,
+    OUT outcome text, OUT event_id text, OUT source_topic text, OUT event_type text,
+    OUT payload bytea, OUT key text, OUT headers jsonb, OUT content_type text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+#variable_conflict use_column
+DECLARE
+    found_row record;
+BEGIN
+    SELECT p.* INTO found_row FROM @schema@.parked p
+    WHERE p.direction = 'inbox' AND p.destination = 'default' AND p.consumer_name = $1
+      AND p.state = 'waiting' AND p.next_attempt_at <= clock_timestamp()
+      AND p.reason <> 'id_conflict'
+      AND ($2 = 'park_event' OR p.key IS NULL OR NOT EXISTS (
+               SELECT FROM @schema@.parked q
+               WHERE q.direction = 'inbox' AND q.destination = 'default' AND q.consumer_name = $1
+                 AND q.slot IS NULL AND q.topic = p.topic AND q.key = p.key
+                 AND q.position < p.position AND q.reason <> 'id_conflict'))
+    ORDER BY p.next_attempt_at, p.position LIMIT 1
+    FOR UPDATE OF p SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    PERFORM @schema@.inbox_wait_for_disk();
+    DELETE FROM @schema@.parked p
+    WHERE p.direction = 'inbox' AND p.destination = 'default' AND p.consumer_name = $1
+      AND p.position = found_row.position AND p.event_id = found_row.event_id;
+    UPDATE @schema@.parked n SET next_attempt_at = clock_timestamp()
+    WHERE n.direction = 'inbox' AND n.destination = 'default' AND n.consumer_name = $1
+      AND n.state = 'waiting' AND n.next_attempt_at IS NULL
+      AND n.position = (SELECT q.position FROM @schema@.parked q
+                        WHERE q.direction = 'inbox' AND q.destination = 'default'
+                          AND q.consumer_name = $1 AND q.slot IS NULL
+                          AND q.topic = found_row.topic AND q.key = found_row.key
+                          AND q.position > found_row.position AND q.reason <> 'id_conflict'
+                        ORDER BY q.position LIMIT 1);
+    INSERT INTO @schema@.consumer_inbox (event_id, consumer_name, original_id, source_topic,
+                                         event_type, payload_hash, payload)
+    VALUES (found_row.event_id, $1, found_row.original_id, coalesce(found_row.topic, ''),
+            found_row.event_type, sha256(coalesce(found_row.payload, '')),
+            CASE WHEN $3 THEN coalesce(found_row.payload, '') END)
+    ON CONFLICT DO NOTHING;
+    outcome := CASE WHEN FOUND THEN 'processed' ELSE 'duplicate' END;
+    -- It may have failed before it was parked behind another.
+    DELETE FROM @schema@.inbox_attempt a
+    WHERE a.consumer_name = $1 AND a.event_id = found_row.event_id;
+    event_id := coalesce(found_row.original_id, found_row.event_id::pg_catalog.text);
+    source_topic := found_row.topic;
+    event_type := found_row.event_type;
+    payload := found_row.payload;
+    key := found_row.key;
+    headers := found_row.headers;
+    content_type := found_row.content_type;
+END
+$function$;
+
+-- After the caller's rollback: counts an attempt of a message that inbox_replay had taken.
+-- retry_later: it is due again after a while, twice as long each time. parked: it was the last
+-- attempt. duplicate or in_progress: somebody else has it.
+CREATE FUNCTION @schema@.inbox_replay_failed(
+    consumer_name text, event_id text, cause text, max_attempts integer DEFAULT 10,
+    retry_initial interval DEFAULT '1 second', retry_max interval DEFAULT '1 minute',
+    OUT outcome text, OUT attempts integer)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+#variable_conflict use_column
+DECLARE
+    id      pg_catalog.uuid := @schema@.inbox_event_id($2);
+    is_dead boolean;
+    n       integer;
+BEGIN
+    PERFORM @schema@.inbox_check($1, $2);
+    UPDATE @schema@.parked p
+    SET attempts = p.attempts + 1, detail = left(coalesce($3, ''), 1000),
+        state = CASE WHEN p.attempts + 1 >= $4 THEN 'dead' ELSE 'waiting' END,
+        reason = CASE WHEN p.attempts + 1 >= $4 THEN 'max_attempts' ELSE p.reason END,
+        next_attempt_at = CASE WHEN p.attempts + 1 < $4 THEN
+            clock_timestamp() + least($6, $5 * power(2, least(p.attempts, 30))) END
+    WHERE p.direction = 'inbox' AND p.destination = 'default' AND p.consumer_name = $1
+      AND p.event_id = id AND p.state = 'waiting' AND p.reason <> 'id_conflict'
+    RETURNING p.state = 'dead', p.attempts INTO is_dead, n;
+    attempts := coalesce(n, 0);
+    IF is_dead IS NOT NULL THEN
+        outcome := CASE WHEN is_dead THEN 'parked' ELSE 'retry_later' END;
+    ELSIF EXISTS (SELECT FROM @schema@.consumer_inbox i
+                  WHERE i.consumer_name = $1 AND i.event_id = id) THEN
+        outcome := 'duplicate';
+    ELSE
+        outcome := 'in_progress';
+    END IF;
+END
+$function$;

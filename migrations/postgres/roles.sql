@@ -86,7 +86,9 @@ GRANT EXECUTE ON FUNCTION
     @schema@.inbox_mark(text, text, text, text, bytea, text, jsonb, text, text, boolean, text),
     @schema@.inbox_mark(text, text, text, text, text, text, jsonb, text, text, boolean, text),
     @schema@.inbox_count(text, text, text, integer, integer, text, text, bytea, text, jsonb, text, text),
-    @schema@.inbox_failed(text, text, text, integer, text, text, bytea, text, jsonb, text)
+    @schema@.inbox_failed(text, text, text, integer, text, text, bytea, text, jsonb, text),
+    @schema@.inbox_replay(text, text, boolean),
+    @schema@.inbox_replay_failed(text, text, text, integer, interval, interval)
 TO @schema@_consumer;
 
 -- Reader: sees everything but payloads.

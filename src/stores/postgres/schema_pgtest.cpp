@@ -534,7 +534,8 @@ TEST_F(Rights, S07_OfTheOwnerAreNotLentToATypeOfTheCallers) {
     call("consumer", {"uuid", "text", "bytea", "jsonb"},
          {"SELECT @s@.inbox_park('c', 'e', 'r', '', 0, 't', 'E', 'p', 'k', '{}', NULL)",
           "SELECT @s@.inbox_obstacle('c', gen_random_uuid(), 't', 'k', 'park_key')",
-          "SELECT @s@.inbox_parked_as('c', 'e')"});
+          "SELECT @s@.inbox_parked_as('c', 'e')", "SELECT @s@.inbox_replay('c')",
+          "SELECT @s@.inbox_replay_failed('c', 'e', 'x')"});
 }
 
 TEST_F(Rights, S06_OfAReaderAreAllButPayloads) {
