@@ -1,6 +1,12 @@
 #include "core/keep_inbox_step.hpp"
 
+#include "core/relay_step.hpp"
+
 #include <gtest/gtest.h>
+
+#include <algorithm>
+#include <optional>
+#include <vector>
 
 namespace sagaz::core {
 
@@ -84,6 +90,48 @@ TEST_F(KeepInboxStepTest, DoesNotAskAgainAtOnceAfterAnError) {
 TEST_F(KeepInboxStepTest, LeavesTheInboxAloneWithoutARetention) {
     step_ = KeepInboxStep{Milliseconds{0}};
     EXPECT_EQ(wait(), 24h);
+}
+
+// The relay at rest, as its only slot's owner, until it asks to keep the inbox.
+std::optional<InboxLimits> asked_within(Duration time, Milliseconds retention) {
+    const Id me = Id::generate();
+    RelayStep step(me, {.inbox_retention = retention}, 1);
+    Instant now{1'000s};
+    std::vector<SlotView> slots{{0, 0, std::nullopt, -1}};
+    for (const Instant end = now + time; now < end;) {
+        const Command next = step.next(now);
+        if (const auto* keep = std::get_if<command::KeepInbox>(&next)) return keep->limits;
+        if (std::holds_alternative<command::Attach>(next)) step.on_attached({});
+        if (std::holds_alternative<command::Observe>(next)) {
+            step.on_observed({.slots = slots, .opening = {.target = Snapshot::parse("1:1:")}}, now);
+        } else if (std::holds_alternative<command::Acquire>(next)) {
+            step.on_acquired(std::vector<OwnedSlot>{{0, 1}});
+            slots = {{0, 1, me, 1}};
+        } else if (std::holds_alternative<command::Load>(next)) {
+            step.on_loaded({.cursors = {{0, Cursor{}}}});
+        } else if (std::holds_alternative<command::OpenWindow>(next)) {
+            step.on_opened({.target = Snapshot::parse("1:1:")}, now);
+        } else if (std::holds_alternative<command::Tidy>(next)) {
+            step.on_tidied(now);
+        } else if (std::holds_alternative<command::Measure>(next)) {
+            step.on_measured({}, now);
+        } else if (std::holds_alternative<command::Reclaim>(next)) {
+            step.on_reclaimed({}, now);
+        } else if (std::holds_alternative<command::Poll>(next)) {
+            step.on_receipts({}, now);
+        }
+        const auto* const wait = std::get_if<command::Wait>(&next);
+        now = wait == nullptr ? now + 10ms : std::max(now + 10ms, wait->until);
+    }
+    return std::nullopt;
+}
+
+TEST(KeepInbox, IsAskedByARelayWithItsRetention) {
+    EXPECT_FALSE(asked_within(4min, Milliseconds{7'200'000}).has_value());
+    const auto limits = asked_within(6min, Milliseconds{7'200'000});
+    ASSERT_TRUE(limits.has_value());
+    EXPECT_EQ(limits->retention, 2h);
+    EXPECT_FALSE(asked_within(6min, Milliseconds{0}).has_value());
 }
 
 }  // namespace

@@ -148,6 +148,15 @@ TEST_F(InboxReplay, AMessageThatComesWhileTheLastOneIsTakenFollowsIt) {
     EXPECT_EQ(replay(), "nothing");
 }
 
+TEST_F(InboxReplay, OneBehindADeadOneOfItsKeyWaitsUnlessEventsAreParkedAlone) {
+    EXPECT_EQ(process_and_fail(message("e1", "k")), Settlement::parked);
+    EXPECT_EQ(process(message("e2", "k")), Settlement::parked);
+    run("UPDATE @s@.parked SET next_attempt_at = now() WHERE original_id = 'e2'");
+    EXPECT_EQ(replay(), "nothing");
+    options_.on_failure = OnFailure::park_event;
+    EXPECT_EQ(replay(), "processed e2");
+}
+
 TEST_F(InboxReplay, F67_WhatTookEffectMeanwhileIsADuplicateAndGoes) {
     EXPECT_EQ(process_and_fail(message("e1")), Settlement::parked);
     set_free();

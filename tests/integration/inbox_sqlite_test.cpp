@@ -90,7 +90,10 @@ TEST_F(InboxInSqlite, HandlesParkedMessagesAgainInTheOrderOfTheirKey) {
     EXPECT_EQ(replay(false).second, "nothing") << "dead until somebody says so";
     set_free();
     EXPECT_EQ(replay(true), std::pair(std::optional{parked_}, std::string{"bad1/k/4"}));
-    EXPECT_EQ(replay(false).second, "nothing");
+    connection_.run(
+        "UPDATE sagaz_parked SET next_attempt_at = '2020-01-01T00:00:00.000Z' WHERE state = "
+        "'waiting'");
+    EXPECT_EQ(replay(false).second, "nothing") << "what stands behind a dead one waits";
     set_free();
     EXPECT_EQ(replay(false), std::pair(std::optional{processed}, std::string{"bad1/k/4"}));
     EXPECT_EQ(replay(false), std::pair(std::optional{processed}, std::string{"e2/k/3"}));
