@@ -411,6 +411,7 @@ private:
                 run_ = [this] {
                     doctor_.json = json_;
                     doctor_.store = store();
+                    doctor_.inbox_retention = config().duration("inbox.retention");
                     if (!config().text("broker.url").empty()) {
                         doctor_.broker = broker_target(config());
                     }

@@ -58,6 +58,8 @@ private:
         command.add_option("--key", parked_.filter.key, "only of this key");
         command.add_option("--type", parked_.filter.event_type, "only of this type");
         command.add_option("--reason", parked_.filter.reason, "only for this reason");
+        command.add_option("--consumer", parked_.filter.consumer,
+                           "messages of this consumer's inbox, and no events");
         command.add_option("--older-than", older_than_, "only parked longer ago, as 1h");
         command.add_option("--younger-than", younger_than_, "only parked since, as 1h");
         if (!state.empty()) return;
@@ -93,7 +95,9 @@ private:
         command->footer(
             discard ? "The audit keeps the identity of each.\n"
                     : "A key goes on in sequence: what stands behind an event follows it. Doing it "
-                      "twice changes\nnothing more. A running relay sees it within ten seconds.\n");
+                      "twice changes\nnothing more. A running relay sees it within ten seconds. "
+                      "Messages of an inbox are\nhandled again by their consumer, where it calls "
+                      "Inbox::replay or sagaz.inbox_replay.\n");
         command->callback([this, state, discard] {
             run_by_([this, state, discard](const StoreTarget& store, bool json) {
                 take_filters(state, store, json);

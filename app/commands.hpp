@@ -150,8 +150,9 @@ struct ParkedFilter {
     std::optional<std::string> key{};
     std::string event_type{};
     std::string reason{};
-    std::string state{};                                    ///< "waiting" or "dead".
-    std::string direction{};                                ///< "outbox" or "inbox".
+    std::string state{};                    ///< "waiting" or "dead".
+    std::string direction{};                ///< "outbox" or "inbox".
+    std::optional<std::string> consumer{};  ///< Of an inbox: its messages, and no events.
     std::optional<std::chrono::milliseconds> older_than{};  ///< Since it was parked.
     std::optional<std::chrono::milliseconds> younger_than{};
 };
@@ -194,6 +195,7 @@ struct CheckOptions {
 struct DoctorOptions {
     StoreTarget store{};
     std::optional<BrokerTarget> broker{};  ///< None: it is not looked at.
+    std::chrono::milliseconds inbox_retention{};
     bool json{};
 };
 

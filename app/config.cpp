@@ -56,7 +56,8 @@ constexpr std::array kKeys{
     KeyInfo{"optimistic.grace", duration, "1500ms", "", "",
             "how long the relay leaves a held event to its publisher"},
     KeyInfo{"inbox.retention", duration, "30d", "", "",
-            "how long sagaz inbox cleanup keeps marks; longer than any message can come again"},
+            "how long relays and sagaz inbox cleanup keep marks, longer than any message can come "
+            "again; 0s: relays leave them alone"},
     KeyInfo{"admin.listen", address, "127.0.0.1:9464", "", "",
             "where /livez, /readyz and /metrics answer; port 0: any free one"},
     KeyInfo{"log.format", choice, "text", "text|json", "--log-format",

@@ -3,12 +3,16 @@
 #include "app/brokers.hpp"
 #include "app/commands.hpp"
 #include "app/console.hpp"
+#include "app/doctor_inbox.hpp"
 #include "app/doctor_log.hpp"
 #include "app/errors.hpp"
+#include "app/inbox_look.hpp"
 #include "app/json_text.hpp"
 #include "app/store.hpp"
 #include "app/store_look.hpp"
 #include "app/table.hpp"
+#include "app/topic_retention.hpp"
+#include "app/units.hpp"
 #include "app/url.hpp"
 #include "core/replaced.hpp"
 #include "stores/postgres/lock_holders.hpp"
@@ -47,13 +51,17 @@ public:
 
     const DoctorOptions& options() const { return options_; }
 
-    /// The first column of every row.
-    std::vector<std::string> column(std::string_view sql) {
+    StoreSession& session() {
         if (!session_) {
             session_.emplace(options_.store, Purpose::look, kDeadline);
         }
+        return *session_;
+    }
+    /// The first column of every row.
+    std::vector<std::string> column(std::string_view sql,
+                                    const std::vector<std::string>& parameters = {}) {
         std::vector<std::string> values;
-        for (const auto& row : session_->run(sql)) {
+        for (const auto& row : session().run(sql, parameters)) {
             values.push_back(row[0].value_or(""));
         }
         return values;
@@ -134,7 +142,7 @@ union all
 select 'EXECUTE on ' || f.oid::regprocedure from pg_catalog.pg_proc f
 where f.pronamespace = '@schema@'::regnamespace
   and f.proname in ('attach', 'segment_cursors', 'segment_state', 'delete_aged', 'reclaim',
-                    'rebase', 'cursor_doubt')
+                    'rebase', 'cursor_doubt', 'inbox_keep')
   and not has_function_privilege(f.oid, 'EXECUTE')
 order by 1)";
 
@@ -282,6 +290,63 @@ Result check_broker(Patient& patient) {
                        : finding(why, "start it, or correct --broker and broker.options");
 }
 
+Result check_inbox_partitions(Patient& patient) {
+    const auto trouble = patient.value(kNoPartition);
+    if (trouble == "missing") {
+        return finding("none is there for tomorrow: marks pile up in consumer_inbox_default",
+                       "let a relay run for an hour (it makes them), or run sagaz inbox cleanup "
+                       "once a day");
+    }
+    if (trouble == "large") {
+        return finding("consumer_inbox_default is over 512 MiB: no more are made",
+                       "run sagaz inbox cleanup when consumers may wait some seconds");
+    }
+    const auto retention = patient.options().inbox_retention;
+    const auto old = retention.count() == 0
+                         ? std::vector<std::string>{}
+                         : patient.column(kOldPartitions, {std::to_string(retention.count())});
+    return old.empty() ? ok("made ahead, and dropped past the retention")
+                       : finding("past the retention and still there: " + joined(old),
+                                 "run sagaz inbox cleanup; if it cannot lock them, end who holds "
+                                 "them");
+}
+
+// What is kept for longer than the marks, and what is not known.
+Result compared(const std::vector<TopicRetention>& topics, milliseconds marks) {
+    std::vector<std::string> longer;
+    std::vector<std::string> unknown;
+    for (const auto& [topic, kept, trouble] : topics) {
+        if (!trouble.empty()) {
+            unknown.push_back(topic + " (" + trouble + ')');
+        } else if (!kept || *kept >= marks) {
+            longer.push_back(topic + (kept ? " for " + duration_text(*kept) : " for ever"));
+        }
+    }
+    const auto of_marks = "marks are kept for " + duration_text(marks);
+    if (!longer.empty()) {
+        return finding(of_marks + ", and messages of " + joined(longer),
+                       "raise inbox.retention above it, or lower the topics' retention.ms");
+    }
+    if (!unknown.empty()) return skipped("not known of " + joined(unknown));
+    return ok(of_marks + ", longer than the messages of " + std::to_string(topics.size()) +
+              " topics");
+}
+
+Result check_inbox_retention(Patient& patient) {
+    const auto& broker = patient.options().broker;
+    const auto marks = patient.options().inbox_retention;
+    if (marks.count() == 0) return ok("marks are kept for ever");
+    const auto topics = topics_in(patient.session());
+    if (topics.empty()) return ok("no consumer has a mark here");
+    if (!broker) {
+        return skipped("no broker is configured to ask for how long it keeps " + joined(topics));
+    }
+    if (parse_broker_url(broker->url, "--broker").kind != BrokerKind::kafka) {
+        return skipped("only Kafka says for how long it keeps " + joined(topics));
+    }
+    return compared(retentions_of(*broker, topics, milliseconds{5'000}), marks);
+}
+
 enum class Needs { nothing, store, schema };
 
 struct Check {
@@ -313,6 +378,10 @@ constexpr std::array kChecks{
     Check{"relay", "without one nothing is published", check_relay, Needs::schema},
     Check{"delivery", "what waits is not known to anybody yet", check_delivery, Needs::schema},
     Check{"broker", "events go there", check_broker, Needs::nothing},
+    Check{"inbox_partitions", "without them marks go row by row, which costs their removal",
+          check_inbox_partitions, Needs::schema, true},
+    Check{"inbox_retention", "a message that outlives its mark takes effect again",
+          check_inbox_retention, Needs::schema},
 };
 
 const char* word_of(State state) {

@@ -71,7 +71,7 @@ constexpr std::array kCodes{
     CodeInfo{"option_range", kUsage, "an option is out of range"},
     CodeInfo{"out_of_memory", kFailed, "the process has no memory left"},
     CodeInfo{"output_failed", kFailed, "standard output cannot be written"},
-    CodeInfo{"parked_inbox", kFailed, "a message of an inbox cannot be replayed from here"},
+    CodeInfo{"parked_inbox", kFailed, "messages of an inbox are changed by naming their consumer"},
     CodeInfo{"parked_not_found", kFailed, "no such event is parked"},
     CodeInfo{"permission_denied", kFailed, "the database role may not do this"},
     CodeInfo{"pipeline_mode", kFailed, "the connection is in pipeline mode"},

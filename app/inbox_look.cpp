@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string_view>
 
 namespace sagaz::inline v0::app {
@@ -162,6 +163,26 @@ std::vector<ConsumerLook> look_at_inbox(StoreSession& session,
         looks.push_back({name, marks_of(session, name), attempts[name], parked[name]});
     }
     return looks;
+}
+
+std::vector<std::string> topics_in(StoreSession& session) {
+    const auto high = core::first_id_of(clock_of(session) + kClockAhead).text();
+    std::set<std::string> topics;
+    for (const auto& name : consumers_in(session, std::nullopt)) {
+        const auto newest = [&](const char* range) {
+            return session.run(
+                std::string{
+                    "select distinct m.source_topic from (select i.source_topic from "
+                    "@schema@.consumer_inbox i where i.consumer_name = $1 and i.event_id "} +
+                    range + " $2 order by i.event_id desc limit " + std::to_string(kSample) + ") m",
+                {name, high});
+        };
+        for (const auto* const range : {"<=", ">"}) {  // text ids are anywhere
+            for (const auto& row : newest(range)) topics.insert(text(row, 0));
+        }
+    }
+    topics.erase("");
+    return {topics.begin(), topics.end()};
 }
 
 Milliseconds clock_of(StoreSession& session) {

@@ -51,6 +51,9 @@ std::vector<std::string> consumers_in(StoreSession& session,
 std::vector<ConsumerLook> look_at_inbox(StoreSession& session,
                                         const std::optional<std::string>& only);
 
+/// Topics that messages came from lately: of the newest marks of each consumer, as ids go.
+std::vector<std::string> topics_in(StoreSession& session);
+
 /// The database's clock, since 1970.
 Milliseconds clock_of(StoreSession& session);
 

@@ -90,6 +90,10 @@ Error not_parked(const std::string& id) {
             "see sagaz parked ls; it may have been delivered meanwhile"};
 }
 
+const char* things(const ParkedChangeOptions& options) {
+    return options.filter.consumer ? " messages" : " events";
+}
+
 // What a command that changes nothing tells of it, or one that did.
 int report(const ParkedTally& tally, const ParkedChangeOptions& options, Console& console) {
     const bool dry_run = options.mode == ChangeMode::dry_run;
@@ -105,7 +109,7 @@ int report(const ParkedTally& tally, const ParkedChangeOptions& options, Console
         return kOk;
     }
     console.out() << (dry_run ? "would " + verb + ' ' : verb + "ed ") << grouped(tally.changed)
-                  << " events\n";
+                  << things(options) << '\n';
     if (!options.discard && tally.unchanged > 0) {
         console.say(grouped(tally.unchanged) + " wait already: they go in the order of their key");
     }
@@ -115,7 +119,7 @@ int report(const ParkedTally& tally, const ParkedChangeOptions& options, Console
     }
     if (tally.messages > 0) {
         console.say(grouped(tally.messages) +
-                    " messages of an inbox are left: their consumer has to handle them again");
+                    " messages of an inbox are left: name their consumer with --consumer");
     }
     return kOk;
 }
@@ -123,10 +127,10 @@ int report(const ParkedTally& tally, const ParkedChangeOptions& options, Console
 void refuse_what_is_not_there(const ParkedTally& tally, const ParkedChangeOptions& options) {
     if (tally.changed + tally.unchanged > 0) return;
     if (tally.messages > 0) {
-        throw Error{ErrorKind::invalid, "parked_inbox",
-                    "only messages of an inbox are parked there, none of them an event of the log",
-                    "they cannot be replayed from here: let the producer send them again, under a "
-                    "new id"};
+        throw Error{
+            ErrorKind::invalid, "parked_inbox",
+            "only messages of an inbox are parked there, none of them an event of the log",
+            "name their consumer: add --consumer NAME, of those that sagaz inbox status shows"};
     }
     if (options.filter.id.empty()) return;
     throw not_parked(options.filter.id);
@@ -191,7 +195,7 @@ int run_parked_change(const ParkedChangeOptions& options, Console& console) {
     refuse_what_is_not_there(tally, options);
     if (options.mode == ChangeMode::dry_run) return report(tally, options, console);
     const std::string what = options.discard ? "discard" : "replay";
-    if (must_ask && !console.ask(what + ' ' + grouped(tally.changed) + " events?")) {
+    if (must_ask && !console.ask(what + ' ' + grouped(tally.changed) + things(options) + "?")) {
         console.say("nothing is changed");
         return kOk;
     }

@@ -4,6 +4,7 @@
 #include "app/store.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,12 @@ public:
     std::string sql(const StoreSession& session, std::vector<std::string>& values) const;
     /// The same for a person who reads the audit.
     std::string json() const;
+    /// What may be changed at all: the messages of the inbox of a consumer that was named, or
+    /// events.
+    std::string changeable() const;
+    /// Of those, what a replay changes. So a second one changes nothing.
+    std::string replayable() const;
+    const std::optional<std::string>& consumer() const { return filter_.consumer; }
 
 private:
     const ParkedFilter& filter_;
@@ -28,7 +35,7 @@ struct ParkedTally {
     std::int64_t changed{};
     std::int64_t unchanged{};  ///< Replay: waiting already, and never refused since.
     std::int64_t blocked{};    ///< Replay: behind a dead one of their key that was not replayed.
-    std::int64_t messages{};   ///< Of an inbox: left alone.
+    std::int64_t messages{};   ///< Of an inbox whose consumer was not named: left alone.
 };
 
 /// Counts what `replay` and `discard` would do, or do it; each is one transaction with its audit.

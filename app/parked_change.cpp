@@ -1,4 +1,5 @@
-// Replaying and discarding parked events beside running relays. Each is one transaction, which
+// Replaying and discarding parked events beside running relays, and the parked messages of an inbox
+// beside its consumers. Each is one transaction, which
 // changes rows under their own locks and writes its audit. In PostgreSQL it is one statement too: a
 // relay that settles such a row waits for the lock, and a command that is frozen between two
 // statements, or whose network is gone, would keep it for hours. A relay that is trying one of them
@@ -9,6 +10,7 @@
 #include "app/json_text.hpp"
 #include "app/parked.hpp"
 #include "app/row.hpp"
+#include "core/replaced.hpp"
 
 #include <sagaz/error.hpp>
 #include <sagaz/id.hpp>
@@ -21,8 +23,21 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kEvents = "p.direction = 'outbox' and p.destination = 'default'";
-// Dead, or on its way through its attempts: what a replay changes. So a second one changes nothing.
-constexpr const char* kReplayable = "(p.state = 'dead' or p.attempts > 0)";
+constexpr const char* kMessages = "p.direction = 'inbox' and p.destination = 'default'";
+// Dead, or on its way through its attempts.
+constexpr const char* kTried = "(p.state = 'dead' or p.attempts > 0)";
+
+// Makes due what is first of its key once others are gone: by itself the consumer does so when it
+// takes one. In PostgreSQL they go in the same statement, which still sees them: {is_left} says of
+// the position of `q` or `n` that it is not one of them.
+constexpr const char* kFreeKeys =
+    "update @schema@.parked as n set next_attempt_at = {now} where n.direction = 'inbox' "
+    "and n.destination = 'default' and n.consumer_name = {consumer} and n.state = 'waiting' "
+    "and n.next_attempt_at is null and n.reason <> 'id_conflict' and n.position {is_left} "
+    "and not exists (select 1 from @schema@.parked q where q.direction = 'inbox' "
+    "and q.destination = 'default' and q.consumer_name = n.consumer_name and q.slot is null "
+    "and q.topic = n.topic and q.key = n.key and q.position < n.position "
+    "and q.reason <> 'id_conflict' and q.position {is_left})";
 
 /// Runs `body` as one transaction. Throws what it throws, after a rollback.
 template <class Body>
@@ -49,14 +64,15 @@ void write_audit(StoreSession& session, const std::string& action, const Json& d
 }
 
 // Runs `change` in PostgreSQL with the rows for the audit that `audit` makes of what it returns, in
-// one statement; returns how many it changed.
+// one statement, and with what `more` does; returns how many it changed.
 std::int64_t changed_by(StoreSession& session, const std::string& change, const std::string& audit,
-                        const std::vector<std::string>& values) {
+                        const std::vector<std::string>& values, const std::string& more = {}) {
     const auto rows = session.run_change(
         "with disk as materialized (select set_config('synchronous_commit', 'local', true)), "
         "changed as (" +
-            change + "), audited as (insert into @schema@.audit (action, detail) " + audit +
-            ") select (select count(*) from changed) from disk",
+            change + "), audited as (insert into @schema@.audit (action, detail) " + audit + ')' +
+            (more.empty() ? "" : ", further as (" + more + ')') +
+            " select (select count(*) from changed) from disk",
         values,
         "run it again: what it has done is not done twice, and sagaz parked ls shows what is left");
     return whole(rows.at(0), 0);
@@ -74,16 +90,24 @@ std::string due_of(const StoreSession& session, std::int64_t rate) {
                      : "clock_timestamp() + (n.n - 1) * interval '1 second' / " + second;
 }
 
+std::string free_keys(const StoreSession& session, const std::string& consumer,
+                      const std::string& is_left) {
+    std::string sql = core::replaced(kFreeKeys, "{now}", due_of(session, 0));
+    sql = core::replaced(sql, "{consumer}", consumer);
+    return core::replaced(sql, "{is_left}", is_left);
+}
+
 }  // namespace
 
 ParkedTally look_at_parked(StoreSession& session, const ParkedCondition& condition) {
     std::vector<std::string> values;
     const auto where = condition.sql(session, values);
     ParkedTally tally;
-    tally.messages = count(session, "p.direction = 'inbox'" + where, values);
-    const auto events = kEvents + where;
-    const auto all = count(session, events, values);
-    tally.changed = count(session, events + " and " + kReplayable, values);
+    if (!condition.consumer()) {
+        tally.messages = count(session, "p.direction = 'inbox'" + where, values);
+    }
+    const auto all = count(session, condition.changeable() + where, values);
+    tally.changed = count(session, condition.replayable() + where, values);
     tally.unchanged = all - tally.changed;
     return tally;
 }
@@ -92,15 +116,16 @@ ParkedTally replay_parked(StoreSession& session, const ParkedCondition& conditio
                           std::int64_t rate) {
     ParkedTally tally = look_at_parked(session, condition);
     std::vector<std::string> values;
-    const auto where = std::string{kEvents} + condition.sql(session, values);
+    const auto where = condition.replayable() + condition.sql(session, values);
     const auto update =
         "update @schema@.parked as p set state = 'waiting', attempts = 0, next_attempt_at = " +
         due_of(session, rate) +
-        " from (select p.position, p.event_id, "
+        " from (select p.position, p.event_id, p.consumer_name, "
         "row_number() over (order by p.position) as n from @schema@.parked p where " +
-        where + " and " + kReplayable +
-        ") n where p.position = n.position and p.event_id = n.event_id and " + kEvents +
-        " and p.consumer_name = '' and " + kReplayable + " returning 1";
+        where +
+        ") n where p.position = n.position and p.event_id = n.event_id "
+        "and p.consumer_name = n.consumer_name and " +
+        condition.replayable() + " returning 1";
     const Json filter = Json::parse(condition.json());
     const auto detail = [&](std::int64_t replayed) {
         return Json{
@@ -120,6 +145,7 @@ ParkedTally replay_parked(StoreSession& session, const ParkedCondition& conditio
                            "having count(*) > 0",
                        values);
     }
+    if (condition.consumer()) return tally;
     values.clear();
     tally.blocked =
         count(session,
@@ -140,19 +166,23 @@ ParkedTally discard_parked(StoreSession& session, const ParkedCondition& conditi
     ParkedTally tally = look_at_parked(session, condition);
     tally.unchanged = 0;
     std::vector<std::string> values;
-    const auto remove = "delete from @schema@.parked as p where " + std::string{kEvents} +
+    const auto remove = "delete from @schema@.parked as p where " + condition.changeable() +
                         condition.sql(session, values) +
                         " returning event_id, position, slot, topic, key, event_type, reason, "
                         "state, attempts";
     // One row an event: what is gone from the log and from here must still be found by its id.
     if (!session.is_sqlite()) {
         values.push_back(condition.json());
-        tally.changed = changed_by(session, remove,
-                                   "select 'parked_discard', to_jsonb(c) || "
-                                   "jsonb_build_object('filter', $" +
-                                       std::to_string(values.size()) +
-                                       "::jsonb) from changed c order by c.position",
-                                   values);
+        const auto audit =
+            "select 'parked_discard', to_jsonb(c) || jsonb_build_object('filter', $" +
+            std::to_string(values.size()) + "::jsonb) from changed c order by c.position";
+        std::string more;
+        if (condition.consumer()) {
+            values.push_back(*condition.consumer());
+            more = free_keys(session, "$" + std::to_string(values.size()),
+                             "not in (select c.position from changed c)");
+        }
+        tally.changed = changed_by(session, remove, audit, values, more);
         return tally;
     }
     in_transaction(session, [&] {
@@ -172,8 +202,19 @@ ParkedTally discard_parked(StoreSession& session, const ParkedCondition& conditi
                          {"attempts", whole(row, 8)},
                          {"filter", Json::parse(condition.json())}});
         }
+        if (condition.consumer()) {
+            session.run(free_keys(session, "$1", "is not null"), {*condition.consumer()});
+        }
     });
     return tally;
+}
+
+std::string ParkedCondition::changeable() const { return filter_.consumer ? kMessages : kEvents; }
+
+std::string ParkedCondition::replayable() const {
+    // Another body under the same id never gets better.
+    return changeable() + " and " + kTried +
+           (filter_.consumer ? " and p.reason <> 'id_conflict'" : "");
 }
 
 std::string ParkedCondition::sql(const StoreSession& session,
@@ -196,6 +237,7 @@ std::string ParkedCondition::sql(const StoreSession& session,
     if (!filter_.reason.empty()) equal("reason", filter_.reason);
     if (!filter_.state.empty()) equal("state", filter_.state);
     if (!filter_.direction.empty()) equal("direction", filter_.direction);
+    if (filter_.consumer) equal("consumer_name", *filter_.consumer);
     const auto aged = [&](const char* sign, std::chrono::milliseconds age) {
         const auto seconds = std::to_string(static_cast<double>(age.count()) / 1000);
         text += session.is_sqlite() ? std::string{" and julianday(p.parked_at) "} + sign +
@@ -216,6 +258,7 @@ std::string ParkedCondition::json() const {
     if (!filter_.event_type.empty()) object["event_type"] = filter_.event_type;
     if (!filter_.reason.empty()) object["reason"] = filter_.reason;
     if (!filter_.state.empty()) object["state"] = filter_.state;
+    if (filter_.consumer) object["consumer_name"] = *filter_.consumer;
     if (filter_.older_than) object["older_than_ms"] = filter_.older_than->count();
     if (filter_.younger_than) object["younger_than_ms"] = filter_.younger_than->count();
     return line_of(object);

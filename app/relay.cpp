@@ -50,6 +50,7 @@ RelayOptions relay_options(const Config& config) {
     options.grace = config.duration("optimistic.grace");
     options.drain_timeout = config.duration("relay.drain_timeout");
     options.retention = config.duration("relay.retention");
+    options.inbox_retention = config.duration("inbox.retention");
     options.retry_initial = config.duration("relay.retry_initial");
     options.retry_max = config.duration("relay.retry_max");
     options.parked_retry_initial = config.duration("relay.parked_retry_initial");

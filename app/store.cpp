@@ -98,7 +98,9 @@ std::vector<std::string> grants_for(Purpose purpose, const std::string& schema) 
         case Purpose::change_parked: return {schema + "_relay"};
         case Purpose::clean_inbox:
             return {schema + "_reader", "DELETE ON " + schema + ".consumer_inbox",
-                    "INSERT ON " + schema + ".audit"};
+                    "INSERT ON " + schema + ".audit",
+                    "EXECUTE ON FUNCTION " + schema +
+                        ".inbox_keep(interval, interval, bigint, bigint)"};
     }
     return {};
 }
@@ -186,6 +188,10 @@ Rows StoreSession::run_change(std::string_view sql, const std::vector<std::strin
         throw Error{ErrorKind::in_doubt, "commit_in_doubt",
                     std::string{"the answer was lost: "} + error.what(), hint};
     }
+}
+
+Rows StoreSession::run_script(std::string_view sql) {
+    return rows_of(state_->server().run_script(core::with_schema(sql, state_->schema)));
 }
 
 void StoreSession::begin() {

@@ -50,6 +50,10 @@ public:
     /// something. Throws `in_doubt` (`commit_in_doubt`) with `hint` when its answer was lost.
     Rows run_change(std::string_view sql, const std::vector<std::string>& values,
                     const std::string& hint);
+    /// The same for PostgreSQL, of statements that go out as one message and are over when the
+    /// server has answered, so that a lock of theirs spans no round trip; rows of the last. Values
+    /// stand in the text.
+    Rows run_script(std::string_view sql);
     void begin() override;
     void commit() override;
     void rollback() noexcept override;

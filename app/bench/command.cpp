@@ -29,7 +29,7 @@ const std::vector<Benchmark>& benchmarks() {
         {"payload", false, bench::payload_sizes}, {"keys", false, bench::key_counts},
         {"slots", false, bench::slot_counts},     {"relays", false, bench::relay_counts},
         {"memory", false, bench::memory},         {"per_event", false, bench::per_event},
-        {"backlog", false, bench::backlog},
+        {"backlog", false, bench::backlog},       {"inbox", false, bench::inbox_cost},
     };
     return all;
 }
@@ -160,6 +160,7 @@ Sizes Sizes::quick() {
             .held_stores = 2'000,
             .shape_events = 50'000,
             .shape_bytes = 10'000'000,
+            .inbox_messages = 500,
             .insert_seconds = 0.3,
             .latency_seconds = 1};
 }
@@ -177,6 +178,7 @@ Sizes Sizes::full() {
             .held_stores = 40'000,
             .shape_events = 300'000,
             .shape_bytes = 100'000'000,
+            .inbox_messages = 3'000,
             .insert_seconds = 1,
             .latency_seconds = 4};
 }

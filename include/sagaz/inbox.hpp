@@ -148,6 +148,26 @@ public:
         });
     }
 
+    /// Handles the next parked message that is due, as `process` does a message that comes: those
+    /// that `sagaz parked replay --consumer` set free, and what stood behind them, in the order of
+    /// their key. Nothing when none is due. Call it every few seconds until then, from the
+    /// consumer's own loop or beside it with another connection; several at once share the work. A
+    /// handler that throws costs an attempt, `retry_later`; after `max_attempts` it is `parked` and
+    /// dead again. One that ends its process is not counted. Three round trips, and those of the
+    /// handler.
+    template <class Connection, class Handler>
+    auto replay(Connection& connection, Handler&& handler) const {
+        return with_unit(connection, [&](auto& unit) {
+            using Value = ValueOf<decltype(unit), Handler>;
+            std::optional<Value> value;
+            std::optional<Outcome<Value>> outcome;
+            auto plain = replay_in(
+                unit, [&](const Message& message) { call(value, handler, unit, message); });
+            if (plain) outcome = finish(std::move(*plain), value);
+            return outcome;
+        });
+    }
+
     static constexpr std::size_t kBatchMax = 10'000;  ///< Messages of one `process_batch`.
 
 private:
@@ -202,6 +222,8 @@ private:
     Plain process_in(UnitOfWork& unit, const Message& message, const Handle& handle) const;
     std::vector<Plain> process_batch_in(UnitOfWork& unit, std::span<const Message> messages,
                                         const Handle& handle) const;
+    std::optional<Plain> replay_in(UnitOfWork& unit,
+                                   const std::function<void(const Message&)>& handle) const;
     Settlement mark_in(Transaction& transaction, const Message& message) const;
     Settlement failed_in(Transaction& transaction, const Message& message,
                          std::string_view cause) const;

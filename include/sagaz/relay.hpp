@@ -26,6 +26,9 @@ struct RelayOptions {
     Milliseconds drain_timeout{20'000};  ///< From stop to the end of `run`, at most.
     Milliseconds retention{0};  ///< How long delivered events stay in the log, at least; up to ten
                                 ///< years. Costs their space.
+    Milliseconds inbox_retention{2'592'000'000};  ///< How long marks of consumers stay in the
+                                                  ///< database, at least; 30 days, an hour to ten
+                                                  ///< years. 0: this relay leaves them alone.
     Milliseconds retry_initial{100};  ///< Backoff after an error of store or broker: first,
     Milliseconds retry_max{5'000};    ///< and at most; doubled with jitter between.
     Milliseconds parked_retry_initial{5'000};  ///< The same between attempts of a parked event.

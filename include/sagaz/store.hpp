@@ -281,6 +281,22 @@ struct Reclaimed {
     bool has_more{};  ///< Call again soon.
 };
 
+/// What `keep_inbox` may remove, and how.
+struct InboxLimits {
+    Milliseconds retention{2'592'000'000};  ///< Marks set since so long stay; an hour at least.
+    Milliseconds patience{50};              ///< For a lock, behind which consumers may wait.
+    std::string place{};                    ///< `InboxKept::place` of the call before.
+};
+
+/// What one call of `keep_inbox` did, which is one of these.
+struct InboxKept {
+    std::string made{};      ///< A partition for days to come.
+    std::string dropped{};   ///< A partition past the retention, with its marks.
+    std::int64_t removed{};  ///< Marks.
+    bool blocked{};          ///< Somebody holds what was to be changed.
+    std::string place{};     ///< Where to go on; empty, with nothing made or dropped: all is done.
+};
+
 /// A destination's log in a database. One object belongs to one thread. Every call ends within
 /// the store's own deadline (`postgres::Options::statement_timeout`) and throws `sagaz::Error`:
 ///
@@ -358,6 +374,10 @@ public:
     /// Gives back the space of what every slot's *stored* cursor has passed: one small piece, and
     /// never waits for anybody. Any relay may call it at any time; whom it serves is the log.
     virtual Reclaimed reclaim(const ReclaimLimits& limits) = 0;
+
+    /// Keeps the consumers' marks of this database: makes and drops partitions, removes what is
+    /// past the retention. One small piece a call. Any relay may call it at any time.
+    virtual InboxKept keep_inbox(const InboxLimits& limits) = 0;
 
     /// Measures the backlog for the metrics; cheap whatever its size, so it may be an estimate.
     virtual Backlog measure() = 0;

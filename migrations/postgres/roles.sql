@@ -77,12 +77,16 @@ GRANT EXECUTE ON FUNCTION
     @schema@.delete_aged(smallint, name, timestamptz, integer),
     @schema@.reclaim(interval, interval, integer),
     @schema@.rebase(boolean),
-    @schema@.cursor_doubt(text, smallint)
+    @schema@.cursor_doubt(text, smallint),
+    @schema@.inbox_keep(interval, interval, bigint, bigint)
 TO @schema@_relay;
 
 -- Consumer: the inbox and nothing of the log. On `parked`, which holds both, it has no right: three of
--- the functions reach its own rows there with their owner's.
-GRANT SELECT, INSERT, UPDATE ON @schema@.consumer_inbox, @schema@.consumer_inbox_default TO @schema@_consumer;
+-- the functions reach its own rows there with their owner's. It sets marks, and neither removes one
+-- nor makes it another's: of a mark it may change how long the handler took. Through the table alone,
+-- whose rights count for all of its partitions.
+REVOKE ALL ON @schema@.consumer_inbox, @schema@.consumer_inbox_default FROM @schema@_consumer;
+GRANT SELECT, INSERT, UPDATE (processing_duration_ms) ON @schema@.consumer_inbox TO @schema@_consumer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON @schema@.inbox_attempt TO @schema@_consumer;
 GRANT SELECT ON @schema@.setting, @schema@.schema_version TO @schema@_consumer;
 GRANT EXECUTE ON FUNCTION
@@ -95,7 +99,9 @@ GRANT EXECUTE ON FUNCTION
     @schema@.inbox_mark(text, text, text, text, bytea, text, jsonb, text, text, boolean, text),
     @schema@.inbox_mark(text, text, text, text, text, text, jsonb, text, text, boolean, text),
     @schema@.inbox_count(text, text, text, integer, integer, text, text, bytea, text, jsonb, text, text),
-    @schema@.inbox_failed(text, text, text, integer, text, text, bytea, text, jsonb, text)
+    @schema@.inbox_failed(text, text, text, integer, text, text, bytea, text, jsonb, text),
+    @schema@.inbox_replay(text, text, boolean),
+    @schema@.inbox_replay_failed(text, text, text, integer, interval, interval)
 TO @schema@_consumer;
 
 -- Reader: sees everything but payloads.
@@ -110,4 +116,5 @@ GRANT SELECT ON @schema@.backlog, @schema@.slot, @schema@.segment, @schema@.rela
     @schema@.destination, @schema@.schema_version, @schema@.incarnation, @schema@.audit,
     @schema@.inbox_attempt TO @schema@_reader;
 GRANT SELECT ON SEQUENCE @schema@.outbox_id TO @schema@_reader;
-GRANT EXECUTE ON FUNCTION @schema@.cursor_doubt(text, smallint) TO @schema@_reader;
+GRANT EXECUTE ON FUNCTION @schema@.cursor_doubt(text, smallint), @schema@.inbox_first_id(timestamptz),
+    @schema@.inbox_id_time(uuid), @schema@.inbox_partitions() TO @schema@_reader;

@@ -35,6 +35,8 @@ RelayOptions checked(RelayOptions options) {
     check_range(is_time(options.grace, 0ms), "grace", "between 0s and 87600h");
     check_range(is_time(options.drain_timeout, 0ms), "drain_timeout", "between 0s and 87600h");
     check_range(is_time(options.retention, 0ms), "retention", "between 0s and 87600h");
+    check_range(options.inbox_retention == 0ms || is_time(options.inbox_retention, 1h),
+                "inbox_retention", "to 0s, or between 1h and 87600h");
     check_range(
         is_time(options.retry_initial, 1ms) && is_time(options.retry_max, options.retry_initial),
         "retry_initial, retry_max", "between 1ms and 87600h, the second not below the first");

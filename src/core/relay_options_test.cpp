@@ -30,6 +30,7 @@ TEST(RelayOptionsTest, NoTimeIsLongerThanTenYears) {
                                      Times{"grace", &RelayOptions::grace},
                                      Times{"drain_timeout", &RelayOptions::drain_timeout},
                                      Times{"retention", &RelayOptions::retention},
+                                     Times{"inbox_retention", &RelayOptions::inbox_retention},
                                      Times{"retry_max", &RelayOptions::retry_max},
                                      Times{"parked_retry_max", &RelayOptions::parked_retry_max},
                                      Times{"attempt_timeout", &RelayOptions::attempt_timeout}}) {
@@ -43,6 +44,14 @@ TEST(RelayOptionsTest, NoTimeIsLongerThanTenYears) {
             EXPECT_NE(refusal.find(name), std::string::npos) << refusal;
         }
     }
+}
+
+TEST(RelayOptionsTest, F71_MarksAreKeptForAnHourAtLeastOrLeftAlone) {
+    RelayOptions options;
+    options.inbox_retention = 0ms;
+    EXPECT_EQ(refusal_of(options), "accepted");
+    options.inbox_retention = 59min;
+    EXPECT_NE(refusal_of(options).find("inbox_retention"), std::string::npos);
 }
 
 TEST(RelayOptionsTest, ABatchFitsIntoTheMemoryOfAMachine) {

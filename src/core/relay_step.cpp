@@ -46,6 +46,7 @@ RelayStep::RelayStep(const Id& relay, const RelayOptions& options, std::uint64_t
       store_backoff_(options.retry_initial, options.retry_max, seed),
       send_backoff_(options.retry_initial, options.retry_max, seed + 1),
       reclaim_(seed + 3),
+      keep_inbox_(options.inbox_retention),
       read_max_(batch_under_pressure(options)) {
     delivery_.limit_stopped(options.stopped_keys_max);
 }
@@ -164,13 +165,17 @@ std::optional<Command> RelayStep::settle(Instant now) {
     if (now - tidied_at_ >= rarer * kTidyInterval) return command::Tidy{lease_.owned()};
     if (now - measured_at_ >= rarer * kMeasureInterval) return command::Measure{};
     if (auto command = reclaim(now)) return command;
+    if (auto limits = keep_inbox_.next(lowest_slot(), now)) return command::KeepInbox{*limits};
     return look_at_held(now);
 }
 
-std::optional<Command> RelayStep::reclaim(Instant now) {
+std::optional<std::int16_t> RelayStep::lowest_slot() const {
     const auto& logs = delivery_.logs();
-    const auto lowest = logs.empty() ? std::nullopt : std::optional{logs.front()->slot.slot};
-    if (!reclaim_.is_due(lowest, counters().accepted, now)) return std::nullopt;
+    return logs.empty() ? std::nullopt : std::optional{logs.front()->slot.slot};
+}
+
+std::optional<Command> RelayStep::reclaim(Instant now) {
+    if (!reclaim_.is_due(lowest_slot(), counters().accepted, now)) return std::nullopt;
     return command::Reclaim{{.retention = options_.retention}};
 }
 

@@ -4,6 +4,7 @@
 #include "core/clock.hpp"
 #include "core/delivery.hpp"
 #include "core/fresh_slots.hpp"
+#include "core/keep_inbox_step.hpp"
 #include "core/lease_step.hpp"
 #include "core/reclaim_step.hpp"
 #include "core/retry_step.hpp"
@@ -74,6 +75,9 @@ struct Measure {};
 struct Reclaim {
     ReclaimLimits limits{};
 };
+struct KeepInbox {
+    InboxLimits limits{};
+};
 struct Abandon {
     Milliseconds deadline{};
 };  ///< Then poll once without waiting.
@@ -88,9 +92,9 @@ using Command =
                  command::OpenWindow, command::FindLate, command::StartRead, command::FinishRead,
                  command::Flush, command::Publish, command::Poll, command::StoreCursors,
                  command::LookAt, command::Release, command::Leave, command::Tidy, command::Measure,
-                 command::Reclaim, command::LookAtParked, command::ReadParked, command::Retry,
-                 command::PollRetry, command::AbandonRetry, command::SettleParked, command::Abandon,
-                 command::Wait, command::End>;
+                 command::Reclaim, command::KeepInbox, command::LookAtParked, command::ReadParked,
+                 command::Retry, command::PollRetry, command::AbandonRetry, command::SettleParked,
+                 command::Abandon, command::Wait, command::End>;
 
 class RelayStep {
 public:
@@ -118,6 +122,7 @@ public:
     void on_tidied(Instant now);
     void on_measured(const Backlog& backlog, Instant now);
     void on_reclaimed(const Reclaimed& reclaimed, Instant now);
+    void on_kept_inbox(const InboxKept& kept, Instant now) { keep_inbox_.kept(kept, now); }
     /// Answer what `retry` asked for, by its `on_` functions; but these two:
     void on_looked_at_parked(const ParkedLook& look, Instant now);
     void on_settled_parked(bool is_owned, Instant now);
@@ -159,6 +164,7 @@ private:
     std::optional<Command> send(Instant now);
     Command rest(Instant now);
     std::optional<Command> reclaim(Instant now);
+    std::optional<std::int16_t> lowest_slot() const;
     std::optional<Command> look_at_held(Instant now);
     std::optional<Command> settle_before_the_end(Instant now);
     Command next_while_stopping(Instant now);
@@ -187,6 +193,7 @@ private:
     TryLimit store_tries_;
     Backoff send_backoff_;
     ReclaimStep reclaim_;
+    KeepInboxStep keep_inbox_;
 
     bool attached_{};
     bool has_attached_{};  ///< Once at least, so it may own slots.

@@ -204,6 +204,10 @@ private:
         took();
         step_.on_reclaimed({}, now_);
     }
+    void answer(command::KeepInbox&) {
+        took();
+        step_.on_kept_inbox({}, now_);
+    }
 
     void answer(command::LookAtParked& look) {
         took();

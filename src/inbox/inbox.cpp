@@ -62,6 +62,11 @@ std::vector<Inbox::Plain> Inbox::process_batch_in(UnitOfWork& unit,
     return inbox::Run(unit, options_, *sql_, telemetry_).run(messages, handle);
 }
 
+std::optional<Inbox::Plain> Inbox::replay_in(
+    UnitOfWork& unit, const std::function<void(const Message&)>& handle) const {
+    return inbox::Run(unit, options_, *sql_, telemetry_).replay(handle);
+}
+
 Settlement Inbox::mark_in(Transaction& transaction, const Message& message) const {
     const inbox::Delivery delivery(message, options_, *sql_);
     if (delivery.has_id()) return delivery.mark(transaction, false);

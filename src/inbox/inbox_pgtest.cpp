@@ -226,6 +226,23 @@ TEST_F(InboxOnPostgres, AThrowingHandlerLeavesNoEffectAndCountsAnAttempt) {
     EXPECT_EQ(attempts(), "") << "success forgets";
 }
 
+// What a handler does outside of the transaction happens at least once: the id is its key for that.
+TEST_F(InboxOnPostgres, F72_EachRunOfAHandlerIsHandedTheSameId) {
+    std::vector<std::string> called;
+    const auto call_and = [&](auto end) {
+        return process(sql_, message("e1"), [&](auto& c, const Message& m) {
+            pay(c, m);
+            called.push_back(m.id);
+            end();
+        });
+    };
+    EXPECT_EQ(call_and([] { throw std::runtime_error("after the call"); }).settlement, retry_later);
+    EXPECT_EQ(call_and([] {}).settlement, processed);
+    EXPECT_EQ(call_and([] {}).settlement, duplicate);
+    EXPECT_EQ(called, (std::vector<std::string>{"e1", "e1"})) << "twice, by one id";
+    EXPECT_EQ(effects(), 1);
+}
+
 TEST_F(InboxOnPostgres, F73_PoisonIsParkedAfterItsLastAttemptAndItsKeyBehindIt) {
     options_.max_attempts = 2;
     EXPECT_EQ(process_and_fail(message("e1", "k")), retry_later);

@@ -98,6 +98,34 @@ TEST_F(InboxSql, F69_FailsWithLockNotAvailablePastTheTimeOutThatWasGiven) {
     run("ROLLBACK");
 }
 
+TEST_F(InboxSql, HandlesAParkedMessageAgainInTheCallersTransaction) {
+    EXPECT_EQ(value("SELECT @s@.inbox_failed('billing', 'e1', 'no stock', 1, 'orders', "
+                    "'OrderPlaced', 'body'::bytea, 'k')"),
+              "parked");
+    const auto replay = [&] {
+        return value(
+            "SELECT concat_ws('|', outcome, event_id, source_topic, event_type, "
+            "convert_from(payload, 'UTF8'), key) FROM @s@.inbox_replay('billing')");
+    };
+    EXPECT_EQ(replay(), "") << "it is dead";
+    schema_.connect().run(
+        schema_.sql("UPDATE @s@.parked SET state = 'waiting', attempts = 0, "
+                    "next_attempt_at = now()"));
+    run("BEGIN");
+    EXPECT_EQ(replay(), "processed|e1|orders|OrderPlaced|body|k");
+    run("ROLLBACK");
+    EXPECT_EQ(value("SELECT outcome FROM @s@.inbox_replay_failed('billing', 'e1', 'still none', 2, "
+                    "interval '0')"),
+              "retry_later");
+    EXPECT_EQ(value("SELECT outcome FROM @s@.inbox_replay('shipping')"), "<null>");
+    run("BEGIN");
+    EXPECT_EQ(replay(), "processed|e1|orders|OrderPlaced|body|k");
+    run("COMMIT");
+    EXPECT_EQ(mark("e1"), "duplicate");
+    EXPECT_EQ(value("SELECT outcome FROM @s@.inbox_replay_failed('billing', 'e1', 'late')"),
+              "duplicate");
+}
+
 TEST_F(InboxSql, TurnsAnyTextIntoTheSameIdForEver) {
     // Golden: rows already written have these ids. UUIDs are themselves, the rest is version 8.
     EXPECT_EQ(value("SELECT @s@.inbox_event_id('order-42')"),

@@ -16,7 +16,6 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
-#include <new>
 #include <utility>
 
 namespace sagaz::inline v0::inbox {
@@ -34,35 +33,6 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 }
 
 }  // namespace
-
-template <class Body>
-std::optional<Run::Trouble> Run::attempt(const Body& body) {
-    InboxStage stage = InboxStage::statement;
-    try {
-        body(stage);
-        return std::nullopt;
-    } catch (const std::bad_alloc&) {
-        unit_.rollback();
-        throw;
-    } catch (const std::exception& thrown) {
-        const auto error = unit_.error_of(thrown);
-        if (!error && stage != InboxStage::handler) {
-            unit_.rollback();
-            throw;
-        }
-        Trouble trouble = trouble_of(thrown, stage);
-        if (trouble.blame != Blame::call) return trouble;
-        unit_.rollback();
-        throw *error;
-    } catch (...) {
-        if (stage == InboxStage::handler) {
-            return Trouble{stage, Blame::message, "the handler threw what is no exception", false,
-                           !unit_.is_open()};
-        }
-        unit_.rollback();
-        throw;
-    }
-}
 
 Run::Trouble Run::trouble_of(const std::exception& thrown, InboxStage stage) const {
     const auto error = unit_.error_of(thrown);
@@ -191,11 +161,15 @@ void Run::expect_no_marks(const Trouble& trouble, std::size_t first, std::size_t
     for (std::size_t n = first; n < end; ++n) {
         if (plain_[n].settlement != Settlement::processed) continue;
         if (count(n, trouble.cause, kNoLimit, 0).settlement != Settlement::duplicate) continue;
-        throw Error(ErrorKind::fatal, "transaction_ended",
-                    "a handler committed the transaction of its mark, and failed after that",
-                    "take COMMIT out of the handler; delete the mark in consumer_inbox, or set "
-                    "right by hand what the handler left undone");
+        throw_ended();
     }
+}
+
+void Run::throw_ended() {
+    throw Error(ErrorKind::fatal, "transaction_ended",
+                "a handler committed the transaction of its mark, and failed after that",
+                "take COMMIT out of the handler; delete the mark in consumer_inbox, or set "
+                "right by hand what the handler left undone");
 }
 
 void Run::handle_marked(std::size_t n, InboxStage& stage) {

@@ -4,7 +4,9 @@
 #include "inbox/metrics.hpp"
 #include "inbox/script.hpp"
 
+#include <exception>
 #include <functional>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -27,6 +29,8 @@ public:
           reporter_(telemetry, options.consumer_name) {}
 
     std::vector<Plain> run(std::span<const Message> messages, const Handle& handle);
+    /// One call of `replay`: the next parked message that is due. None: there is none.
+    std::optional<Plain> replay(const std::function<void(const Message&)>& handle);
 
 private:
     struct Trouble {
@@ -58,7 +62,9 @@ private:
                                         int counted, Plain& into);
     // Throws when a handler committed the marks of [first, end) by itself and then failed.
     void expect_no_marks(const Trouble& trouble, std::size_t first, std::size_t end);
+    [[noreturn]] static void throw_ended();
     Plain wait_for_key() const;
+    Plain after_replay(const Trouble& trouble, const Message& message);
     void report() const noexcept;
 
     UnitOfWork& unit_;
@@ -71,5 +77,34 @@ private:
     std::vector<Plain> plain_;
     std::vector<double> seconds_;
 };
+
+template <class Body>
+std::optional<Run::Trouble> Run::attempt(const Body& body) {
+    core::InboxStage stage = core::InboxStage::statement;
+    try {
+        body(stage);
+        return std::nullopt;
+    } catch (const std::bad_alloc&) {
+        unit_.rollback();
+        throw;
+    } catch (const std::exception& thrown) {
+        const auto error = unit_.error_of(thrown);
+        if (!error && stage != core::InboxStage::handler) {
+            unit_.rollback();
+            throw;
+        }
+        Trouble trouble = trouble_of(thrown, stage);
+        if (trouble.blame != core::Blame::call) return trouble;
+        unit_.rollback();
+        throw *error;
+    } catch (...) {
+        if (stage == core::InboxStage::handler) {
+            return Trouble{stage, core::Blame::message, "the handler threw what is no exception",
+                           false, !unit_.is_open()};
+        }
+        unit_.rollback();
+        throw;
+    }
+}
 
 }  // namespace sagaz::inline v0::inbox

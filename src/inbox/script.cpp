@@ -22,9 +22,10 @@ std::vector<std::string> with_schema(std::vector<std::string> texts, std::string
 }
 
 Script with_schema(const Script& script, std::string_view schema) {
-    return {with_schema(script.mark, schema), with_schema(script.count, schema),
-            with_schema(script.park, schema), with_schema(script.reason, schema),
-            with_schema(script.duration, schema)};
+    return {with_schema(script.mark, schema),     with_schema(script.count, schema),
+            with_schema(script.park, schema),     with_schema(script.reason, schema),
+            with_schema(script.duration, schema), core::with_schema(script.due, schema),
+            with_schema(script.take, schema),     with_schema(script.refuse, schema)};
 }
 
 Parameter text(std::string_view value) { return {value, false, false}; }
@@ -50,6 +51,16 @@ Settlement settlement_in(const std::optional<std::string>& word) {
     const auto settlement = word ? core::settlement_of(*word) : std::nullopt;
     if (!settlement) throw_unexpected();
     return *settlement;
+}
+
+Delivery::Counted counted_in(const std::vector<std::optional<std::string>>& row) {
+    if (row.size() < 2 || !row[1]) throw_unexpected();
+    Delivery::Counted result{settlement_in(row[0]), 0};
+    const auto& digits = *row[1];
+    const auto [end, error] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), result.attempts);
+    if (error != std::errc{}) throw_unexpected();
+    return result;
 }
 
 constexpr std::array<std::string_view, 4> kIdHeaders{"ce_id", "message_id", "id", "event_id"};
@@ -100,6 +111,14 @@ Script postgres_script() {
     script.duration = {
         "UPDATE @schema@.consumer_inbox SET processing_duration_ms = $3::double precision "
         "WHERE consumer_name = $1::text AND event_id = @schema@.inbox_event_id($2::text)"};
+    script.due =
+        "SELECT r.outcome, r.event_id, r.source_topic, r.event_type, "
+        "pg_catalog.encode(r.payload, 'hex'), r.key, r.headers::text, r.content_type, 0 "
+        "FROM @schema@.inbox_replay($1::text, $2::text, $3::boolean) r "
+        "WHERE r.outcome IS NOT NULL";
+    script.refuse = {
+        "SELECT c.outcome, c.attempts FROM @schema@.inbox_replay_failed($1::text, $2::text, "
+        "$3::text, $4::integer, $5::float8 * interval '1 ms', $6::float8 * interval '1 ms') c"};
     return script;
 }
 
@@ -147,14 +166,7 @@ Delivery::Counted Delivery::count(Transaction& transaction, std::string_view cau
     all.push_back(text(most));
     all.push_back(text(now));
     all.push_back(maybe(patience));
-    const auto row = ask(transaction, scripts_->of(transaction.dialect()).count, all);
-    if (row.size() < 2 || !row[1]) throw_unexpected();
-    Counted result{settlement_in(row[0]), 0};
-    const auto& digits = *row[1];
-    const auto [end, error] =
-        std::from_chars(digits.data(), digits.data() + digits.size(), result.attempts);
-    if (error != std::errc{}) throw_unexpected();
-    return result;
+    return counted_in(ask(transaction, scripts_->of(transaction.dialect()).count, all));
 }
 
 void Delivery::park(Transaction& transaction, std::string_view reason,
@@ -176,6 +188,76 @@ void Delivery::keep_duration(Transaction& transaction, double seconds) const {
     for (const auto& sql : scripts_->of(transaction.dialect()).duration) {
         transaction.execute({sql, {text(options_->consumer_name), text(id_), text(milliseconds)}});
     }
+}
+
+namespace {
+
+std::string from_hex(const std::string& hex) {
+    std::string bytes(hex.size() / 2, '\0');
+    for (std::size_t n = 0; n < bytes.size(); ++n) {
+        const char* const digits = hex.data() + 2 * n;
+        unsigned byte = 0;
+        if (std::from_chars(digits, digits + 2, byte, 16).ptr != digits + 2) throw_unexpected();
+        bytes[n] = static_cast<char>(byte);
+    }
+    return bytes;
+}
+
+// As headers_of wrote them, or an object that another language gave.
+std::vector<Header> headers_in(const std::optional<std::string>& json) {
+    std::vector<Header> headers;
+    if (!json) return headers;
+    const auto as_text = [](const nlohmann::json& value) {
+        return value.is_string() ? value.get<std::string>() : value.dump();
+    };
+    const auto all = nlohmann::json::parse(*json);
+    for (const auto& [name, value] : all.items()) {
+        if (all.is_object()) {
+            headers.push_back({name, as_text(value)});
+        } else if (value.is_array() && value.size() == 2) {
+            headers.push_back({as_text(value[0]), as_text(value[1])});
+        }
+    }
+    return headers;
+}
+
+}  // namespace
+
+std::optional<Due> take_due(Transaction& transaction, const InboxOptions& options,
+                            const Scripts& scripts) {
+    const auto& script = scripts.of(transaction.dialect());
+    const std::string_view keeps = options.keep_payload ? "true" : "false";
+    const auto rows = transaction.execute(
+        {script.due,
+         {text(options.consumer_name),
+          text(options.on_failure == OnFailure::park_key ? "park_key" : "park_event"),
+          text(keeps)}});
+    if (rows.empty()) return std::nullopt;
+    const auto& row = rows[0];
+    if (row.size() != 9 || !row[1] || !row[8]) throw_unexpected();
+    for (const auto& sql : script.take) {
+        transaction.execute({sql, {text(options.consumer_name), text(*row[8]), text(keeps)}});
+    }
+    return Due{settlement_in(row[0]),
+               {.id = *row[1],
+                .event = {.topic = row[2].value_or(""),
+                          .key = row[5],
+                          .event_type = row[3].value_or(""),
+                          .payload = from_hex(row[4].value_or("")),
+                          .content_type = row[7].value_or(""),
+                          .headers = headers_in(row[6])},
+                .source_topic = row[2].value_or("")}};
+}
+
+Delivery::Counted refuse_due(Transaction& transaction, const InboxOptions& options,
+                             const Scripts& scripts, const std::string& id,
+                             std::string_view cause) {
+    const std::string most = std::to_string(options.max_attempts);
+    const std::string first = std::to_string(options.retry_initial.count());
+    const std::string longest = std::to_string(options.retry_max.count());
+    return counted_in(ask(transaction, scripts.of(transaction.dialect()).refuse,
+                          {text(options.consumer_name), text(id), text(cause), text(most),
+                           text(first), text(longest)}));
 }
 
 std::vector<Parameter> Delivery::values() const {

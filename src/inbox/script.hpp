@@ -22,6 +22,13 @@ struct Script {
     std::vector<std::string> park{};      ///< $9 reason, $10 detail
     std::vector<std::string> reason{};    ///< $1 consumer, $2 id: why it is parked
     std::vector<std::string> duration{};  ///< $1 consumer, $2 id, $3 milliseconds
+    /// $1 consumer, $2 on_failure, $3 keep payload: the parked message that is due, if one is, as
+    /// `Due` has it.
+    std::string due{};
+    /// What taking it needs beside, $1 consumer, $2 position, $3 keep payload.
+    std::vector<std::string> take{};
+    /// $1 consumer, $2 id, $3 cause, $4 attempts at most, $5 and $6 waits in milliseconds
+    std::vector<std::string> refuse{};
 };
 
 /// With "@schema@" in it. PostgreSQL's says what the functions of its migration do; SQLite has no
@@ -82,5 +89,20 @@ private:
     std::optional<std::string> headers_;
     std::string content_type_;
 };
+
+/// A parked message that was taken out to be handled again; its mark is set. `duplicate`: it was
+/// before.
+struct Due {
+    Settlement settlement{};
+    Message message{};
+};
+
+/// Runs in the open transaction. None: nothing is due.
+std::optional<Due> take_due(Transaction& transaction, const InboxOptions& options,
+                            const Scripts& scripts);
+
+/// Counts an attempt of one that was taken, after the rollback.
+Delivery::Counted refuse_due(Transaction& transaction, const InboxOptions& options,
+                             const Scripts& scripts, const std::string& id, std::string_view cause);
 
 }  // namespace sagaz::inline v0::inbox

@@ -47,6 +47,66 @@ std::string park(const std::string& reason, const std::string& detail, const std
            reason + " AND p.payload IS ?5)";
 }
 
+// The messages of `direction` inbox of a consumer; `p` is the table's name there.
+std::string of_consumer(const std::string& p) {
+    return p + ".direction = 'inbox' AND " + p + ".destination = 'default' AND " + p +
+           ".consumer_name = ?1 AND " + p + ".reason <> 'id_conflict'";
+}
+
+std::string same_key(const std::string& one, const std::string& other) {
+    return of_consumer(one) + " AND " + one + ".slot IS NULL AND " + one + ".topic = " + other +
+           ".topic AND " + one + ".key = " + other + ".key";
+}
+
+// What inbox_replay and inbox_replay_failed of migration 0007 do.
+void add_replay(Script& script) {
+    const std::string now = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')";
+    const std::string parked = "main.@schema@_parked";
+    script.due =
+        "SELECT CASE WHEN EXISTS (SELECT 1 FROM main.@schema@_consumer_inbox i WHERE "
+        "i.consumer_name = ?1 AND i.event_id = p.event_id) THEN 'duplicate' ELSE 'processed' END, "
+        "coalesce(p.original_id, p.event_id), p.topic, p.event_type, lower(hex(p.payload)), p.key, "
+        "p.headers, p.content_type, p.position FROM " +
+        parked + " p WHERE " + of_consumer("p") +
+        " AND p.state = 'waiting' AND p.next_attempt_at <= " + now +
+        " AND (?2 = 'park_event' OR p.key IS NULL OR NOT EXISTS (SELECT 1 FROM " + parked +
+        " q WHERE " + same_key("q", "p") +
+        " AND q.position < p.position)) ORDER BY p.next_attempt_at, p.position LIMIT 1";
+    const std::string taken = of_consumer("f") + " AND f.position = CAST(?2 AS INTEGER)";
+    script.take = {
+        "INSERT INTO main.@schema@_consumer_inbox (event_id, consumer_name, original_id, "
+        "source_topic, event_type, payload_hash, payload) SELECT f.event_id, ?1, f.original_id, "
+        "coalesce(f.topic, ''), f.event_type, sagaz_sha256(coalesce(f.payload, x'')), CASE WHEN ?3 "
+        "= 'true' THEN coalesce(f.payload, x'') END FROM " +
+            parked + " f WHERE " + taken + " ON CONFLICT DO NOTHING",
+        "UPDATE " + parked + " AS n SET next_attempt_at = " + now + " WHERE " + of_consumer("n") +
+            " AND n.state = 'waiting' AND n.next_attempt_at IS NULL AND n.position = (SELECT "
+            "min(q.position) FROM " +
+            parked + " f JOIN " + parked + " q ON " + same_key("q", "f") +
+            " AND q.position > f.position WHERE " + taken + ")",
+        "DELETE FROM main.@schema@_inbox_attempt AS a WHERE a.consumer_name = ?1 AND a.event_id = "
+        "(SELECT f.event_id FROM " +
+            parked + " f WHERE " + taken + ")",
+        "DELETE FROM " + parked + " AS f WHERE " + taken};
+    const std::string refused = of_consumer("p") + " AND p.event_id = sagaz_event_id(?2)";
+    const std::string is_last = "p.attempts + 1 >= CAST(?4 AS INTEGER)";
+    script.refuse = {
+        "UPDATE " + parked +
+            " AS p SET attempts = p.attempts + 1, detail = ?3, state = CASE WHEN " + is_last +
+            " THEN 'dead' ELSE 'waiting' END, reason = CASE WHEN " + is_last +
+            " THEN 'max_attempts' ELSE p.reason END, next_attempt_at = CASE WHEN NOT " + is_last +
+            " THEN strftime('%Y-%m-%dT%H:%M:%fZ', 'now', min(CAST(?6 AS INTEGER), CAST(?5 AS "
+            "INTEGER) * (1 << min(p.attempts, 30))) / 1000.0 || ' seconds') END WHERE " +
+            refused + " AND p.state = 'waiting'",
+        "SELECT CASE WHEN changes() = 0 THEN CASE WHEN EXISTS (SELECT 1 FROM "
+        "main.@schema@_consumer_inbox i WHERE i.consumer_name = ?1 AND i.event_id = "
+        "sagaz_event_id(?2)) THEN 'duplicate' ELSE 'in_progress' END WHEN (SELECT p.state FROM " +
+            parked + " p WHERE " + refused +
+            " ORDER BY p.position DESC LIMIT 1) = 'dead' THEN 'parked' ELSE 'retry_later' END, "
+            "coalesce((SELECT p.attempts FROM " +
+            parked + " p WHERE " + refused + " ORDER BY p.position DESC LIMIT 1), 0)"};
+}
+
 }  // namespace
 
 Script sqlite_script() {
@@ -95,6 +155,7 @@ Script sqlite_script() {
     script.duration = {
         "UPDATE main.@schema@_consumer_inbox SET processing_duration_ms = CAST(?3 AS REAL) "
         "WHERE consumer_name = ?1 AND event_id = sagaz_event_id(?2)"};
+    add_replay(script);
     return script;
 }
 

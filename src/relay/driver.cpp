@@ -173,6 +173,16 @@ void Driver::run(command::Reclaim& reclaim) {
     telemetry_->count("outbox_segment_truncations_total", reclaimed.truncations, kPlain);
 }
 
+void Driver::run(command::KeepInbox& keep) {
+    last_command_ = "keep_inbox";
+    const InboxKept kept = store_.keep_inbox(keep.limits);
+    step_.on_kept_inbox(kept, clock_.now());
+    if (telemetry_ == nullptr || (kept.made.empty() && kept.dropped.empty())) return;
+    const std::string removed = std::to_string(kept.removed);
+    const Field fields[] = {{"made", kept.made}, {"dropped", kept.dropped}, {"marks", removed}};
+    telemetry_->log(LogLevel::info, "inbox_partition", fields);
+}
+
 void Driver::run(command::Abandon& abandon) {
     last_command_ = "abandon";
     broker_.abandon(abandon.deadline);

@@ -65,6 +65,7 @@ private:
     void run(core::command::Tidy& tidy);
     void run(core::command::Measure&);
     void run(core::command::Reclaim& reclaim);
+    void run(core::command::KeepInbox& keep);
     void run(core::command::LookAtParked& look);
     void run(core::command::ReadParked& read);
     void run(core::command::Retry& retry);

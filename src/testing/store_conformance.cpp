@@ -75,6 +75,7 @@ void acts_only_within_its_incarnation(Case& c) {
         {"tidy", [&] { store->tidy(reader.owned()); }},
         {"measure", [&] { (void)store->measure(); }},
         {"reclaim", [&] { (void)store->reclaim({}); }},
+        {"keep_inbox", [&] { (void)store->keep_inbox({}); }},
     };
     for (const auto& [name, call] : calls) {
         EXPECT_EQ(code_of(call), "incarnation_changed") << name;

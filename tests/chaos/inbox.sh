@@ -2,7 +2,8 @@
 # Each message takes effect exactly once, or is parked and has none: every message is delivered
 # several times, by several consumer processes at about the same time, which are killed with
 # SIGKILL from outside and at points inside, lose their connections in the middle of anything, and
-# whose handlers fail. Money is conserved, and every account agrees with the effects.
+# whose handlers fail. Money is conserved, and every account agrees with the effects. On PostgreSQL
+# partitions of the inbox are made and dropped under them all the time.
 #
 # STORE (postgres; or sqlite, where no connection is cut), EVENTS (50000), COPIES (3), CONSUMERS
 # (4), KILLS (40) from outside, CUTS (20) connections terminated, SEED, FAULT (none; mark_apart
@@ -63,6 +64,13 @@ connection_cut_one() {
          WHERE application_name = 'inbox_consumer' ORDER BY random() LIMIT 1" >/dev/null
 }
 
+# One piece of what a relay does once an hour: makes a partition, or drops one of the past, whose
+# marks are all young and move.
+partitions_keep() {
+    [ "$STORE" = postgres ] || return 0
+    sql "SELECT sagaz.inbox_keep(interval '1 hour', interval '100 ms', NULL, 0)" >/dev/null
+}
+
 # Spreads the faults over the deliveries, so that they hit whatever the size and the speed. Called
 # without standard error, where bash reports each killed child; so what fails is kept in `failure`.
 consume_with_faults() {
@@ -81,6 +89,7 @@ consume_with_faults() {
                 connection_cut_one
             fi
             done_faults=$((done_faults + 1))
+            partitions_keep
         fi
         sleep 0.0$((RANDOM % 9 + 1))
     done
@@ -94,6 +103,10 @@ bank_on_postgres() {
         die "migrate failed: $(tail -3 "$work/migrate.log")"
     psql -Xq -v ON_ERROR_STOP=1 "$pg_url" -f "$chaos_here/inbox.sql" || die "no tables"
     psql -Xq -v ON_ERROR_STOP=1 "$pg_url" -c "\\copy truth FROM '$work/truth.tsv'"
+    sql "SELECT sagaz.inbox_add_partition(
+             ('past_' || d)::name, sagaz.inbox_first_id(now() - d * interval '1 day'),
+             sagaz.inbox_first_id(now() - (d - 1) * interval '1 day'))
+         FROM generate_series(1, 20) d" >/dev/null || die "no partitions"
     bank="$pg_url?application_name=inbox_consumer"
     ask() { sql "$1"; }
     ask_row() { psql -Xqx "$pg_url" -c "$1" | sed '1d;/^$/d'; }
@@ -131,6 +144,14 @@ note "handler runs" "$runs, of which $((runs - effects)) had no effect"
 note "effects" "$effects"
 note "parked" "$(ask "SELECT reason || ' ' || count(*) FROM sagaz.parked GROUP BY reason
     ORDER BY reason" | paste -sd, -)"
+if [ "$STORE" = postgres ]; then
+    note "partitions made" "$(sql "SELECT count(*) FROM sagaz.inbox_partitions()
+        WHERE name LIKE 'consumer%'")"
+    dropped=$(sql "SELECT count(*) || ', from which ' || coalesce(sum((detail ->> 'kept')::int), 0)
+        || ' marks moved' FROM sagaz.audit WHERE action = 'inbox_partition'")
+    note "partitions dropped" "$dropped"
+    [ "${dropped%%,*}" -gt 0 ] || die "no partition was dropped: the run shows too little"
+fi
 ask_row "SELECT * FROM damage" >"$work/damage"
 while IFS='|' read -r name number; do
     note "${name// /}" "${number// /}"

@@ -1,15 +1,25 @@
 """Writes the feeds of inbox.sh: inbox_feed.py FOLDER EVENTS COPIES CONSUMERS SEED.
 
 Each message goes to COPIES places of the consumers' feeds, near each other, so that several
-consumers meet it at about the same time. Half of the ids are UUIDs, half are not. One message in
-eighty always fails. FOLDER/truth.tsv holds each message once.
+consumers meet it at about the same time. Half of the ids are no UUIDs, a quarter have a time of the
+last twenty days or of the week to come, as if consumers or clocks were late. One message in eighty
+always fails. FOLDER/truth.tsv holds each message once.
 """
 
 import json
 import pathlib
 import random
 import sys
+import time
 import uuid
+
+DAY_MS = 86_400_000
+
+
+def uuid_with_time(chance):
+    made = int(time.time() * 1000) + chance.randint(-20 * DAY_MS, 7 * DAY_MS)
+    bits = made << 80 | 7 << 76 | chance.getrandbits(12) << 64 | 2 << 62 | chance.getrandbits(62)
+    return uuid.UUID(int=bits)
 
 
 def main():
@@ -21,7 +31,8 @@ def main():
         for n in range(events):
             event_id = f"order-{n}"
             if n % 2:
-                event_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))
+                event_id = str(uuid.UUID(int=chance.getrandbits(128), version=4) if n % 4 == 1
+                               else uuid_with_time(chance))
             debit, credit = sorted(chance.sample(range(1, 1001), 2))
             body = {"debit": debit, "credit": credit, "amount": chance.randint(1, 100),
                     "poison": chance.randrange(80) == 0}

@@ -66,6 +66,22 @@ TEST_F(CliDoctor, NamesTheGrantThatIsMissing) {
     EXPECT_EQ(check("rights", 3).first, "ok");
 }
 
+TEST_F(CliDoctor, F71_SeesAnInboxThatNobodyKeeps) {
+    beat();
+    EXPECT_EQ(check("inbox_partitions", 0).first, "ok") << "nobody uses it";
+    sql().run("select sagaz.inbox_mark('billing', 'e1', 'orders', 'E', 'p'::text)");
+    expect_finding("inbox_partitions", "sagaz inbox cleanup");
+    EXPECT_EQ(check("inbox_retention", 3).first, "skipped") << "there is no broker to ask";
+    EXPECT_EQ(run({"inbox", "cleanup", "--yes"}).code, 0);  // what it says
+    EXPECT_EQ(check("inbox_partitions", 0).first, "ok");
+    sql().run(
+        "select sagaz.inbox_add_partition('consumer_inbox_old', sagaz.inbox_first_id(now() - "
+        "interval '34 days'), sagaz.inbox_first_id(now() - interval '33 days'))");
+    expect_finding("inbox_partitions", "sagaz inbox cleanup");
+    EXPECT_EQ(run({"inbox", "cleanup", "--yes"}).code, 0);
+    EXPECT_EQ(check("inbox_partitions", 0).first, "ok");
+}
+
 TEST_F(CliDoctor, SeesAPublicationThatWouldEmptyItsSubscriber) {
     beat();
     sql().run("create publication everything for all tables");

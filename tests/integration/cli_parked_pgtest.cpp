@@ -162,6 +162,43 @@ TEST_F(CliParked, LeavesTheMessagesOfAnInbox) {
     EXPECT_EQ(parked(), 1);
 }
 
+TEST_F(CliParked, SetsMessagesOfAnInboxFreeForTheirConsumer) {
+    const auto park_message = [&](int n, const std::string& state, const std::string& reason) {
+        sql().run(
+            "insert into sagaz.parked (direction, destination, consumer_name, event_id, state, "
+            "reason, attempts, topic, key, event_type, content_type) values ('inbox', 'default', "
+            "'billing', '" +
+            id_of(n) + "', '" + state + "', '" + reason + "', " +
+            (reason == "max_attempts" ? "10" : "0") + ", 'orders', 'a', 'Placed', '')");
+    };
+    park_message(1, "dead", "max_attempts");
+    park_message(2, "waiting", "key_parked");
+    park_message(3, "dead", "id_conflict");
+    park(4, "a", "dead", 10);
+    const auto due = [&] {
+        return sql().value(
+            "select coalesce(string_agg(right(event_id::text, 1), '' order by "
+            "position), '') from sagaz.parked where direction = 'inbox' and "
+            "next_attempt_at <= now()");
+    };
+    EXPECT_EQ(run({"parked", "replay", "--consumer", "billing", "--dry-run"}).out,
+              "would replay 1 messages\n");
+    EXPECT_EQ(due(), "");
+    EXPECT_EQ(run({"parked", "replay", "--consumer", "shipping", "--yes"}).out,
+              "replayed 0 messages\n");
+    EXPECT_EQ(run({"parked", "replay", "--consumer", "billing", "--yes"}).out,
+              "replayed 1 messages\n");
+    EXPECT_EQ(due(), "1") << "what is behind it follows by itself";
+    EXPECT_EQ(run({"parked", "replay", "--consumer", "billing", "--yes"}).out,
+              "replayed 0 messages\n");
+    EXPECT_EQ(sql().value("select detail -> 'filter' ->> 'consumer_name' from sagaz.audit"),
+              "billing");
+    EXPECT_EQ(run({"parked", "discard", id_of(1), "--consumer", "billing", "--yes"}).out,
+              "discarded 1 messages\n");
+    EXPECT_EQ(due(), "2") << "nobody is in front of it any more";
+    EXPECT_EQ(sql().value("select state from sagaz.parked where direction = 'outbox'"), "dead");
+}
+
 TEST_F(CliParked, SpreadsWhatItReplaysOverTime) {
     for (int n = 1; n <= 4; ++n) park(n, std::to_string(n), "dead", 10);
     EXPECT_EQ(run({"parked", "replay", "--rate", "1", "--yes"}).code, 0);
@@ -252,6 +289,27 @@ TEST(CliParkedInSqlite, ReplaysAndDiscardsInTheOrderOfTheKey) {
     }
     EXPECT_EQ(ids, (Words{"2", "3"}));
     EXPECT_EQ(run({"parked", "ls", "--json"}), "");
+    for (int n = 1; n <= 2; ++n) {
+        const std::string insert =
+            "insert into sagaz_parked (direction, destination, consumer_name, event_id, state, "
+            "reason, attempts, topic, key, event_type, content_type) values ('inbox', 'default', "
+            "'billing', '" +
+            id_of(n) +
+            (n == 1 ? "', 'dead', 'max_attempts', 10" : "', 'waiting', 'key_parked', 0") +
+            ", 'orders', 'a', 'T', '')";
+        ASSERT_EQ(sqlite3_exec(raw, insert.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
+    }
+    const Words billing{"--consumer", "billing", "--yes"};
+    const auto change = [&](Words words) {
+        words.insert(words.end(), billing.begin(), billing.end());
+        return run(words);
+    };
+    EXPECT_EQ(change({"parked", "replay"}), "replayed 1 messages\n");
+    EXPECT_EQ(change({"parked", "replay"}), "replayed 0 messages\n");
+    EXPECT_EQ(change({"parked", "discard", id_of(1)}), "discarded 1 messages\n");
+    const auto left = json::parse(run({"parked", "ls", "--json"}));
+    EXPECT_EQ(left["event_id"], id_of(2));
+    EXPECT_FALSE(left["next_attempt_at"].is_null()) << "nobody is in front of it any more";
 }
 
 }  // namespace

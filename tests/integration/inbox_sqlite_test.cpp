@@ -49,6 +49,8 @@ protected:
             "reason || ' ' || state || ' ' || attempts, ', '), '') FROM sagaz_parked");
     }
 
+    static constexpr auto parked_ = Settlement::parked;
+
     test::TemporaryFolder folder_;
     std::string path_{folder_.path() / "shop.db"};
     test::SqliteConnection connection_{path_};
@@ -63,6 +65,45 @@ TEST_F(InboxInSqlite, F67_ARepeatAfterTheCommitIsADuplicate) {
                     "length(payload_hash) || '|' || coalesce(payload, 'none') "
                     "FROM sagaz_consumer_inbox"),
               "e1|payments|Paid|32|none");
+}
+
+TEST_F(InboxInSqlite, HandlesParkedMessagesAgainInTheOrderOfTheirKey) {
+    options_.max_attempts = 1;
+    EXPECT_EQ(batch({message("bad1", "k"), message("e2", "k", std::string("a\0\xff", 3))}),
+              (std::vector{parked_, retry_later}));
+    EXPECT_EQ(process(message("e2", "k", std::string("a\0\xff", 3))), parked_);
+    EXPECT_EQ(process(message("e3", "k")), parked_);
+    const auto replay = [&](bool fails) {
+        sqlite3* connection = connection_.raw();
+        std::string seen = "nothing";
+        const auto outcome = Inbox(options_).replay(connection, [&](sqlite3*, const Message& m) {
+            seen = m.id + "/" + *m.event.key + "/" + std::to_string(m.event.payload.size());
+            if (fails) throw std::runtime_error("still no stock");
+        });
+        return std::pair{outcome ? std::optional{outcome->settlement} : std::nullopt, seen};
+    };
+    const auto set_free = [&] {
+        connection_.run(
+            "UPDATE sagaz_parked SET state = 'waiting', attempts = 0, next_attempt_at "
+            "= '2020-01-01T00:00:00.000Z' WHERE state = 'dead'");
+    };
+    EXPECT_EQ(replay(false).second, "nothing") << "dead until somebody says so";
+    set_free();
+    EXPECT_EQ(replay(true), std::pair(std::optional{parked_}, std::string{"bad1/k/4"}));
+    connection_.run(
+        "UPDATE sagaz_parked SET next_attempt_at = '2020-01-01T00:00:00.000Z' WHERE state = "
+        "'waiting'");
+    EXPECT_EQ(replay(false).second, "nothing") << "what stands behind a dead one waits";
+    set_free();
+    EXPECT_EQ(replay(false), std::pair(std::optional{processed}, std::string{"bad1/k/4"}));
+    EXPECT_EQ(replay(false), std::pair(std::optional{processed}, std::string{"e2/k/3"}));
+    options_.max_attempts = 2;
+    EXPECT_EQ(replay(true), std::pair(std::optional{retry_later}, std::string{"e3/k/4"}));
+    EXPECT_EQ(replay(false).second, "nothing") << "not before its time";
+    connection_.run("UPDATE sagaz_parked SET next_attempt_at = '2020-01-01T00:00:00.000Z'");
+    EXPECT_EQ(replay(false), std::pair(std::optional{processed}, std::string{"e3/k/4"}));
+    EXPECT_EQ(parked(), "");
+    EXPECT_EQ(process(message("e2", "k", std::string("a\0\xff", 3))), duplicate);
 }
 
 TEST_F(InboxInSqlite, ProcessBeginsAndCommitsOnTheCallersConnection) {

@@ -483,6 +483,11 @@ Reclaimed SimStore::reclaim(const ReclaimLimits&) {
     });
 }
 
+// There are no consumers here.
+InboxKept SimStore::keep_inbox(const InboxLimits&) {
+    return call("keep_inbox", false, [] { return InboxKept{}; });
+}
+
 ParkedLook SimStore::look_at_parked(const ParkedQuery& query) {
     return call("look_at_parked", false, [&] {
         const SimDatabase& database = world_.database;

@@ -78,6 +78,7 @@ public:
     void tidy(std::span<const OwnedSlot> slots) override;
     Backlog measure() override;
     Reclaimed reclaim(const ReclaimLimits& limits) override;
+    InboxKept keep_inbox(const InboxLimits& limits) override;
 
     /// No more faults.
     void heal() { faults_ = healed(faults_); }

@@ -11,6 +11,7 @@ extern const std::string_view k_sql_reclaim;
 extern const std::string_view k_sql_restore;
 extern const std::string_view k_sql_parked;
 extern const std::string_view k_sql_optimistic;
+extern const std::string_view k_sql_inbox_upkeep;
 extern const std::string_view k_sql_roles;
 
 }  // namespace sagaz::inline v0::postgres

@@ -147,12 +147,14 @@ std::vector<int> bring_up(Connection& connection, std::string_view schema, bool 
 }  // namespace
 
 const std::vector<Migration>& migrations() {
-    static const std::vector<Migration> all{{1, "log", 1, std::string(k_sql_log)},
-                                            {2, "inbox", 1, std::string(k_sql_inbox)},
-                                            {3, "reclaim", 1, std::string(k_sql_reclaim)},
-                                            {4, "restore", 1, std::string(k_sql_restore)},
-                                            {5, "parked", 1, std::string(k_sql_parked)},
-                                            {6, "optimistic", 1, std::string(k_sql_optimistic)}};
+    static const std::vector<Migration> all{
+        {1, "log", 1, std::string(k_sql_log)},
+        {2, "inbox", 1, std::string(k_sql_inbox)},
+        {3, "reclaim", 1, std::string(k_sql_reclaim)},
+        {4, "restore", 1, std::string(k_sql_restore)},
+        {5, "parked", 1, std::string(k_sql_parked)},
+        {6, "optimistic", 1, std::string(k_sql_optimistic)},
+        {7, "inbox_upkeep", 1, std::string(k_sql_inbox_upkeep)}};
     return all;
 }
 

@@ -46,6 +46,7 @@ public:
     void tidy(std::span<const OwnedSlot> slots) override;
     Backlog measure() override;
     Reclaimed reclaim(const ReclaimLimits& limits) override;
+    InboxKept keep_inbox(const InboxLimits& limits) override;
 
 private:
     /// Which of the two read statements a range needs.

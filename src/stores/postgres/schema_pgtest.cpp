@@ -535,11 +535,14 @@ TEST_F(Rights, S07_OfTheOwnerAreNotLentToATypeOfTheCallers) {
     call("producer", {"uuid"},
          {"SELECT @s@.resolve('00000000-0000-7000-8000-000000000001', "
           "'{00000000-0000-7000-8000-000000000003}', '{9}', '{3}', '{0}')"});
-    call("relay", {"jsonb"}, {"SELECT @s@.rebase(true)"});
+    call("relay", {"jsonb", "name", "uuid", "tid"},
+         {"SELECT @s@.rebase(true)",
+          "SELECT @s@.inbox_keep(interval '1 day', interval '1 s', NULL, 0)"});
     call("consumer", {"uuid", "text", "bytea", "jsonb"},
          {"SELECT @s@.inbox_park('c', 'e', 'r', '', 0, 't', 'E', 'p', 'k', '{}', NULL)",
           "SELECT @s@.inbox_obstacle('c', gen_random_uuid(), 't', 'k', 'park_key')",
-          "SELECT @s@.inbox_parked_as('c', 'e')"});
+          "SELECT @s@.inbox_parked_as('c', 'e')", "SELECT @s@.inbox_replay('c')",
+          "SELECT @s@.inbox_replay_failed('c', 'e', 'x')"});
 }
 
 TEST_F(Rights, S06_OfAReaderAreAllButPayloads) {

@@ -2,6 +2,7 @@
 // first, and SQLite uses their pages again. What lies more than a segment of PostgreSQL's log
 // behind the newest id goes at once, the rest by age; so the file grows with the age and not with
 // the log.
+#include "stores/sqlite/impatience.hpp"
 #include "stores/sqlite/sqlite_store.hpp"
 
 #include <sagaz/error.hpp>
@@ -20,24 +21,6 @@ std::int64_t delivered_by(const Snapshot& done, const Snapshot& target, std::int
     };
     return std::max(below(done), std::min(below(target), position + 1)) - 1;
 }
-
-// Does not wait for other writers while it lives.
-class Impatience {
-public:
-    Impatience(const std::unique_ptr<Database>& database, Milliseconds patience)
-        : database_(database), patience_(patience) {
-        database_->wait_at_most(Milliseconds{0});
-    }
-    ~Impatience() {
-        if (database_) database_->wait_at_most(patience_);  // an error may have closed it
-    }
-    Impatience(const Impatience&) = delete;
-    Impatience& operator=(const Impatience&) = delete;
-
-private:
-    const std::unique_ptr<Database>& database_;
-    Milliseconds patience_;
-};
 
 }  // namespace
 

@@ -40,6 +40,7 @@ public:
     void tidy(std::span<const OwnedSlot> slots) override;
     Backlog measure() override;
     Reclaimed reclaim(const ReclaimLimits& limits) override;
+    InboxKept keep_inbox(const InboxLimits& limits) override;
 
 private:
     using Body = std::function<void(Database&)>;

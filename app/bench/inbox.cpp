@@ -1,0 +1,168 @@
+// What the inbox costs a consumer: its handler's transaction alone, the same with a mark, and many
+// messages in one transaction. One consumer with one connection, as most are. Each round takes new
+// messages through every way, in turns of a hundred, so that what disturbs one disturbs all.
+#include "app/bench/bench.hpp"
+#include "app/bench/runs.hpp"
+
+#include <sagaz/error.hpp>
+#include <sagaz/id.hpp>
+#include <sagaz/inbox.hpp>
+#include <sagaz/postgres.hpp>
+
+#include <libpq-fe.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace sagaz::inline v0::app::bench {
+namespace {
+
+constexpr std::size_t kTurn = 100;
+constexpr std::size_t kBatch = 100;
+
+using Messages = std::span<const Message>;
+struct Finish {
+    void operator()(PGconn* connection) const { PQfinish(connection); }
+};
+
+class Consumer {
+public:
+    explicit Consumer(const Stage& stage)
+        : connection_{PQconnectdb(stage.log.store().url.c_str())},
+          inbox_{{.consumer_name = "bench", .schema = stage.log.store().schema}},
+          effect_{
+              stage.log.named("INSERT INTO @schema@.payment (order_id, body) VALUES ($1, $2)")} {
+        if (PQstatus(connection_.get()) != CONNECTION_OK) throw broken();
+    }
+
+    void without(Messages messages) {
+        auto* connection = connection_.get();
+        postgres::LibpqUnitOfWork unit{connection};
+        for (const auto& message : messages) {
+            unit.begin();
+            handle(connection, message);
+            unit.commit();
+        }
+    }
+    void autocommitted(Messages messages) {
+        for (const auto& message : messages) {
+            const char* const values[] = {message.event.key->c_str(),
+                                          message.event.payload.c_str()};
+            const postgres::Result result{PQexecParams(connection_.get(), effect_.c_str(), 2,
+                                                       nullptr, values, nullptr, nullptr, 0)};
+            if (PQresultStatus(result.get()) != PGRES_COMMAND_OK) throw broken();
+        }
+    }
+    void one_by_one(Messages messages) {
+        auto* connection = connection_.get();
+        for (const auto& message : messages) {
+            expect(inbox_.process(connection, message, handler()).settlement);
+        }
+    }
+    void batched(Messages messages) {
+        auto* connection = connection_.get();
+        for (; !messages.empty(); messages = messages.subspan(std::min(kBatch, messages.size()))) {
+            const auto batch = messages.first(std::min(kBatch, messages.size()));
+            for (const auto& outcome : inbox_.process_batch(connection, batch, handler())) {
+                expect(outcome.settlement);
+            }
+        }
+    }
+    void want(Settlement settlement) { wanted_ = settlement; }
+
+private:
+    Error broken() const {
+        return {ErrorKind::unavailable, "bench_failed", PQerrorMessage(connection_.get()),
+                "see that the database takes connections"};
+    }
+    void handle(PGconn* connection, const Message& message) const {
+        postgres::LibpqTransaction{connection}.execute(
+            {.sql = effect_,
+             .parameters = {{.bytes = *message.event.key}, {.bytes = message.event.payload}}});
+    }
+    std::function<void(PGconn*, const Message&)> handler() const {
+        return [this](PGconn* connection, const Message& message) { handle(connection, message); };
+    }
+    void expect(Settlement settlement) const {
+        if (settlement == wanted_) return;
+        throw Error{ErrorKind::fatal, "bench_failed", "the inbox said something else than expected",
+                    "run it on a schema that nobody else uses"};
+    }
+
+    std::unique_ptr<PGconn, Finish> connection_;
+    Inbox inbox_;
+    std::string effect_;
+    Settlement wanted_{Settlement::processed};
+};
+
+std::vector<Message> fresh(std::size_t count) {
+    std::vector<Message> messages(count);
+    const auto payload = letters(200);
+    for (std::size_t n = 0; n < count; ++n) {
+        messages[n].id = Id::generate().text();
+        messages[n].source_topic = "orders";
+        messages[n].event = {
+            .key = std::to_string(n), .event_type = "OrderPlaced", .payload = payload};
+    }
+    return messages;
+}
+
+}  // namespace
+
+Report inbox_cost(const Stage& stage) {
+    Report report{"inbox", "what handling a message exactly once costs its consumer"};
+    stage.step("inbox: making tables");
+    stage.log.fresh();
+    stage.log.run(
+        "CREATE TABLE @schema@.payment (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY "
+        "KEY, order_id text NOT NULL, body text NOT NULL)");
+    Consumer consumer{stage};
+    const std::pair<std::string, void (Consumer::*)(Messages)> ways[] = {
+        {"handler alone", &Consumer::without},
+        {"one by one", &Consumer::one_by_one},
+        {"batched", &Consumer::batched},
+        {"handler alone again", &Consumer::without},
+        {"handler alone, no BEGIN", &Consumer::autocommitted}};
+    const auto turns =
+        std::max<std::int64_t>(1, stage.sizes.inbox_messages / static_cast<std::int64_t>(kTurn));
+    for (std::int64_t round = 0; round <= stage.rounds; ++round) {
+        stage.step("inbox: round " + std::to_string(round));
+        std::map<std::string, double> seconds;
+        for (std::int64_t turn = 0; turn < turns; ++turn) {
+            for (const auto& [name, way] : ways) {
+                const auto messages = fresh(kTurn);
+                consumer.want(Settlement::processed);
+                const Stopwatch stopwatch;
+                (consumer.*way)(messages);
+                seconds[name] += stopwatch.cost().seconds;
+                if (name != "one by one") continue;
+                consumer.want(Settlement::duplicate);
+                const Stopwatch again;
+                consumer.one_by_one(messages);
+                seconds["duplicates, one by one"] += again.cost().seconds;
+            }
+            if (stage.stop.stop_requested()) throw Interrupted{};
+        }
+        if (round == 0) continue;  // to warm up
+        for (const auto& [name, taken] : seconds) {
+            report.add(name, "messages/s", static_cast<double>(turns) * kTurn / taken);
+        }
+    }
+    report.compare("handler alone again to handler alone", "handler alone again", "handler alone");
+    report.compare("one by one to handler alone", "one by one", "handler alone",
+                   Target::at_least(0.6));
+    report.compare("batched to one by one", "batched", "one by one", Target::at_least(3));
+    report.compare("one by one to handler alone, no BEGIN", "one by one",
+                   "handler alone, no BEGIN");
+    report.note(
+        "handler: one INSERT of 200 bytes into a table with a primary key; alone: BEGIN, "
+        "INSERT, COMMIT by the same code; batches of " +
+        std::to_string(kBatch) + "; one connection; synchronous_commit = " +
+        std::string{PQgetvalue(stage.log.run("SHOW synchronous_commit").get(), 0, 0)});
+    return report;
+}
+
+}  // namespace sagaz::inline v0::app::bench
