@@ -17,14 +17,15 @@ else
     options=(--no-kafka)
 fi
 
-# What the documents call the root of the source; build output stays between runs, beside ours.
+# What the documents call the root of the source.
 mkdir -p "$work/tree"
 ln -s "$chaos_root/examples" "$work/tree/examples"
 # Debian's packages for Python are its own Python's.
 export PATH=${SAGAZ%/*}:/usr/bin:$PATH
 export DATABASE_URL=$pg_url SAGAZ_ADMIN_LISTEN=127.0.0.1:0
 
-# The build of the Containerfile, command by command, with its folders put elsewhere.
+# The build of the Containerfile, command by command, with its folders put beside our own build, where
+# they stay: the next run compiles what has changed.
 containerfile_build() {
     local kept=$BUILD-examples commands
     export CMAKE_BUILD_PARALLEL_LEVEL=2
@@ -35,7 +36,10 @@ containerfile_build() {
         -e "s|\([ =]\)/opt|\1$kept/opt|g" <<<"$commands")
     bash -ec "$commands" >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; die "no build"; }
     export PREFIX=$kept/opt/sagaz
-    ln -s "$kept" "$work/tree/build"
+    # For the document's own build, whose folder has another name each time.
+    if command -v ccache >/dev/null; then
+        export CMAKE_CXX_COMPILER_LAUNCHER=ccache CCACHE_BASEDIR=$work
+    fi
 }
 
 # What the finished program loads is in a package that the image has. Their names are Debian 13's.
