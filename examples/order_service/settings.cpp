@@ -62,6 +62,7 @@ public:
 
     std::vector<std::string> rest() const {
         std::vector<std::string> names;
+        names.reserve(values_.size());
         for (const auto& [name, value] : values_) names.push_back(name);
         return names;
     }

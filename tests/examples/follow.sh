@@ -24,15 +24,21 @@ ln -s "$chaos_root/examples" "$work/tree/examples"
 export PATH=${SAGAZ%/*}:/usr/bin:$PATH
 export DATABASE_URL=$pg_url SAGAZ_ADMIN_LISTEN=127.0.0.1:0
 
-# The build of the Containerfile, command by command, with its folders put beside our own build, where
-# they stay: the next run compiles what has changed.
+# The build of the Containerfile, command by command, with its folders put beside our own build,
+# where they stay: the next run compiles what has changed.
 containerfile_build() {
-    local kept=$BUILD-examples commands
+    local kept=$BUILD-examples commands from
     export CMAKE_BUILD_PARALLEL_LEVEL=2
+    rm -rf "$kept/src"
+    while read -r from; do
+        mkdir -p "$(dirname "$kept/src/$from")"
+        ln -s "$chaos_root/$from" "$kept/src/$from"
+    done < <(sed -n 's|^COPY \([^-].*\) /src/\1$|\1|p' \
+        "$chaos_root/examples/order_service/Containerfile")
     commands=$(sed -e ':join' -e '/\\$/{N;s/\\\n *//;b join' -e '}' \
         "$chaos_root/examples/order_service/Containerfile" | sed -n 's/^RUN \(cmake .*\)/\1/p')
     [ "$(wc -l <<<"$commands")" = 6 ] || die "the Containerfile has other commands: $commands"
-    commands=$(sed -e "s| /src| $chaos_root|g" -e "s| /build| $kept/build|g" \
+    commands=$(sed -e "s| /src| $kept/src|g" -e "s| /build| $kept/build|g" \
         -e "s|\([ =]\)/opt|\1$kept/opt|g" <<<"$commands")
     bash -ec "$commands" >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; die "no build"; }
     export PREFIX=$kept/opt/sagaz
