@@ -49,7 +49,7 @@ LAYERS = {
     "src/testing": PORTS | {"testing", "gtest"},
     "app": APP,
     "examples": {"std", "posix", "public", "backend", "adapters", "pqxx", "libpq", "sqlite3",
-                 "nlohmann", "prometheus"},
+                 "nlohmann", "prometheus", "httplib", "examples"},
     "tests": None,
 }
 # Our sources, not our headers, may use these anywhere under src.

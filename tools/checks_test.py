@@ -287,6 +287,10 @@ class Examples(Tree):
     def test_finds_a_long_example(self):
         self.assert_found("26 lines", "examples/append.cpp", "int a;\n" * 26)
 
+    def test_finds_a_long_file_of_a_service(self):
+        self.assert_clean("examples/service/main.cpp", "int a;\n" * 26)
+        self.assert_found("261 lines", "examples/service/main.cpp", "int a;\n" * 261)
+
 
 class Headers(Tree):
     check = staticmethod(check_headers.check)
