@@ -8,6 +8,9 @@
 
 #include <sagaz/adapters/prometheus.hpp>
 #include <sagaz/error.hpp>
+#include <sagaz/kafka.hpp>
+#include <sagaz/optimistic_publisher.hpp>
+#include <sagaz/postgres.hpp>
 
 #include <nlohmann/json.hpp>
 #include <prometheus/registry.h>
@@ -19,10 +22,12 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace shop {
 namespace {
 
+constexpr sagaz::Milliseconds kFlush{1'000};
 constexpr int kFailed = 1;
 constexpr int kWrongSettings = 2;
 
@@ -57,8 +62,15 @@ int run(const Settings& settings) {
     }
 
     Connections connections{settings.database_url, settings.connections};
-    const sagaz::Outbox outbox;
-    Orders orders{connections, outbox, [](sagaz::Ticket&&) {}};  // The relay sends.
+    // Sends right after the commit; the relay sends what this did not.
+    sagaz::OptimisticPublisher publisher{
+        sagaz::postgres::open_publisher(settings.database_url),
+        sagaz::kafka::open({.bootstrap_servers = settings.kafka, .client = {{"linger.ms", "0"}}}),
+        {.enabled = settings.is_optimistic},
+        &telemetry};
+    const sagaz::Outbox outbox{publisher};
+    Orders orders{connections, outbox,
+                  [&](sagaz::Ticket&& ticket) { publisher.submit(std::move(ticket)); }};
     std::atomic<bool> has_failed{};
     Payments payments{settings, connections, orders, telemetry, [&] {
                           has_failed = true;
@@ -76,6 +88,7 @@ int run(const Settings& settings) {
     ::alarm(settings.stop_seconds);
     http.stop();
     payments.stop();
+    publisher.stop(kFlush);
     telemetry.log(sagaz::LogLevel::info, "stopped", {});
     return has_failed ? kFailed : 0;
 }

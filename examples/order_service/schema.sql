@@ -27,11 +27,11 @@ FULL JOIN (SELECT customer, sum(amount_cents - paid_cents) AS owed_cents
            FROM shop.orders GROUP BY customer) AS owed USING (customer)
 WHERE coalesce(balance_cents, 0) <> coalesce(owed_cents, 0);
 
--- The service's login: its own tables, and of sagaz what appending and the inbox need.
+-- The service's login: its own tables, and of sagaz what appending, sending and the inbox need.
 CREATE ROLE order_service LOGIN;
 GRANT USAGE ON SCHEMA shop TO order_service;
 GRANT SELECT, INSERT, UPDATE ON shop.account, shop.orders TO order_service;
-GRANT sagaz_producer, sagaz_consumer TO order_service;
+GRANT sagaz_publisher, sagaz_consumer TO order_service;
 
 -- No statement waits for ever. Set for the login, so that it holds behind a pooler too.
 ALTER ROLE order_service SET statement_timeout = '5s';

@@ -53,6 +53,14 @@ public:
         return *number;
     }
 
+    bool flag(const std::string& name, bool fallback) {
+        const auto value = text(name, fallback ? "on" : "off");
+        if (value != "on" && value != "off") {
+            refuse(name + " is \"" + value + '"', "give on or off");
+        }
+        return value == "on";
+    }
+
     static std::optional<std::size_t> number_in(std::string_view text) {
         std::size_t number = 0;
         const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -95,6 +103,7 @@ Settings read_settings(char** environment) {
     settings.http_threads = variables.number("ORDERS_HTTP_THREADS", 8, 1, 1'000);
     settings.connections = variables.number("ORDERS_CONNECTIONS", 4, 2, 1'000);
     settings.payments_topic = variables.text("ORDERS_PAYMENTS_TOPIC", "payments");
+    settings.is_optimistic = variables.flag("ORDERS_OPTIMISTIC", true);
     settings.stop_seconds =
         static_cast<unsigned>(variables.number("ORDERS_STOP_SECONDS", 20, 1, 3'600));
     settings.unknown = variables.rest();

@@ -15,6 +15,7 @@ struct Settings {
     std::size_t http_threads{};
     std::size_t connections{};
     std::string payments_topic{};
+    bool is_optimistic{};
     unsigned stop_seconds{};
     std::vector<std::string> unknown{};  ///< ORDERS_* that mean nothing here.
 };

@@ -260,6 +260,7 @@ TEST_F(OrderServiceUnderFire, LosesAndDoublesNothingWhenItIsKilled) {
     ASSERT_TRUE(page);
     EXPECT_GT(sum_of(page->body, "consumer_inbox_processed_total"), 0) << page->body;
     EXPECT_GT(sum_of(page->body, "consumer_inbox_duplicates_total"), 0) << page->body;
+    EXPECT_GT(sum_of(page->body, "outbox_optimistic_send_success_total"), 0) << page->body;
     EXPECT_EQ(service_->terminate(), 0) << service_->log();
     EXPECT_NE(service_->log().find(R"("event":"stopped")"), std::string::npos) << service_->log();
 }
