@@ -36,7 +36,7 @@ struct StoreTarget {
     std::string url{};  ///< Any libpq connection string, secrets included: never print it as it is.
     std::string schema{"sagaz"};
     std::function<std::string()> current_url{};  ///< Reads the file of `--store-file` again.
-    bool waits_for_standby{};  ///< `store.durability`, of who sends events.
+    bool waits_for_standby{};                    ///< `store.durability`, of who sends events.
 };
 
 /// Where events go, or are read back from.

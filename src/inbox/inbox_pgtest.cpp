@@ -8,8 +8,6 @@
 
 #include <atomic>
 #include <barrier>
-#include <map>
-#include <stdexcept>
 #include <thread>
 
 namespace sagaz {
@@ -114,30 +112,6 @@ TEST_F(InboxOnPostgres, F69_WaitsForAHeldAttemptNoLongerThanTheLockTimeout) {
     EXPECT_EQ(process(message("e1")), in_progress);
     zombie.run("ROLLBACK");
     EXPECT_EQ(attempts(), "1 no stock");
-}
-
-// What a handler does elsewhere is in no transaction of ours, so a try that fails has done it all
-// the same. The other side takes it once by the id that comes along.
-TEST_F(InboxOnPostgres, F72_ACallElsewhereIsRepeatedWithTheSameIdAndTakesEffectThereOnce) {
-    std::map<std::string, int> calls;
-    const auto pay_elsewhere = [&](const Message& m) { ++calls[m.id]; };
-    EXPECT_EQ(process(sql_, message("e1"),
-                      [&](auto& c, const Message& m) {
-                          pay_elsewhere(m);
-                          pay(c, m);
-                          throw std::runtime_error("the process dies here");
-                      })
-                  .settlement,
-              retry_later);
-    EXPECT_EQ(effects(), 0);
-    for (int tries = 0; tries < 2; ++tries) {
-        process(sql_, message("e1"), [&](auto& c, const Message& m) {
-            pay_elsewhere(m);
-            pay(c, m);
-        });
-    }
-    EXPECT_EQ(calls, (std::map<std::string, int>{{"e1", 2}})) << "not again after the commit";
-    EXPECT_EQ(effects(), 1);
 }
 
 TEST_F(InboxOnPostgres, F73_OnlyItsOwnFailuresParkAMessageThatIsCountedBefore) {

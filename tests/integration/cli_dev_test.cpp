@@ -44,8 +44,7 @@ TEST_F(CliDev, StartsAKilledRelayAgainAndLosesNothing) {
     DevRun run{{"--folder", folder_.string(), "--rate", "100"}};
     const auto started = run.wait_for_first("started");
     run.wait_for_first("processed");
-    ASSERT_EQ(::kill(started["relay"].get<pid_t>(), SIGKILL), 0)
-        << started << run.process().err();
+    ASSERT_EQ(::kill(started["relay"].get<pid_t>(), SIGKILL), 0) << started << run.process().err();
     const auto note = run.wait_for_first("note");
     EXPECT_NE(note["text"].get<std::string>().find("killed by signal 9, and was started again"),
               std::string::npos)
