@@ -19,6 +19,7 @@ enum class Plant {
     keep_key_open = 7,       ///< Go on with a key after one of its events was refused.
     release_early = 8,       ///< Release a slot before its stored cursor has caught up.
     resume_early = 9,        ///< Go on with a key once the first of its parked events was accepted.
+    mark_early = 10,  ///< Mark a row as sent by the relay before the destination accepted it.
 };
 
 /// Not inline: the files of one executable differ in it.

@@ -315,6 +315,13 @@ void SimDatabase::release_hold(EventIndex event) {
     burn_xid();
 }
 
+void SimDatabase::mark_delivered(EventIndex event) {
+    const std::uint64_t xid = give_xid();
+    rows_[event].held_until = Instant{};
+    rows_[event].mark_lsn = log({.xid = xid}, kRecordBytes);
+    complete(xid, xid);
+}
+
 void SimDatabase::flush(Lsn upto) {
     flushed_lsn_ = std::max(flushed_lsn_, std::min(upto, insert_lsn_));
     while (!unflushed_.empty() && unflushed_.front().lsn <= flushed_lsn_) {
@@ -350,6 +357,7 @@ void SimDatabase::crash(Lsn survives) {
         if (row.fate != Fate::committed) continue;
         if (row.deleted && row.delete_lsn > flushed_lsn_) row.deleted = false;
         if (row.reclaimed && row.delete_lsn > flushed_lsn_) row.reclaimed = false;
+        if (row.mark_lsn > flushed_lsn_) row.mark_lsn = 0;
         show(row);
     }
     unflushed_.clear();

@@ -64,6 +64,7 @@ struct LogRow {
     Lsn insert_lsn{};
     Lsn commit_lsn{};  ///< Zero: no commit record yet.
     Lsn delete_lsn{};
+    Lsn mark_lsn{};  ///< Marked as sent by a relay; zero: it is not.
 };
 
 struct ParkedEvent {
@@ -143,6 +144,7 @@ public:
     void write(const std::function<void(Tables&)>& change);
     void remove(EventIndex event);  ///< One DELETE, committed at once.
     void release_hold(EventIndex event);
+    void mark_delivered(EventIndex event);
     /// True when a transaction that has not ended has rows in the segment, which locks it.
     bool is_segment_locked(std::int64_t segment) const;
     void truncate(std::int64_t segment);  ///< Committed at once, and on disk.

@@ -155,6 +155,11 @@ void History::on_cursor(std::int16_t slot, const Cursor& cursor,
     }
 }
 
+void History::on_marked(const LogRow& row, const std::string& who) {
+    ++marked_;
+    if (!seen(row.index).accepted) violation(who + " marked what was never accepted: " + name(row));
+}
+
 void History::on_reclaimed(const LogRow& row, const std::string& who) {
     if (!is_settled(row)) violation(who + " removed what was never accepted: " + name(row));
 }

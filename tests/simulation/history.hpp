@@ -46,6 +46,8 @@ public:
     void on_released(std::size_t slots) { moves_ += slots; }
     /// Nothing goes wrong in this run, so nothing may repeat.
     void forbid_repeats() { forbids_repeats_ = true; }
+    /// Before a row is marked as sent by a relay.
+    void on_marked(const LogRow& row, const std::string& who);
     /// Before a row is removed as delivered.
     void on_reclaimed(const LogRow& row, const std::string& who);
     /// Before the statement that takes it out of the parked ones.
@@ -60,6 +62,7 @@ public:
     bool is_settled(const LogRow& row) const;
     std::uint64_t repeats() const { return repeats_; }
     std::uint64_t moves() const { return moves_; }
+    std::uint64_t marked() const { return marked_; }
     std::uint64_t first_arrivals() const { return first_arrivals_; }
 
 private:
@@ -86,6 +89,7 @@ private:
     std::vector<std::string> violations_;
     std::uint64_t repeats_{};
     std::uint64_t moves_{};
+    std::uint64_t marked_{};
     bool forbids_repeats_{};
     std::uint64_t first_arrivals_{};
 };

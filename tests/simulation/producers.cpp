@@ -125,7 +125,8 @@ Producers::Confirmed Producers::confirm(const LogRow& row) const {
         if (other.index >= row.index) break;
         if (!same_lane(other, row) || !other.visible || other.fate != Fate::committed) continue;
         if (database_.is_parked(other.index)) return Confirmed::behind;
-        if (!other.deleted && !covers(cursor, other)) return Confirmed::behind;
+        const bool is_delivered = other.deleted || other.mark_lsn != 0 || covers(cursor, other);
+        if (!is_delivered) return Confirmed::behind;
     }
     return Confirmed::yes;
 }

@@ -376,7 +376,7 @@ std::vector<HoldState> SimStore::look_at(std::span<const RowRef> rows) {
         std::vector<HoldState> states;
         for (const RowRef& ref : rows) {
             const auto event = world_.database.find_live(ref.slot, ref.position, ref.event_id);
-            if (!event) {
+            if (!event || world_.database.row(*event).mark_lsn != 0) {
                 states.push_back(HoldState::gone);
             } else {
                 states.push_back(is_held(world_.database.row(*event)) ? HoldState::held
@@ -384,6 +384,20 @@ std::vector<HoldState> SimStore::look_at(std::span<const RowRef> rows) {
             }
         }
         return states;
+    });
+}
+
+void SimStore::mark_delivered(std::span<const RowRef> rows) {
+    call("mark_delivered", false, [&] {
+        for (const RowRef& ref : rows) {
+            const auto event = world_.database.find_live(ref.slot, ref.position, ref.event_id);
+            if (!event) continue;
+            const LogRow& row = world_.database.row(*event);
+            world_.history.on_marked(row, who_);
+            world_.trace.line(who_, fmt::format(R"("marked":{})", row.index));
+            world_.database.mark_delivered(*event);
+        }
+        commit();
     });
 }
 

@@ -73,6 +73,7 @@ public:
     std::unique_ptr<Batch> read_parked(std::span<const RowRef> rows) override;
     bool settle_parked(const OwnedSlot& slot, std::span<const ParkedOutcome> outcomes) override;
     std::vector<HoldState> look_at(std::span<const RowRef> rows) override;
+    void mark_delivered(std::span<const RowRef> rows) override;
     void release(std::span<const OwnedSlot> slots) override;
     void leave() override;
     void tidy(std::span<const OwnedSlot> slots) override;

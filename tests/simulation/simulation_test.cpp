@@ -72,11 +72,11 @@ TEST(Simulation, KeepsEveryPromiseUnderEverySeed) {
     }
     fmt::print(
         "{} seeds: {} events ({} rolled back, {} lost in {} crashes), {} arrived, {} of them "
-        "by publishers, {} repeats, {} breaks, {} parked, {} that were parked arrived, {} "
-        "discarded, {} reclaimed, {} take-overs, {} moves, {} turns\n",
+        "by publishers, {} marked, {} repeats, {} breaks, {} parked, {} that were parked arrived, "
+        "{} discarded, {} reclaimed, {} take-overs, {} moves, {} turns\n",
         last - first + 1, sum.events, sum.rolled_back, sum.lost_in_crashes, sum.crashes,
-        sum.arrived, sum.sent_by_publishers, sum.repeats, sum.breaks, sum.parked, sum.retried,
-        sum.discarded, sum.reclaimed, sum.takeovers, sum.moves, sum.turns);
+        sum.arrived, sum.sent_by_publishers, sum.marked, sum.repeats, sum.breaks, sum.parked,
+        sum.retried, sum.discarded, sum.reclaimed, sum.takeovers, sum.moves, sum.turns);
     if (only) return;
     // A run that met nothing proves nothing: so much and more in a thousand seeds.
     const std::uint64_t seeds = last - first + 1;
@@ -85,6 +85,7 @@ TEST(Simulation, KeepsEveryPromiseUnderEverySeed) {
     EXPECT_GT(1'000 * sum.crashes, 100 * seeds);
     EXPECT_GT(1'000 * sum.restores, 50 * seeds);
     EXPECT_GT(1'000 * sum.sent_by_publishers, 500 * seeds);
+    EXPECT_GT(1'000 * sum.marked, 20 * seeds);
     EXPECT_GT(1'000 * sum.repeats, 1'000 * seeds);
     EXPECT_GT(1'000 * sum.breaks, 500 * seeds);
     EXPECT_GT(1'000 * sum.parked, 500 * seeds);

@@ -278,6 +278,7 @@ private:
         tally.repeats = history_.repeats();
         tally.parked = database_.tables().parked.size();
         tally.moves = history_.moves();
+        tally.marked = history_.marked();
         tally.breaks = destination_.breaks();
         tally.crashes = database_.generation() - 1;
         tally.restores = restores_;
@@ -324,6 +325,7 @@ void Tally::add(const Tally& other) {
     rolled_back += other.rolled_back;
     lost_in_crashes += other.lost_in_crashes;
     sent_by_publishers += other.sent_by_publishers;
+    marked += other.marked;
     takeovers += other.takeovers;
     moves += other.moves;
     breaks += other.breaks;

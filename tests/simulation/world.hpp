@@ -52,6 +52,7 @@ struct Tally {
     std::uint64_t rolled_back{};
     std::uint64_t lost_in_crashes{};  ///< Events whose transactions did not survive.
     std::uint64_t sent_by_publishers{};
+    std::uint64_t marked{};     ///< Held events that a relay said it had sent.
     std::uint64_t reclaimed{};  ///< Events removed from the log after delivery.
     std::uint64_t takeovers{};
     std::uint64_t moves{};  ///< Slots that one living relay gave to another.

@@ -435,6 +435,18 @@ std::vector<HoldState> SqliteStore::look_at(std::span<const RowRef> rows) {
     return states;
 }
 
+void SqliteStore::mark_delivered(std::span<const RowRef> rows) {
+    write([&](Database& database) {
+        for (const auto& row : rows) {
+            database.query(statements_.mark_delivered)
+                .number(row.slot)
+                .number(row.position)
+                .text(row.event_id.text())
+                .run();
+        }
+    });
+}
+
 void SqliteStore::tidy(std::span<const OwnedSlot> slots) {
     write([&](Database& database) {
         for (const auto& owned : slots) {
