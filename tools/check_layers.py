@@ -39,6 +39,7 @@ LAYERS = {
     "src/core": PORTS,
     "src/outbox": PORTS | {"outbox"},
     "src/relay": PORTS | {"relay"},
+    "src/publisher": PORTS | {"publisher"},
     "src/inbox": PORTS | {"inbox"},
     "src/saga": PORTS | {"saga"},
     "src/stores/postgres": PORTS | {"posix", "backend", "stores/postgres", "libpq"},

@@ -4,7 +4,10 @@
 #include <sagaz/export.hpp>
 #include <sagaz/transaction.hpp>
 
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -13,8 +16,18 @@
 
 namespace sagaz::inline v0 {
 
+class OptimisticPublisher;
+
+namespace core {
+class Holds;
+}  // namespace core
+
 /// What `append` gives back: the identities of the events of one transaction. Movable, and
 /// mergeable so that one ticket can stand for everything a transaction appended.
+///
+/// One of an `Outbox` that belongs to a publisher is to be handed to it after the commit. Dropped
+/// instead, it gives its hold back in the background, so that the relay takes its events at its
+/// next look. It may be dropped on any thread, and never waits nor throws.
 class SAGAZ_EXPORT Ticket {
 public:
     /// One appended row as the database returned it.
@@ -23,7 +36,9 @@ public:
         std::int64_t position{};      ///< The row's place in the log.
         std::uint64_t transaction{};  ///< The transaction id that wrote it; SQLite: its position.
         std::int16_t slot{};
-        Id incarnation{};  ///< Of the database's memory at that moment; zero: none yet.
+        Id incarnation{};       ///< Of the database's memory at that moment; zero: none yet.
+        std::uint64_t order{};  ///< The same for events of one (topic, key); zero: not known.
+        std::size_t bytes{};    ///< Of payload and headers; zero: not known.
     };
 
     Ticket() noexcept;
@@ -42,6 +57,12 @@ public:
     void merge(Ticket&& other);
 
 private:
+    friend class Outbox;
+    friend class OptimisticPublisher;
+    void give_back() noexcept;
+
+    std::shared_ptr<core::Holds> holds_;  ///< Whom its holds are given back to; null: it has none.
+    std::chrono::steady_clock::time_point hold_ends_{};  ///< Not before; zero: not known.
     std::vector<Entry> entries_;
     std::vector<Id> ids_;
 };
@@ -70,6 +91,12 @@ public:
     /// a plain identifier of letters, digits and underscores.
     explicit Outbox(std::string schema = "sagaz");
 
+    /// For events that `publisher` will send: while it would, each append takes a hold, so that the
+    /// relay leaves the event alone for its `grace`. The same INSERT and the same round trip.
+    /// Writes into the publisher's `OptimisticOptions::schema`; its role needs the right to write
+    /// `held_until` (`sagaz_publisher`). May outlive the publisher: then it is a plain one.
+    explicit Outbox(OptimisticPublisher& publisher);
+
     /// Appends one event in the open transaction behind `driver` (a `PGconn*`, a `sqlite3*`, or
     /// any type with an `Adapter`). One round trip. Throws `invalid` before anything is sent when
     /// the event is over a limit; the driver's own errors pass through.
@@ -92,7 +119,15 @@ public:
     /// The statement itself, for callers that run their own I/O (asio, userver, ODBC). Its
     /// parameters view into `event`, which must outlive it; an event without an id gets one from
     /// the database. Throws `invalid` as `append` does.
+    ///
+    /// With a publisher it takes a hold as `append` does. Make a ticket of what it returned
+    /// (`ticket_of`) and hand it over, or drop it: otherwise nobody gives the hold back, and the
+    /// event goes out when `grace` is over.
     Statement append_statement(const Event& event, Dialect dialect = Dialect::postgres) const;
+
+    /// The ticket of `event`, of what its `append_statement` returned. Throws `fatal`
+    /// (`unexpected_answer`) when that is something else.
+    Ticket ticket_of(const Event& event, const Rows& returned) const;
 
     /// Tells what became of the transaction that `ticket` stands for, after the answer to its
     /// COMMIT was lost. Never a guess: `committed` and `aborted` are final. Events are found by
@@ -123,6 +158,7 @@ private:
     CommitOutcome resolve_in(Transaction& transaction, const Ticket& ticket) const;
 
     std::string schema_;
+    std::shared_ptr<core::Holds> holds_;  ///< Null: a plain one.
 };
 
 }  // namespace sagaz::inline v0

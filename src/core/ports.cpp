@@ -1,4 +1,6 @@
 // The ports' destructors: one place for their vtables.
+#include "core/holds.hpp"
+
 #include <sagaz/broker.hpp>
 #include <sagaz/publisher_store.hpp>
 #include <sagaz/store.hpp>
@@ -9,6 +11,7 @@ namespace sagaz::inline v0 {
 
 Batch::~Batch() = default;
 Broker::~Broker() = default;
+core::Holds::~Holds() = default;
 PublisherStore::~PublisherStore() = default;
 Store::~Store() = default;
 Telemetry::~Telemetry() = default;

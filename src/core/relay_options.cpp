@@ -1,9 +1,8 @@
 #include "core/relay_options.hpp"
 
-#include <sagaz/error.hpp>
+#include "core/option_range.hpp"
 
 #include <cstddef>
-#include <string>
 
 namespace sagaz::inline v0::core {
 
@@ -14,10 +13,7 @@ namespace {
 constexpr std::size_t kBytesMax = std::size_t{16} << 30;
 
 void check_range(bool in_range, const char* option, const char* range) {
-    if (in_range) return;
-    throw Error(ErrorKind::invalid, "option_range",
-                std::string("relay option ") + option + " is out of range",
-                std::string("set it ") + range);
+    check_option(in_range, "relay", option, range);
 }
 
 }  // namespace

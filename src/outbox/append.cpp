@@ -12,12 +12,13 @@ constexpr std::size_t kColumns = 9;  // headers apart
 // What the two dialects have in common: the columns and their order.
 class Builder {
 public:
-    explicit Builder(std::string_view table) {
+    Builder(std::string_view table, std::string held_until) : held_until_(std::move(held_until)) {
         sql() = "INSERT INTO ";
         sql() += table;
         sql() +=
             " (event_id, topic, key, event_type, content_type, payload, aggregate_type, "
-            "aggregate_id, saga_id, headers) VALUES ";
+            "aggregate_id, saga_id, headers";
+        sql() += held_until_.empty() ? ") VALUES " : ", held_until) VALUES ";
     }
     virtual ~Builder() = default;
     Builder(const Builder&) = delete;
@@ -46,6 +47,7 @@ public:
         add_text(event.saga_id ? &*event.saga_id : nullptr);
         sql() += ", ";
         add_headers(event.headers);
+        if (!held_until_.empty()) sql() += ", " + held_until_;
         sql() += ')';
     }
 
@@ -102,14 +104,16 @@ private:
         sql() += is_object ? words.object_end : ")";
     }
 
+    std::string held_until_;  ///< An expression; empty: no hold.
     bool has_rows_{};
     Statement statement_;
 };
 
 class PostgresBuilder final : public Builder {
 public:
-    explicit PostgresBuilder(std::string_view schema)
-        : Builder(std::string(schema) + ".outbox"), schema_(schema) {}
+    PostgresBuilder(std::string_view schema, std::optional<Milliseconds> hold)
+        : Builder(std::string(schema) + ".outbox", hold ? held_until(*hold) : ""),
+          schema_(schema) {}
 
     Statement finish() override {
         sql() += " RETURNING event_id, id, xid::text, slot, (SELECT i.token FROM " + schema_ +
@@ -118,6 +122,12 @@ public:
     }
 
 private:
+    // Not `now()`, which is the transaction's begin.
+    static std::string held_until(Milliseconds hold) {
+        return "pg_catalog.clock_timestamp() + '" + std::to_string(hold.count()) +
+               " milliseconds'::interval";
+    }
+
     void add_id(const Id& id) override {
         sql() += "coalesce(encode(";
         add_place(id.is_zero() ? Parameter{{}, true, true} : bytes_of(id), "bytea");
@@ -135,8 +145,8 @@ private:
 
 class SqliteBuilder final : public Builder {
 public:
-    explicit SqliteBuilder(std::string_view schema)
-        : Builder("main." + std::string(schema) + "_outbox"),
+    SqliteBuilder(std::string_view schema, std::optional<Milliseconds> hold)
+        : Builder("main." + std::string(schema) + "_outbox", hold ? held_until(*hold) : ""),
           schema_("main." + std::string(schema)) {}
 
     // One writer at a time: a row's id stands for its transaction too.
@@ -147,6 +157,13 @@ public:
     }
 
 private:
+    // In the form that the log's times have, so that they compare as text.
+    static std::string held_until(Milliseconds hold) {
+        const std::string fraction = std::to_string(1'000 + hold.count() % 1'000).substr(1);
+        return "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+" + std::to_string(hold.count() / 1'000) +
+               '.' + fraction + " seconds')";
+    }
+
     // Sixteen bytes to the 36 characters.
     void add_id(const Id& id) override {
         if (id.is_zero()) {
@@ -178,13 +195,13 @@ std::size_t parameters_max(Dialect dialect) { return dialect == Dialect::sqlite 
 
 std::size_t parameters_of(const Event& event) { return kColumns + 2 * event.headers.size(); }
 
-Statement insert_statement(Dialect dialect, std::string_view schema,
-                           std::span<const Event> events) {
+Statement insert_statement(Dialect dialect, std::string_view schema, std::span<const Event> events,
+                           std::optional<Milliseconds> hold) {
     if (dialect == Dialect::sqlite) {
-        SqliteBuilder builder(schema);
+        SqliteBuilder builder(schema, hold);
         return build(builder, events);
     }
-    PostgresBuilder builder(schema);
+    PostgresBuilder builder(schema, hold);
     return build(builder, events);
 }
 

@@ -3,6 +3,7 @@
 #include <sagaz/event.hpp>
 #include <sagaz/transaction.hpp>
 
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -17,7 +18,9 @@ std::size_t parameters_of(const Event& event);
 
 /// One INSERT of `events`, in their order; the values view into them. It returns for each row
 /// event_id, id, its transaction, slot and the incarnation. Only the number of events and headers,
-/// and which events have an id, decide its text.
-Statement insert_statement(Dialect dialect, std::string_view schema, std::span<const Event> events);
+/// which events have an id, and `hold` decide its text. With `hold` the relay leaves the rows alone
+/// for so long by the database's clock.
+Statement insert_statement(Dialect dialect, std::string_view schema, std::span<const Event> events,
+                           std::optional<Milliseconds> hold = {});
 
 }  // namespace sagaz::inline v0::outbox

@@ -1,3 +1,4 @@
+#include "outbox/append.hpp"
 #include "tests/support/error_code.hpp"
 #include "tests/support/postgres_server.hpp"
 
@@ -59,6 +60,18 @@ TEST_F(OutboxOnPostgres, WritesEveryFieldAsItIs) {
         "{\"a\": \"'; DROP\", \"traceparent\": \"00-1-2-01\"}|at|ai|si");
     ASSERT_EQ(ticket.ids().size(), 1U);
     EXPECT_EQ(ticket.ids()[0], event.id);
+}
+
+TEST_F(OutboxOnPostgres, HoldsAnEventForSoLongFromTheAppend) {
+    const std::vector<Event> events{{.event_type = "E"}, {.key = "k", .event_type = "E"}};
+    sql_.run("BEGIN; SELECT pg_sleep(0.2)");
+    postgres::LibpqTransaction transaction(sql_.raw());
+    transaction.execute(
+        outbox::insert_statement(Dialect::postgres, schema_.name(), events, Milliseconds{1'500}));
+    sql_.run("COMMIT");
+    EXPECT_EQ(value("SELECT count(*) FROM @s@.outbox WHERE abs(extract(epoch FROM "
+                    "held_until - created_at) - 1.5) < 0.1"),
+              "2");
 }
 
 TEST_F(OutboxOnPostgres, TellsWhatTheDatabaseChose) {

@@ -1,3 +1,4 @@
+#include "outbox/append.hpp"
 #include "tests/support/error_code.hpp"
 #include "tests/support/sqlite_file.hpp"
 
@@ -66,6 +67,23 @@ TEST_F(OutboxOnSqlite, WritesEveryFieldAsItIs) {
     EXPECT_EQ(entry.transaction, 1U);
     EXPECT_EQ(entry.slot, 0);
     EXPECT_EQ(entry.incarnation.text(), sql_.value("SELECT token FROM sagaz_incarnation"));
+}
+
+TEST_F(OutboxOnSqlite, HoldsAnEventForSoLongInTheFormOfTheLogsTimes) {
+    const Event event = good();
+    for (const auto& [hold, seconds] :
+         {std::pair{1'500, "1.5"}, {60'007, "60.007"}, {50, "0.05"}}) {
+        sql_.run("BEGIN IMMEDIATE");
+        sqlite3* raw = sql_.raw();
+        sqlite::SqliteTransaction transaction{raw};
+        const Milliseconds time{hold};
+        transaction.execute(outbox::insert_statement(Dialect::sqlite, "sagaz", {&event, 1}, time));
+        EXPECT_EQ(sql_.value("SELECT round((julianday(held_until) - julianday(created_at)) * "
+                             "86400.0, 3) || '|' || (length(held_until) = length(created_at)) "
+                             "FROM sagaz_outbox"),
+                  std::string(seconds) + "|1");
+        sql_.run("ROLLBACK");
+    }
 }
 
 TEST_F(OutboxOnSqlite, LeavesOutWhatIsNotThere) {

@@ -110,6 +110,42 @@ TEST(Outbox, PutsNothingOfTheEventIntoTheTextOfTheStatement) {
     EXPECT_TRUE(statement.parameters[0].null) << "no id: the database makes one";
 }
 
+TEST(Outbox, TakesNoHoldWithoutAPublisher) {
+    for (const auto dialect : {Dialect::postgres, Dialect::sqlite}) {
+        const Statement statement = Outbox().append_statement(good(), dialect);
+        EXPECT_EQ(statement.sql.find("held_until"), std::string::npos) << statement.sql;
+    }
+}
+
+TEST(Outbox, MakesATicketOfWhatAStatementReturned) {
+    const Event event = good();
+    FakeTransaction transaction;
+    const Rows returned = transaction.execute(Outbox().append_statement(event));
+    const Ticket ticket = Outbox().ticket_of(event, returned);
+    ASSERT_EQ(ticket.entries().size(), 1U);
+    EXPECT_EQ(ticket.ids()[0].text(), returned[0][0]);
+    EXPECT_EQ(ticket.entries()[0].bytes, event.payload.size());
+    EXPECT_NE(ticket.entries()[0].order, 0U);
+    EXPECT_THROW((void)Outbox().ticket_of(event, {}), Error);
+}
+
+TEST(Outbox, TellsEventsOfOneKeyByTheirOrder) {
+    FakeTransaction transaction;
+    const auto order = [&](Event event) {
+        return Outbox().append(transaction, event).entries()[0].order;
+    };
+    const auto of_good = order(good());
+    EXPECT_EQ(order(good()), of_good);
+    Event other = good();
+    other.key = "other";
+    EXPECT_NE(order(other), of_good);
+    other = good();
+    other.topic = "other";
+    EXPECT_NE(order(other), of_good);
+    other.key.reset();
+    EXPECT_EQ(order(other), 0U) << "no key, no order";
+}
+
 TEST(Outbox, RefusesASchemaThatIsNoPlainIdentifier) {
     for (const char* name : {"", "A", "1", "a b", "a;b", "a\"b", "pg_a"}) {
         EXPECT_THROW(Outbox{name}, Error) << name;

@@ -47,7 +47,12 @@ TEST_F(PrometheusTelemetryTest, ShowsEveryMetricOfTheContractByItsName) {
                            "consumer_inbox_duplicates_total",
                            "consumer_inbox_processing_duration_seconds",
                            "consumer_inbox_failures_total",
-                           "consumer_inbox_parked_total"};
+                           "consumer_inbox_parked_total",
+                           "outbox_optimistic_send_attempts_total",
+                           "outbox_optimistic_send_success_total",
+                           "outbox_optimistic_send_failures_total",
+                           "outbox_optimistic_send_skipped_total",
+                           "outbox_optimistic_send_latency_seconds"};
     ASSERT_EQ(metric_table().size(), names.size());
     for (const auto* const name : names) {
         const auto* const info = find_metric(name);
@@ -77,6 +82,18 @@ TEST_F(PrometheusTelemetryTest, PutsTheDestinationOnEverySeries) {
 
 TEST_F(PrometheusTelemetryTest, StartsPlainCountersAtZero) {
     EXPECT_TRUE(has_line(R"(outbox_publish_attempts_total{destination="default"} 0)"));
+}
+
+TEST_F(PrometheusTelemetryTest, PutsNoLabelOnAPublishersSeriesButTheReason) {
+    EXPECT_EQ(telemetry_.page().find("outbox_optimistic_send_attempts_total{"), std::string::npos);
+    telemetry_.count("outbox_optimistic_send_attempts_total", 0, {});
+    const Field reason{"reason", "breaker_open"};
+    telemetry_.count("outbox_optimistic_send_failures_total", 2, {&reason, 1});
+    telemetry_.observe("outbox_optimistic_send_latency_seconds", 0.0007, {});
+
+    EXPECT_TRUE(has_line("outbox_optimistic_send_attempts_total 0"));
+    EXPECT_TRUE(has_line(R"(outbox_optimistic_send_failures_total{reason="breaker_open"} 2)"));
+    EXPECT_TRUE(has_line(R"(outbox_optimistic_send_latency_seconds_bucket{le="0.001"} 1)"));
 }
 
 TEST_F(PrometheusTelemetryTest, CountsTopicsPastTheCapAsOther) {

@@ -1,4 +1,5 @@
 #include "inbox/metrics.hpp"
+#include "publisher/metrics.hpp"
 
 #include <sagaz/adapters/prometheus.hpp>
 
@@ -67,6 +68,26 @@ TEST_F(PrometheusAdapter, SharesARegistryBetweenDestinations) {
     EXPECT_TRUE(has_line(R"(outbox_destination_up{destination="first"} 1)"));
     EXPECT_TRUE(has_line(R"(outbox_destination_up{destination="second"} 0)"));
     EXPECT_EQ(page().find("outbox_build_info{"), std::string::npos);
+}
+
+// By the publisher itself, with exactly the labels of the contract.
+TEST_F(PrometheusAdapter, KeepsWhatAPublisherReports) {
+    prometheus::Telemetry telemetry{registry_};
+    const publisher::Reporter reporter{&telemetry};
+    EXPECT_EQ(page().find("outbox_optimistic"), std::string::npos) << "this is no publisher's";
+    reporter.begin();
+    EXPECT_TRUE(has_line("outbox_optimistic_send_success_total 0"));
+    EXPECT_TRUE(has_line(R"(outbox_optimistic_send_skipped_total{reason="behind"} 0)"));
+    core::PublishCounts counts;
+    counts.sent = {std::chrono::microseconds{700}, std::chrono::microseconds{900}};
+    counts.left[static_cast<std::size_t>(LeftReason::timeout)] = 1;
+    counts.left[static_cast<std::size_t>(LeftReason::late)] = 3;
+    reporter.report(counts);
+    EXPECT_TRUE(has_line("outbox_optimistic_send_attempts_total 3"));
+    EXPECT_TRUE(has_line("outbox_optimistic_send_success_total 2"));
+    EXPECT_TRUE(has_line(R"(outbox_optimistic_send_failures_total{reason="timeout"} 1)"));
+    EXPECT_TRUE(has_line(R"(outbox_optimistic_send_skipped_total{reason="late"} 3)"));
+    EXPECT_TRUE(has_line(R"(outbox_optimistic_send_latency_seconds_bucket{le="0.001"} 2)"));
 }
 
 // By the inbox itself: what it reports is what the registry has.

@@ -7,7 +7,7 @@
 
 /// The metrics that others hold on to, one row each, for who writes a `Telemetry` of another
 /// system than Prometheus. Those of a relay also carry `destination`, those of an inbox
-/// `consumer_name`.
+/// `consumer_name`, those of an optimistic publisher nothing more.
 namespace sagaz::inline v0::telemetry {
 
 enum class MetricType { counter, gauge, histogram };
@@ -19,7 +19,8 @@ struct MetricInfo {
     std::string_view label{};  ///< The one label beside `bearer`; empty: none.
     std::string_view help{};
     std::span<const double> buckets{};       ///< Upper bounds, for histograms.
-    std::string_view bearer{"destination"};  ///< Whose it is: the label that every series carries.
+    std::string_view bearer{"destination"};  ///< Whose it is: the label that every series carries;
+                                             ///< empty: none.
 };
 
 namespace table {
@@ -41,6 +42,7 @@ inline constexpr std::array kHandlerSeconds{0.0005, 0.001, 0.0025, 0.005, 0.01, 
                                             0.25,   0.5,   1.0,    2.5,   5.0,  10.0,  30.0, 60.0};
 
 inline constexpr std::string_view kConsumer = "consumer_name";
+inline constexpr std::string_view kNobody = "";
 
 inline constexpr std::array kTable{
     MetricInfo{"outbox_pending_events",
@@ -132,6 +134,32 @@ inline constexpr std::array kTable{
                "Messages answered as parked, repeats included.",
                {},
                kConsumer},
+    MetricInfo{"outbox_optimistic_send_attempts_total",
+               counter,
+               "",
+               "Events that the publisher tried to send: successes and failures.",
+               {},
+               kNobody},
+    MetricInfo{"outbox_optimistic_send_success_total",
+               counter,
+               "",
+               "Events acknowledged in time.",
+               {},
+               kNobody},
+    MetricInfo{"outbox_optimistic_send_failures_total",
+               counter,
+               "reason",
+               "Events left to the relay because of trouble.",
+               {},
+               kNobody},
+    MetricInfo{"outbox_optimistic_send_skipped_total",
+               counter,
+               "reason",
+               "Events left to the relay without trouble.",
+               {},
+               kNobody},
+    MetricInfo{"outbox_optimistic_send_latency_seconds", histogram, "",
+               "From the hand-over of an event to its acknowledgement.", kPublishSeconds, kNobody},
 };
 
 }  // namespace table

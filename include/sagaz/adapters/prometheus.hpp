@@ -34,10 +34,10 @@ struct Options {
     std::function<void(LogLevel, std::string_view event, std::span<const Field>)> log{};
 };
 
-/// Keeps the library's metrics (docs/reference/metrics.md), a relay's and an inbox's, in a
-/// prometheus-cpp registry of the user's own. Several may share one registry, each for its own
-/// destination. Thread-safe; waits only for other short calls. A metric that this header does not
-/// know is left out.
+/// Keeps the library's metrics (docs/reference/metrics.md), a relay's, an inbox's and an optimistic
+/// publisher's, in a prometheus-cpp registry of the user's own. Several may share one registry,
+/// each for its own destination. Thread-safe; waits only for other short calls. A metric that this
+/// header does not know is left out.
 class Telemetry final : public sagaz::Telemetry {
 public:
     /// Registers every family. `registry` is borrowed and must outlive this object. Throws what
@@ -48,8 +48,11 @@ public:
             switch (info.type) {
                 case telemetry::MetricType::counter:
                     add(counters_, ::prometheus::BuildCounter(), info, registry);
-                    // What nothing has touched yet reads 0, so that the first increase is seen.
-                    if (info.label.empty()) counters_[info.name]->Add(labels_of(info, {}).value());
+                    // What nothing has touched yet reads 0, so that the first increase is seen. (A
+                    // publisher does it itself: a relay's page is not to show its metrics.)
+                    if (info.label.empty() && !info.bearer.empty()) {
+                        counters_[info.name]->Add(labels_of(info, {}).value());
+                    }
                     break;
                 case telemetry::MetricType::gauge:
                     add(gauges_, ::prometheus::BuildGauge(), info, registry);
@@ -135,6 +138,7 @@ private:
         std::string_view own;
         std::string_view bearer;
         for (const auto& label : given) {
+            if (label.name.empty()) return std::nullopt;
             if (label.name == info.label) {
                 own = label.value;
             } else if (label.name == info.bearer) {
@@ -144,7 +148,8 @@ private:
             }
         }
         if (info.bearer == "destination") bearer = options_.destination;
-        ::prometheus::Labels labels{{std::string{info.bearer}, std::string{bearer}}};
+        ::prometheus::Labels labels;
+        if (!info.bearer.empty()) labels.emplace(info.bearer, bearer);
         if (!info.label.empty()) {
             labels.emplace(info.label, is_shown(info, own) ? std::string{own} : "other");
         }
