@@ -54,10 +54,8 @@ private:
 
     Database& attached();
     void check_guard(Database& database);
-    void check_schema(Database& database) const;
     Attached introduce(Database& database);
     void forget();
-    std::int64_t sequence_of(Database& database) const;
     Opening opening_at(std::int64_t sequence);
     Loaded::SlotCursor load_cursor(Database& database, std::int16_t slot,
                                    std::int64_t sequence) const;
