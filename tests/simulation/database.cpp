@@ -85,7 +85,7 @@ EventIndex SimDatabase::insert(Tx tx, const NewEvent& event, std::int64_t positi
     row.appended_at = scheduler_.now();
     row.created_at = Time{std::chrono::duration_cast<microseconds>(
         scheduler_.now().time_since_epoch() + std::chrono::hours(480'000))};
-    if (event.hold > Duration{}) row.held_until = scheduler_.now() + event.hold;
+    if (event.hold > Duration{}) row.held_until = wall_clock() + event.hold;
     row.insert_lsn = log({.xid = session.high_xid}, kRecordBytes + event.payload.size());
     session.rows.push_back(row.index);
     by_id_[row.event_id] = row.index;
@@ -186,6 +186,7 @@ std::uint64_t SimDatabase::burn_xid() {
 
 std::optional<EventIndex> SimDatabase::find_live(std::int16_t slot, std::int64_t position,
                                                  const Id& id) const {
+    if (slot < 0 || slot >= settings_.slot_count) return std::nullopt;
     const Live& rows = live(slot);
     for (auto at = rows.lower_bound({position, 0}); at != rows.end() && at->first == position;
          ++at) {

@@ -56,7 +56,7 @@ struct LogRow {
     std::optional<std::string> key{};
     std::string payload{};
     std::string headers{};
-    Instant held_until{};
+    Instant held_until{};  ///< By the database's clock.
     Fate fate{Fate::open};
     bool visible{};
     bool deleted{};
@@ -124,6 +124,9 @@ public:
     const Settings& settings() const { return settings_; }
     std::optional<Id> token() const { return token_; }
     Instant now() const { return scheduler_.now(); }
+    /// By which holds are judged; it may jump, and what relays measure does not.
+    Instant wall_clock() const { return scheduler_.now() + clock_offset_; }
+    void set_clock(Duration by) { clock_offset_ += by; }
     std::uint64_t generation() const { return generation_; }  ///< Grows with every crash.
     bool is_up() const { return up_; }
     const std::deque<LogRow>& rows() const { return rows_; }
@@ -235,6 +238,7 @@ private:
     Tables durable_;
     std::optional<Id> token_;
     bool is_foreign_{};
+    Duration clock_offset_{};
 };
 
 /// A ring of four small segments, so that a run goes round it.
