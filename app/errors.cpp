@@ -47,6 +47,7 @@ constexpr std::array kCodes{
     CodeInfo{"demo_consumer", kFailed, "the demo's consumer cannot go on"},
     CodeInfo{"demo_folder", kUsage, "the demo's folder cannot be used"},
     CodeInfo{"dev_store", kUsage, "the database has a log that sagaz dev has not made"},
+    CodeInfo{"destination", kFailed, "a schema has another destination, or more than one"},
     CodeInfo{"disk_full", kFailed, "the database's disk is full"},
     CodeInfo{"duplicate", kFailed, "a row of that identity exists already"},
     CodeInfo{"event_not_found", kFailed, "no such event in the log"},

@@ -35,9 +35,22 @@ GRANT EXECUTE ON FUNCTION
     @schema@.resolve(uuid, uuid[], bigint[], xid8[], smallint[])
 TO @schema@_producer;
 
--- Publisher: a producer that may take a hold.
+-- Publisher: a producer that may take a hold, and confirm and settle what it holds.
 GRANT @schema@_producer TO @schema@_publisher;
 GRANT INSERT (held_until) ON @schema@.outbox TO @schema@_publisher;
+GRANT SELECT ON @schema@.setting, @schema@.schema_version TO @schema@_publisher;
+GRANT EXECUTE ON FUNCTION @schema@.publisher_token(text) TO @schema@_publisher;
+DO $roles$
+BEGIN
+    FOR n IN 0..15 LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION '
+                       '@schema@.confirm_%1$s(uuid, text, bigint, smallint[], bigint[], uuid[], '
+                       'bigint[], uuid[]), @schema@.settle_%1$s(uuid, text, smallint[], bigint[], '
+                       'uuid[], smallint[], bigint[], uuid[]) TO @schema@_publisher',
+                       lpad(n::text, 2, '0'));
+    END LOOP;
+END
+$roles$;
 
 -- Relay: reads the log, owns slots, stores cursors, parks, empties what is delivered, and marks held
 -- rows that it sent.

@@ -13,7 +13,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr Duration kAskAgain = 2ms;    ///< After `behind`, doubled
+constexpr Duration kAskAgain = 2ms;    ///< After `behind`;
+constexpr int kAskAgainQuick = 5;      ///< so often, then doubled
 constexpr int kAskAgainDoublings = 3;  ///< so often.
 constexpr Duration kSendAgain = 1ms;   ///< After the client took nothing.
 
@@ -69,8 +70,8 @@ void PublishStep::confirmed(ItemId id, const std::shared_ptr<const Batch>& batch
 void PublishStep::ask_again(ItemId id) {
     Item& item = items_.at(id);
     item.stage = Item::Stage::waiting;
-    const int times = std::min(item.asked_times++, kAskAgainDoublings);
-    schedule(id, item, now_ + kAskAgain * (1 << times));
+    const int doublings = std::clamp(++item.asked_times - kAskAgainQuick, 0, kAskAgainDoublings);
+    schedule(id, item, now_ + kAskAgain * (1 << doublings));
 }
 
 void PublishStep::on_flushed(std::uint64_t flushed, Instant now) {

@@ -45,6 +45,18 @@ TEST_F(PublishBreakerTest, OpensForNoKeyThatIsTooHot) {
     EXPECT_EQ(step_->breaker(), Breaker::State::closed);
 }
 
+TEST_F(PublishBreakerTest, CountsAnErrorOfTheStoreOnceHoweverManyWait) {
+    for (std::uint64_t call = 1; call <= 3; ++call) {
+        EXPECT_EQ(step_->breaker(), Breaker::State::closed);
+        hand(call, {1, 2, 3, 4, 5});
+        ASSERT_TRUE(run_to<command::Confirm>());
+        fail_store("incarnation_changed");
+        EXPECT_EQ(answer(call), "unavailable");
+        attach();
+    }
+    EXPECT_EQ(step_->breaker(), Breaker::State::open);
+}
+
 TEST_F(PublishBreakerTest, TriesOneAtATimeWhenTheBreakerIsHalfOpen) {
     for (std::uint64_t call = 1; call <= 3; ++call) {
         send(call, static_cast<std::int64_t>(call));

@@ -272,11 +272,7 @@ void PublishStep::take(HandedOver handed) {
         item.bytes = event.bytes;
         item.call = handed.call;
         if (item.order != 0) chains_[item.order].emplace(item.row.position, id);
-    }
-    // Only now, since the first of a key need not be the first that was named.
-    for (ItemId id = call.first; id < next_item_; ++id) {
-        Item& item = items_.at(id);
-        if (is_front(id, item)) schedule(id, item, now_);
+        schedule(id, item, now_);
     }
 }
 

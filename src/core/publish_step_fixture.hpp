@@ -79,6 +79,12 @@ protected:
         return false;
     }
 
+    /// True when there is nothing to do for so long, but to look for receipts.
+    bool rests_for(Duration time) {
+        const Instant end = now_ + time;
+        return !run_to<command::End>(end) && now_ >= end;
+    }
+
     /// What is asked next. Each of `verdicts` is for one of them.
     Positions confirm(const std::vector<Verdict>& verdicts, std::uint64_t gate = 0,
                       std::uint64_t flushed = 100) {

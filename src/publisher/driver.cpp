@@ -43,15 +43,15 @@ Turn Driver::turn() {
 void Driver::reset() {
     // Above what the client may have been given while the step could not note it.
     const std::uint64_t token = step_->next_token() + 100'000;
-    const bool is_on = step_->is_on();
     step_.emplace(options_, ++seed_, token);
-    step_->enable(is_on);
     broker_.abandon(Milliseconds{100});
     broker_.poll(Milliseconds{0});
 }
 
 void Driver::run(command::Attach&) {
     last_command_ = "attach";
+    // A client that has not connected yet is not to be given an event that it may keep for long.
+    watch_destination();
     step_->on_attached(store_.attach(), clock_.now());
     if (!store_error_.empty()) reporter_.log(LogLevel::info, "publisher_store_attached", {});
     store_error_.clear();

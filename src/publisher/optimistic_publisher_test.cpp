@@ -140,6 +140,8 @@ TEST_F(OptimisticPublisherTest, GivesTheHoldBackOfATicketThatIsDropped) {
     EXPECT_EQ(topic_.size(), 0U);
     EXPECT_EQ(publisher_->publish_after_commit(std::move(replaced)), kPublished);
     EXPECT_EQ(replaced.ids().size(), 0U) << "it was taken";
+    publisher_.reset();
+    EXPECT_EQ(log_.left.size(), 2U) << "each once";
 }
 
 TEST_F(OptimisticPublisherTest, ItsTicketsAndOutboxesMayOutliveIt) {
@@ -203,10 +205,11 @@ TEST_F(OptimisticPublisherTest, WaitsNoLongerThanItsTimeOutForAStoreThatHangs) {
     options_.timeout = 100ms;
     open();
     log_.change([](FakeLog& log) { log.hangs = true; });
-    EXPECT_EQ(publish(event()), left(LeftReason::timeout));
-    Published next = left(LeftReason::timeout);
-    for (int n = 0; n < 10 && next.reason == LeftReason::timeout; ++n) next = publish(event());
-    EXPECT_EQ(next, left(LeftReason::breaker_open)) << "not everybody waits for it";
+    Published published = left(LeftReason::timeout);
+    for (int n = 0; n < 10 && published.reason == LeftReason::timeout; ++n) {
+        published = publish(event());
+    }
+    EXPECT_EQ(published, left(LeftReason::breaker_open)) << "not everybody waits for it";
     EXPECT_FALSE(is_held());
     log_.change([](FakeLog& log) { log.hangs = false; });
 }
@@ -221,6 +224,16 @@ TEST_F(OptimisticPublisherTest, F30_LeavesToTheRelayWhatTheBrokerDidNotConfirm) 
     EXPECT_EQ(telemetry_.of("failures_total/refused"), 1);
     EXPECT_EQ(telemetry_.of("attempts_total"), 2);
     EXPECT_EQ(telemetry_.of("success_total"), 0);
+}
+
+TEST_F(OptimisticPublisherTest, SendsNothingToADestinationThatIsDownFromTheStart) {
+    options_.timeout = 100ms;
+    will_.down = "not connected yet";
+    open_fake();
+    EXPECT_EQ(publish(event()), left(LeftReason::unavailable));
+    EXPECT_TRUE(log_.wait_for([](const FakeLog& log) { return log.left.size() == 1; }));
+    const std::scoped_lock lock(will_.mutex);
+    EXPECT_EQ(will_.taken, 0U);
 }
 
 TEST_F(OptimisticPublisherTest, CostsNextToNothingWhileTheBreakerIsOpen) {

@@ -10,6 +10,7 @@ extern const std::string_view k_sql_inbox;
 extern const std::string_view k_sql_reclaim;
 extern const std::string_view k_sql_restore;
 extern const std::string_view k_sql_parked;
+extern const std::string_view k_sql_optimistic;
 extern const std::string_view k_sql_roles;
 
 }  // namespace sagaz::inline v0::postgres

@@ -36,9 +36,10 @@ constexpr std::array kSqlstates{
     Meaning{"42P01", invalid, "schema_missing", "run: sagaz migrate"},
     Meaning{"42883", invalid, "schema_missing", "run: sagaz migrate"},
     Meaning{"42703", invalid, "schema_missing", "run: sagaz migrate"},
-    Meaning{"42501", invalid, "permission_denied",
-            "grant the role that fits: sagaz_producer to append, sagaz_consumer for an inbox, "
-            "sagaz_relay for a relay, sagaz_reader to look"},
+    Meaning{
+        "42501", invalid, "permission_denied",
+        "grant the role that fits: sagaz_producer to append, sagaz_consumer for an inbox, "
+        "sagaz_publisher to send optimistically, sagaz_relay for a relay, sagaz_reader to look"},
     Meaning{"28P01", invalid, "wrong_password", kPassword},
     Meaning{"28000", invalid, "login_refused", "check the user and pg_hba.conf"},
     Meaning{"3D000", invalid, "database_missing", "create the database, or fix its name"},
@@ -58,6 +59,9 @@ constexpr std::array kSqlstates{
             "make the schema of a copy by pg_dump --schema-only, not by sagaz migrate"},
     Meaning{"SG003", invalid, "rebase_not_alone", "run it alone, outside of a transaction"},
     Meaning{"SG004", unavailable, "rebasing", kRetry},
+    Meaning{"SG006", invalid, "destination",
+            "send nothing past the relay where a schema has more than one destination: "
+            "optimistic.enabled: false"},
     Meaning{"08", unavailable, "connection_lost", kRetry},
     Meaning{"53", unavailable, "server_resources", "the server is out of a resource; see its log"},
     Meaning{"55", unavailable, "server_not_ready", kRetry},

@@ -151,7 +151,8 @@ const std::vector<Migration>& migrations() {
                                             {2, "inbox", 1, std::string(k_sql_inbox)},
                                             {3, "reclaim", 1, std::string(k_sql_reclaim)},
                                             {4, "restore", 1, std::string(k_sql_restore)},
-                                            {5, "parked", 1, std::string(k_sql_parked)}};
+                                            {5, "parked", 1, std::string(k_sql_parked)},
+                                            {6, "optimistic", 1, std::string(k_sql_optimistic)}};
     return all;
 }
 

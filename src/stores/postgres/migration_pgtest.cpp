@@ -77,13 +77,11 @@ class BusyMigration : public ::testing::Test {
 protected:
     BusyMigration() {
         writer_.run("SET application_name = 'nightly job'");
-        writer_.run(
-            schema_.sql("DELETE FROM @s@.schema_version WHERE version = 5; "
-                        "DROP INDEX @s@.parked_due"));
-        writer_.run(schema_.sql("BEGIN; LOCK TABLE @s@.parked IN ROW EXCLUSIVE MODE"));
+        writer_.run(postgres::migration_script(old_, 0, 4, false));
+        writer_.run("BEGIN; LOCK TABLE " + old_ + ".parked IN ROW EXCLUSIVE MODE");
         migrating_ = std::jthread([this] {
             try {
-                applied_ = postgres::migrate(schema_.url(), schema_.name(), false);
+                applied_ = postgres::migrate(schema_.url(), old_, false);
             } catch (const Error& error) {
                 refused_ = std::string(error.code()) + ": " + error.what();
             }
@@ -96,6 +94,7 @@ protected:
     }
 
     const Schema schema_;
+    const std::string old_{schema_.name() + "_old"};  // Of a version whose next one needs a lock.
     Sql writer_{schema_.connect()};
     Sql other_{schema_.connect()};
     std::vector<int> applied_;
@@ -104,13 +103,14 @@ protected:
 };
 
 TEST_F(BusyMigration, DoesNotStopTheOthersWhileItWaits) {
-    EXPECT_EQ(other_.failure(schema_.sql(
-                  "SET lock_timeout = '5s'; DELETE FROM @s@.parked; RESET lock_timeout")),
+    EXPECT_EQ(other_.failure("SET lock_timeout = '5s'; DELETE FROM " + old_ +
+                             ".parked; RESET lock_timeout"),
               "");
     writer_.run("COMMIT");
     migrating_.join();
     EXPECT_EQ(refused_, "");
-    EXPECT_EQ(applied_, std::vector<int>{5});
+    ASSERT_FALSE(applied_.empty());
+    EXPECT_EQ(applied_.front(), 5);
 }
 
 TEST_F(BusyMigration, SaysAtLastWhomItWaitsFor) {

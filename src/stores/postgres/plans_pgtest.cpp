@@ -4,6 +4,8 @@
 #include "testing/store_reader.hpp"
 #include "tests/support/postgres_writer.hpp"
 
+#include <sagaz/postgres.hpp>
+
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -233,6 +235,39 @@ TEST_P(Plans, MarksWithoutWaitingForWhoeverHasLockedARow) {
     other.run("ROLLBACK");
     store->mark_delivered(held);
     EXPECT_EQ(store->look_at(held), (std::vector{HoldState::gone, HoldState::gone}));
+}
+
+TEST_P(Plans, ConfirmsAndSettlesForAFewPagesWhateverThereIs) {
+    fill_ring();
+    maybe_analyze();
+    const auto store = test::open_store(schema_);
+    StoreReader reader(*store, {5'000, std::size_t{8} << 20});
+    (void)reader.read_window();
+    ASSERT_EQ(store->store(reader.moves(), {}).size(), 16U);
+    const auto publisher = postgres::open_publisher(schema_.direct_url("its plans are a session's"),
+                                                    {.schema = schema_.name()});
+    (void)publisher->attach();
+    const auto pages_of_asking_and_settling = [&] {
+        const auto row = sql_.rows(
+            schema_.sql("INSERT INTO @s@.outbox (topic, key, event_type, payload, held_until) "
+                        "VALUES ('t', 'mine', 'E', '', clock_timestamp() + interval '1 minute') "
+                        "RETURNING slot, id, event_id"));
+        const std::vector<RowRef> asked{{static_cast<std::int16_t>(std::stoi(row.at(0)[0])),
+                                         std::stoll(row.at(0)[1]), Id::parse(row.at(0)[2])}};
+        reset();
+        (void)publisher->confirm(asked, {}, Milliseconds{1'000});
+        publisher->settle(asked, {});
+        return sql_.number(
+            fmt::format("SELECT sum(shared_blks_hit + shared_blks_read)::bigint "
+                        "FROM pg_stat_statements WHERE query ~ '^SELECT .*{}.(confirm|settle)_'",
+                        schema_.name()));
+    };
+    (void)pages_of_asking_and_settling();  // The session learns its plans.
+    EXPECT_LT(pages_of_asking_and_settling(), 60) << "all is delivered";
+    insert(900);
+    EXPECT_LT(pages_of_asking_and_settling(), 200) << "some is on its way";
+    insert(200'000);
+    EXPECT_LT(pages_of_asking_and_settling(), 2'500) << "a backlog";
 }
 
 INSTANTIATE_TEST_SUITE_P(Statistics, Plans, ::testing::Bool(),

@@ -4,7 +4,6 @@
 #include "core/setting_value.hpp"
 #include "stores/postgres/error_table.hpp"
 #include "stores/postgres/field.hpp"
-#include "stores/postgres/migration.hpp"
 
 #include <sagaz/error.hpp>
 
@@ -39,11 +38,6 @@ std::string own_label() {
     return fmt::format("{}:{}", host.data(), ::getpid());
 }
 
-Error incarnation_changed() {
-    return {ErrorKind::unavailable, "incarnation_changed",
-            "the database lost its memory or was replaced", "nothing to do: it is read anew"};
-}
-
 // The next transaction id has 32 bits; the snapshot's xmax, which is not above it and not 2^31
 // behind it, has all 64.
 std::uint64_t widen(std::uint32_t next, std::uint64_t xmax) {
@@ -65,20 +59,6 @@ PostgresStore::PostgresStore(const std::string& url, Options options)
     connection_.needs({options_.schema + "_relay"});
 }
 
-Result PostgresStore::answer_to(const std::function<Result()>& ask) {
-    Result result;
-    try {
-        result = ask();
-    } catch (const Error& error) {
-        const bool again = error.kind() == ErrorKind::conflict || error.code() == "duplicate";
-        if (!again) throw;
-        throw Error(ErrorKind::unavailable, std::string(error.code()), error.what(),
-                    "nothing to do: it is tried again");
-    }
-    if (PQntuples(result.get()) == 0) throw incarnation_changed();
-    return result;
-}
-
 Result PostgresStore::run(const std::string& sql, const Parameters& parameters) {
     return answer_to([&] { return connection_.execute(sql, parameters); });
 }
@@ -91,38 +71,11 @@ Parameters PostgresStore::identified() const {
 
 // ------------------------------------------------------------------------------------- attaching
 
-void PostgresStore::check_schema() {
-    const Result ready = connection_.execute(statements_.ready);
-    if (is_true(ready.get(), 0, 0)) {
-        throw Error(ErrorKind::unavailable, "in_recovery", "the database is a standby",
-                    "point the store URL at the primary");
-    }
-    const auto missing = [&] {
-        return Error(ErrorKind::invalid, "schema_missing",
-                     fmt::format("there is no schema {} of sagaz", options_.schema),
-                     "run: sagaz migrate");
-    };
-    check_encoding(text_at(ready.get(), 0, 2));
-    if (!is_true(ready.get(), 0, 1)) throw missing();
-    const Result versions = connection_.execute(statements_.versions);
-    if (PQntuples(versions.get()) == 0) throw missing();
-    const int version = number_at<int>(versions.get(), 0, 0);
-    const int compatible_from = number_at<int>(versions.get(), 0, 1);
-    const auto seen = fmt::format("schema {} has version {}, this program knows {}",
-                                  options_.schema, version, newest_version());
-    if (version < newest_version()) {
-        throw Error(ErrorKind::invalid, "schema_too_old", seen, "run: sagaz migrate");
-    }
-    if (compatible_from > newest_version()) {
-        throw core::schema_too_new(options_.schema, version, newest_version());
-    }
-}
-
 Attached PostgresStore::attach(const Id& relay) {
     relay_ = relay;
     last_position_ = 0;
     starts_.clear();
-    check_schema();
+    check_schema(connection_, statements_, options_.schema);
     const Result token = connection_.execute(statements_.attach);
     incarnation_ = Id::parse(text_at(token.get(), 0, 0));
     Attached attached;

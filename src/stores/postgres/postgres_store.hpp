@@ -1,6 +1,7 @@
 #pragma once
 
 #include "stores/postgres/connection.hpp"
+#include "stores/postgres/guarded.hpp"
 #include "stores/postgres/parked.hpp"
 #include "stores/postgres/rebaser.hpp"
 #include "stores/postgres/row_decoder.hpp"
@@ -11,7 +12,6 @@
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -87,13 +87,10 @@ private:
         std::int64_t payload_max{};
     };
 
-    /// Runs one guarded statement. Throws `incarnation_changed` when it returns no row. A conflict
-    /// with another relay is `unavailable` here: it is met by trying again.
+    /// Runs one guarded statement, as `answer_to`.
     Result run(const std::string& sql, const Parameters& parameters);
-    static Result answer_to(const std::function<Result()>& ask);
     Parameters guarded() const;     ///< $1
     Parameters identified() const;  ///< $1 to $3: and who asks, for which destination
-    void check_schema();
     Loaded::SlotCursor decode_cursor(const PGresult* rows, int n) const;
 
     std::vector<std::int16_t> store_now(std::span<const CursorMove> moves,

@@ -1,9 +1,8 @@
 #include "stores/postgres/row_decoder.hpp"
 
 #include "core/assert.hpp"
+#include "stores/postgres/guarded.hpp"
 #include "stores/postgres/statements.hpp"
-
-#include <sagaz/error.hpp>
 
 #include <algorithm>
 #include <cstring>
@@ -17,24 +16,12 @@ namespace {
 constexpr std::chrono::microseconds kPostgresEpoch{946'684'800'000'000};
 constexpr char kJsonbVersion = 1;
 
-// Binary integers arrive in network order.
-template <class Unsigned>
-Unsigned read_unsigned(const PGresult* result, int row, int column) {
-    SAGAZ_ASSERT(PQgetlength(result, row, column) == static_cast<int>(sizeof(Unsigned)));
-    const char* bytes = PQgetvalue(result, row, column);
-    Unsigned value = 0;
-    for (std::size_t n = 0; n < sizeof(Unsigned); ++n) {
-        value = static_cast<Unsigned>((value << 8U) | static_cast<unsigned char>(bytes[n]));
-    }
-    return value;
-}
-
 std::int16_t read_slot(const PGresult* result, int row) {
-    return static_cast<std::int16_t>(read_unsigned<std::uint16_t>(result, row, column::slot));
+    return static_cast<std::int16_t>(binary_at<std::uint16_t>(result, row, column::slot));
 }
 
 std::int64_t read_position(const PGresult* result, int row) {
-    return static_cast<std::int64_t>(read_unsigned<std::uint64_t>(result, row, column::position));
+    return static_cast<std::int64_t>(binary_at<std::uint64_t>(result, row, column::position));
 }
 
 std::string_view read_text(const PGresult* result, int row, int column) {
@@ -67,12 +54,12 @@ Row decode_row(const PGresult* result, int row) {
     decoded.slot = read_slot(result, row);
     decoded.held =
         PQgetlength(result, row, column::held) == 1 && *PQgetvalue(result, row, column::held) != 0;
-    decoded.transaction = read_unsigned<std::uint64_t>(result, row, column::transaction);
+    decoded.transaction = binary_at<std::uint64_t>(result, row, column::transaction);
     decoded.position = read_position(result, row);
     SAGAZ_ASSERT(PQgetlength(result, row, column::event_id) == sizeof(decoded.event_id.bytes));
     std::memcpy(decoded.event_id.bytes.data(), PQgetvalue(result, row, column::event_id),
                 sizeof(decoded.event_id.bytes));
-    const auto created = read_unsigned<std::uint64_t>(result, row, column::created_at);
+    const auto created = binary_at<std::uint64_t>(result, row, column::created_at);
     decoded.created_at =
         Time{std::chrono::microseconds{static_cast<std::int64_t>(created)} + kPostgresEpoch};
     decoded.topic = read_text(result, row, column::topic);
@@ -88,11 +75,7 @@ Row decode_row(const PGresult* result, int row) {
 ResultBatch::Taken ResultBatch::take(Result result) {
     const PGresult* raw = result.get();
     const int count = PQntuples(raw);
-    if (count == 0) {
-        throw Error(ErrorKind::unavailable, "incarnation_changed",
-                    "the database lost its memory or was replaced",
-                    "nothing to do: it is read anew");
-    }
+    if (count == 0) throw incarnation_changed();
     Taken taken;
     rows.reserve(rows.size() + static_cast<std::size_t>(count));
     const Cut* cut = nullptr;

@@ -1,9 +1,11 @@
 #pragma once
 
+#include "core/assert.hpp"
 #include "stores/postgres/connection.hpp"
 
 #include <sagaz/store.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -40,6 +42,18 @@ private:
     std::vector<Result> results_;
     std::size_t payload_bytes_{};
 };
+
+/// An integer of a binary result: they arrive in network order.
+template <class Unsigned>
+Unsigned binary_at(const PGresult* result, int row, int column) {
+    SAGAZ_ASSERT(PQgetlength(result, row, column) == static_cast<int>(sizeof(Unsigned)));
+    const char* bytes = PQgetvalue(result, row, column);
+    Unsigned value = 0;
+    for (std::size_t n = 0; n < sizeof(Unsigned); ++n) {
+        value = static_cast<Unsigned>((value << 8U) | static_cast<unsigned char>(bytes[n]));
+    }
+    return value;
+}
 
 /// One row of a binary result. The payload must be there.
 Row decode_row(const PGresult* result, int row);

@@ -391,31 +391,38 @@ std::vector<std::string> with(std::vector<std::string> some) {
 }
 
 TEST_F(Rights, S06_OfAProducerAreToInsert) {
-    expect("producer",
-           {"SELECT @s@.append('t', 'k', 'E', 'p'::text)", "SELECT @s@.append('t', 'k', 'E', 'p')",
-            "SELECT @s@.append('t', 'k', 'E', '{}'::jsonb)",
-            "SELECT @s@.append('t', 'k', 'E', '{}'::json)",
-            "SELECT @s@.append('t', 'k', 'E', '\\x00'::bytea)",
-            "INSERT INTO @s@.outbox (topic, key, event_type, payload) VALUES ('t', 'k', 'E', '') "
-            "RETURNING event_id, id, xid, slot, created_at",
-            "INSERT INTO @s@.outbox_json (topic, event_type, payload) VALUES ('t', 'E', '{}') "
-            "RETURNING event_id",
-            "SELECT token FROM @s@.incarnation"},
-           with({"SELECT payload FROM @s@.outbox", "SELECT * FROM @s@.outbox",
-                 "SELECT * FROM @s@.outbox_00", "DELETE FROM @s@.outbox",
-                 "INSERT INTO @s@.outbox (held_until, event_type, payload) VALUES (now(), 'E', '')",
-                 "INSERT INTO @s@.outbox_00 (event_type, payload) VALUES ('E', '')",
-                 "SELECT * FROM @s@.parked", "SELECT * FROM @s@.slot", "SELECT @s@.attach()",
-                 "UPDATE @s@.incarnation SET token = gen_random_uuid()",
-                 "SELECT * FROM @s@.setting", "SELECT * FROM @s@.consumer_inbox"}));
+    expect(
+        "producer",
+        {"SELECT @s@.append('t', 'k', 'E', 'p'::text)", "SELECT @s@.append('t', 'k', 'E', 'p')",
+         "SELECT @s@.append('t', 'k', 'E', '{}'::jsonb)",
+         "SELECT @s@.append('t', 'k', 'E', '{}'::json)",
+         "SELECT @s@.append('t', 'k', 'E', '\\x00'::bytea)",
+         "INSERT INTO @s@.outbox (topic, key, event_type, payload) VALUES ('t', 'k', 'E', '') "
+         "RETURNING event_id, id, xid, slot, created_at",
+         "INSERT INTO @s@.outbox_json (topic, event_type, payload) VALUES ('t', 'E', '{}') "
+         "RETURNING event_id",
+         "SELECT token FROM @s@.incarnation"},
+        with({"SELECT payload FROM @s@.outbox", "SELECT * FROM @s@.outbox",
+              "SELECT * FROM @s@.outbox_00", "DELETE FROM @s@.outbox",
+              "INSERT INTO @s@.outbox (held_until, event_type, payload) VALUES (now(), 'E', '')",
+              "INSERT INTO @s@.outbox_00 (event_type, payload) VALUES ('E', '')",
+              "SELECT * FROM @s@.parked", "SELECT * FROM @s@.slot", "SELECT @s@.attach()",
+              "UPDATE @s@.incarnation SET token = gen_random_uuid()", "SELECT * FROM @s@.setting",
+              "SELECT * FROM @s@.consumer_inbox", "SELECT @s@.publisher_token('default')",
+              "SELECT @s@.settle_00(NULL, 'default', '{}', '{}', '{}', '{}', '{}', '{}')",
+              "SELECT @s@.confirm_15(NULL, 'default', 0, '{}', '{}', '{}', '{}', '{}')"}));
 }
 
 TEST_F(Rights, S06_OfAPublisherAreAProducersAndAHold) {
     expect("publisher",
            {"INSERT INTO @s@.outbox (held_until, event_type, payload) VALUES (now(), 'E', '')",
-            "SELECT @s@.append('t', 'k', 'E', 'p'::text)"},
+            "SELECT @s@.append('t', 'k', 'E', 'p'::text)", "SELECT @s@.publisher_token('default')",
+            "SELECT @s@.settle_00(NULL, 'default', '{}', '{}', '{}', '{}', '{}', '{}')",
+            "SELECT @s@.confirm_15(NULL, 'default', 0, '{}', '{}', '{}', '{}', '{}')"},
            with({"SELECT payload FROM @s@.outbox", "DELETE FROM @s@.outbox",
-                 "SELECT * FROM @s@.parked"}));
+                 "UPDATE @s@.outbox SET held_until = 'infinity'", "SELECT * FROM @s@.parked",
+                 "SELECT * FROM @s@.cursor", "SELECT @s@.publisher_may(NULL, 'default')",
+                 "SELECT @s@.key_is_parked('default', 0::int2, 't', 'k')"}));
 }
 
 TEST_F(Rights, S06_OfARelayAreWhatAStoreNeeds) {
