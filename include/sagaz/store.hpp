@@ -361,6 +361,14 @@ public:
     /// What has become of held rows, in the order of `rows`.
     virtual std::vector<HoldState> look_at(std::span<const RowRef> rows) = 0;
 
+    /// Says of rows that had been held that the destination accepted them from a relay, while
+    /// another held row keeps the stored cursor before them: so that no optimistic publisher waits
+    /// for them meanwhile (`PublisherStore::confirm`). They stay in the log, where
+    /// `Outbox::resolve` finds them; `look_at` says `gone`. Whoever owns their slot now, what was
+    /// accepted was accepted. Never waits for anybody: a row that somebody else has locked is left
+    /// out. Doing it twice changes nothing, and without it others only wait.
+    virtual void mark_delivered(std::span<const RowRef> rows) = 0;
+
     /// Gives slots back, if still owned in that epoch.
     virtual void release(std::span<const OwnedSlot> slots) = 0;
 

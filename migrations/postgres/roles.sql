@@ -52,11 +52,12 @@ BEGIN
 END
 $roles$;
 
--- Relay: reads the log, owns slots, stores cursors, parks, empties what is delivered.
+-- Relay: reads the log, owns slots, stores cursors, parks, empties what is delivered, and marks held
+-- rows that it sent.
 DO $roles$
 BEGIN
     FOR n IN 0..15 LOOP
-        EXECUTE format('GRANT SELECT, DELETE, TRUNCATE ON @schema@.outbox_%s TO @schema@_relay', lpad(n::text, 2, '0'));
+        EXECUTE format('GRANT SELECT, DELETE, TRUNCATE, UPDATE (held_until) ON @schema@.outbox_%s TO @schema@_relay', lpad(n::text, 2, '0'));
     END LOOP;
 END
 $roles$;

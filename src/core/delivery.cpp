@@ -9,37 +9,6 @@
 namespace sagaz::inline v0::core {
 namespace {
 
-/// A row with memory of its own, so that one row that waits does not keep its whole batch.
-class OwnedRow final : public Batch {
-public:
-    explicit OwnedRow(const Row& row) {
-        const std::size_t size = row.topic.size() + row.key.value_or("").size() +
-                                 row.event_type.size() + row.content_type.size() +
-                                 row.payload.size() + row.headers.size() +
-                                 row.aggregate_id.value_or("").size();
-        memory_.reserve(size);  // Never grows past it, so that the views stay.
-        Row copy = row;
-        copy.topic = keep(row.topic);
-        if (row.key) copy.key = keep(*row.key);
-        copy.event_type = keep(row.event_type);
-        copy.content_type = keep(row.content_type);
-        copy.payload = keep(row.payload);
-        copy.headers = keep(row.headers);
-        if (row.aggregate_id) copy.aggregate_id = keep(*row.aggregate_id);
-        rows.push_back(copy);
-        bytes = size + sizeof(Row);
-    }
-
-private:
-    std::string_view keep(std::string_view text) {
-        const std::size_t at = memory_.size();
-        memory_ += text;
-        return std::string_view{memory_}.substr(at);
-    }
-
-    std::string memory_;
-};
-
 std::string key_text(std::string_view topic, std::string_view key) {
     std::string text;
     text.reserve(topic.size() + key.size() + 1);
@@ -103,6 +72,9 @@ void Delivery::clear() {
     for (const auto& log : logs_) log->ledger.clear(pool_);
     logs_.clear();
     by_slot_.clear();
+    held_.clear();
+    asked_.clear();
+    taken_over_.clear();
     queue_.clear();
     prepared_.clear();
     envelopes_.clear();
@@ -150,84 +122,6 @@ void Delivery::place(OwnedLog& log, std::uint64_t sequence, Instant now) {
         return;
     }
     queue_.push_back({log.slot.slot, log.generation, sequence});
-}
-
-void Delivery::wait(OwnedLog& log, std::uint64_t sequence, const std::string& key, Instant now) {
-    Entry& entry = log.ledger.entry(sequence);
-    BatchHold* own = pool_.keep(std::make_unique<OwnedRow>(*entry.row));
-    pool_.drop(entry.hold);
-    entry.hold = own;
-    entry.row = own->batch->rows.data();
-    entry.state = entry.row->held ? EntryState::held : EntryState::deferred;
-    if (entry.row->held) log.first_seen[sequence] = now;
-    log.holds[key].waiting.push_back(sequence);
-    ++log.waiting;
-}
-
-void Delivery::resume_key(OwnedLog& log, const std::string& key) {
-    auto& waiting = log.holds.at(key).waiting;
-    const bool is_stopped = log.stopped.stops(key);
-    const auto* stopped = log.stopped.find(key);
-    while (!waiting.empty()) {
-        const std::uint64_t sequence = waiting.front();
-        if (log.ledger.contains(sequence)) {
-            Entry& entry = log.ledger.entry(sequence);
-            if (entry.state == EntryState::held) return;
-            if (entry.state == EntryState::deferred && is_stopped) {
-                if (stopped != nullptr && stopped->deferring) return;
-                park_stopped(log, sequence, key);
-            } else if (entry.state == EntryState::deferred) {
-                entry.state = EntryState::ready;
-                queue_.push_back({log.slot.slot, log.generation, sequence});
-            }
-        }
-        waiting.pop_front();
-        --log.waiting;
-    }
-    log.holds.erase(key);
-}
-
-std::vector<RowRef> Delivery::held(std::size_t max) const {
-    std::vector<RowRef> rows;
-    for (const auto& log : logs_) {
-        for (const auto& [key, hold] : log->holds) {
-            if (rows.size() == max) return rows;
-            const Entry& entry = log->ledger.entry(hold.waiting.front());
-            if (entry.state != EntryState::held) continue;
-            rows.push_back({log->slot.slot, entry.position, entry.event_id});
-        }
-    }
-    return rows;
-}
-
-void Delivery::looked_at(std::span<const RowRef> rows, std::span<const HoldState> states,
-                         Instant now) {
-    SAGAZ_ASSERT(rows.size() == states.size());
-    for (const auto& log : logs_) {
-        std::vector<std::string> resumed;
-        for (auto& [key, hold] : log->holds) {
-            const std::uint64_t sequence = hold.waiting.front();
-            Entry& entry = log->ledger.entry(sequence);
-            if (entry.state != EntryState::held) continue;
-            const auto row = std::find_if(rows.begin(), rows.end(), [&](const RowRef& looked) {
-                return looked.slot == log->slot.slot && looked.position == entry.position &&
-                       looked.event_id == entry.event_id;
-            });
-            if (row == rows.end()) continue;
-            const HoldState state = states[static_cast<std::size_t>(row - rows.begin())];
-            // By our own clock, whatever the writer put into held_until.
-            const bool expired = now - log->first_seen.at(sequence) >= grace_;
-            if (state == HoldState::held && !expired) continue;
-            if (state == HoldState::gone) {
-                log->ledger.finish(sequence, pool_);
-            } else {
-                entry.state = EntryState::deferred;
-            }
-            log->first_seen.erase(sequence);
-            resumed.push_back(key);
-        }
-        for (const std::string& key : resumed) resume_key(*log, key);
-    }
 }
 
 Entry* Delivery::resolve(const Ref& ref) {

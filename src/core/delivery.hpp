@@ -28,7 +28,7 @@
 /// is not `accepted` nothing is on its way any more ("a break settles everything"). So after a
 /// break the queue is built again from the first entry that is not finished, and a key whose event
 /// was refused is stopped before anything later of it is sent again. A held row stops its key the
-/// same way until it is gone, released, or has been left long enough.
+/// same way until it is gone, released, or has been left long enough (held_rows.cpp).
 namespace sagaz::inline v0::core {
 
 /// A slot this relay owns.
@@ -40,7 +40,7 @@ struct OwnedLog {
           ledger(owned.slot, cursor) {}
 
     /// A key that waits behind a held row, which is the front of `waiting`; or one that is stopped
-    /// and about to go on (`deferring`), whose front may be any.
+    /// and about to go on (`deferring`), whose front may be any. Others of it may be held, or gone.
     struct KeyHold {
         std::deque<std::uint64_t> waiting{};
     };
@@ -53,8 +53,7 @@ struct OwnedLog {
     StoppedIndex stopped{};
     Instant turn_at{};  ///< Not loaded again before, for the stopped keys' turns.
     std::unordered_map<std::string, KeyHold> holds{};
-    std::unordered_map<std::uint64_t, Instant> first_seen{};  ///< Held rows, by sequence.
-    std::size_t waiting{};                                    ///< Held and deferred rows.
+    std::size_t waiting{};  ///< Rows in `holds`.
 };
 
 struct Counters {
@@ -127,9 +126,19 @@ public:
     /// One that was parked, by whomever, has been accepted.
     void count_accepted(const Row& row);
 
-    /// The held rows at the front of their keys, at most `max`.
-    std::vector<RowRef> held(std::size_t max) const;
-    void looked_at(std::span<const RowRef> rows, std::span<const HoldState> states, Instant now);
+    // Rows that an optimistic publisher may still send; in held_rows.cpp.
+
+    /// The held rows that are to be looked at now, at most `max`; `looked_at` answers, in their
+    /// order. Those of a call that had no answer come again.
+    std::vector<RowRef> ask_held(std::size_t max, Instant now);
+    void looked_at(std::span<const HoldState> states, Instant now);
+    /// When the first is to be looked at; Instant::max(): none is held.
+    Instant look_at() const;
+    /// True while a row that had been held, and is the relay's now, is not settled.
+    bool has_taken_over() const noexcept { return !taken_over_.empty(); }
+    /// Of those, at most `max` that were accepted before the last call and that no stored cursor
+    /// passes: they are to be marked. Each comes once.
+    std::vector<RowRef> to_be_marked(std::size_t max);
 
     BatchPool& pool() noexcept { return pool_; }
     Counters& counters() noexcept { return counters_; }
@@ -156,11 +165,21 @@ private:
         Ref ref{};
         bool answered{};
     };
+    struct Held {
+        Ref ref{};
+        Instant seen_at{};
+        Instant due{};  ///< To be looked at.
+    };
+    struct TakenOver {
+        Ref ref{};
+        bool was_accepted{};  ///< At the last call of `to_be_marked`.
+    };
 
     std::string key_of(const Row& row, std::uint64_t sequence);
     void place(OwnedLog& log, std::uint64_t sequence, Instant now);
     void wait(OwnedLog& log, std::uint64_t sequence, const std::string& key, Instant now);
     void resume_key(OwnedLog& log, const std::string& key);
+    void ask_again(const Held& held);
     Entry* resolve(const Ref& ref);
     void settle(const Receipt& receipt, std::vector<std::pair<Ref, const Receipt*>>& refused);
     void count_published(const Row& row);
@@ -181,6 +200,9 @@ private:
     std::uint64_t next_generation_{1};
     BatchPool pool_;
     std::deque<Ref> queue_;
+    std::vector<Held> held_;  ///< A heap, the first due at its front.
+    std::vector<Held> asked_;
+    std::vector<TakenOver> taken_over_;
     std::vector<Ref> prepared_;
     std::vector<Envelope> envelopes_;
     std::deque<Flight> flights_;

@@ -19,6 +19,9 @@ enum class Plant {
     keep_key_open = 7,       ///< Go on with a key after one of its events was refused.
     release_early = 8,       ///< Release a slot before its stored cursor has caught up.
     resume_early = 9,        ///< Go on with a key once the first of its parked events was accepted.
+    mark_early = 10,      ///< Mark a row as sent by the relay before the destination accepted it.
+    settle_early = 11,    ///< A publisher settles what it sent before the receipt.
+    accept_unknown = 12,  ///< A publisher takes any receipt for an acceptance.
 };
 
 /// Not inline: the files of one executable differ in it.

@@ -1,5 +1,6 @@
 // What a PublishStep makes of the answers to its commands.
 #include "core/assert.hpp"
+#include "core/plant.hpp"
 #include "core/publish_step.hpp"
 
 #include <sagaz/error.hpp>
@@ -60,6 +61,7 @@ void PublishStep::confirmed(ItemId id, const std::shared_ptr<const Batch>& batch
     item.source = &batch->rows[row];
     item.bytes = item.source->payload.size() + item.source->headers.size();
     item.gate = gate;
+    item.confirmed_at = now_;
     bytes_ += item.bytes;
     ready_.push_back(id);
 }
@@ -87,6 +89,7 @@ void PublishStep::on_published(std::size_t count, Instant now) {
         bytes_ -= item.bytes;
         item.batch.reset();
         flights_.push_back({prepared_[n], now, false});
+        if constexpr (kPlant == Plant::settle_early) acknowledged_.push_back(item.row);
     }
     in_flight_ += count;
     if (count < prepared_.size()) send_at_ = now + kSendAgain;
@@ -104,12 +107,14 @@ void PublishStep::on_receipts(std::span<const Receipt> receipts, Instant now) {
         broke = broke || receipt.state != Receipt::State::accepted;
         if (receipt.token < first_token_ || receipt.token >= next_token()) continue;
         Flight& flight = flights_[receipt.token - first_token_];
-        if (flight.answered || receipt.state == Receipt::State::unknown) continue;
+        const bool is_unknown =
+            receipt.state == Receipt::State::unknown && kPlant != Plant::accept_unknown;
+        if (flight.answered || is_unknown) continue;
         land(flight);
-        if (receipt.state == Receipt::State::accepted) {
-            accept(flight.item);
-        } else {
+        if (receipt.state == Receipt::State::refused) {
             refused.push_back(flight.item);
+        } else {
+            accept(flight.item);
         }
     }
     for (const ItemId id : refused) leave(id, LeftReason::refused);

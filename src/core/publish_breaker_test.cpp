@@ -28,6 +28,23 @@ TEST_F(PublishBreakerTest, OpensTheBreakerAfterFailuresInARowAndGivesBackWhatWai
     EXPECT_EQ(left(LeftReason::breaker_open), 2U);
 }
 
+// The time of each went to waiting for an elder: that says nothing of the destination.
+TEST_F(PublishBreakerTest, OpensForNoKeyThatIsTooHot) {
+    for (std::int64_t call = 1; call <= 5; ++call) {
+        const Instant deadline = now_ + options_.timeout;
+        hand(static_cast<std::uint64_t>(call), {call});
+        while (now_ < deadline - 40ms) ASSERT_EQ(confirm({Verdict::behind}), Positions{call});
+        ASSERT_EQ(confirm({Verdict::ready}), Positions{call});
+        ASSERT_EQ(publish(), Positions{call});
+        now_ = deadline;
+        (void)step_->next(now_);
+        EXPECT_EQ(answer(static_cast<std::uint64_t>(call)), "timeout");
+        accept({call});
+        (void)settle();
+    }
+    EXPECT_EQ(step_->breaker(), Breaker::State::closed);
+}
+
 TEST_F(PublishBreakerTest, CountsAnErrorOfTheStoreOnceHoweverManyWait) {
     for (std::uint64_t call = 1; call <= 3; ++call) {
         EXPECT_EQ(step_->breaker(), Breaker::State::closed);

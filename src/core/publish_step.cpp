@@ -2,6 +2,7 @@
 
 #include "core/assert.hpp"
 #include "core/option_range.hpp"
+#include "core/plant.hpp"
 #include "core/schema_name.hpp"
 
 #include <sagaz/error.hpp>
@@ -144,7 +145,8 @@ std::optional<PublishCommand> PublishStep::open_gate(Instant now) {
 }
 
 bool PublishStep::has_ready() const {
-    return !ready_.empty() && items_.at(ready_.front()).gate <= flushed_;
+    return !ready_.empty() &&
+           (kPlant == Plant::no_gate || items_.at(ready_.front()).gate <= flushed_);
 }
 
 std::optional<PublishCommand> PublishStep::publish(Instant now) {
@@ -338,7 +340,8 @@ void PublishStep::expire() {
             const auto found = items_.find(n);
             if (found == items_.end()) continue;
             const LeftReason reason = reason_of_expiry(found->second);
-            has_failed = has_failed || counts_for_breaker(reason);
+            const bool is_failure = counts_for_breaker(reason) && had_time(found->second);
+            has_failed = has_failed || is_failure;
             if (found->second.stage == Item::Stage::sent) {
                 count(found->second, reason);
                 found->second.expired = true;
@@ -355,13 +358,24 @@ LeftReason PublishStep::reason_of_expiry(const Item& item) const {
     switch (item.stage) {
         case Item::Stage::sent: return LeftReason::timeout;
         case Item::Stage::confirmed:
+            if (!had_time(item)) return LeftReason::behind;
             return item.gate > flushed_ ? LeftReason::not_durable : LeftReason::unavailable;
         case Item::Stage::asked:
         case Item::Stage::waiting: break;
     }
     // Asked about, or waiting for one of this process that is on its way: that is no trouble.
-    if (item.asked_times > 0 || item.ask_at == Instant{}) return LeftReason::behind;
+    const bool waited = item.asked_times > 0 || item.ask_at == Instant{} || !had_time(item);
+    if (waited) return LeftReason::behind;
     return attached_ ? LeftReason::timeout : LeftReason::unavailable;
+}
+
+// Where an event's time went to waiting for an elder, nothing is to be learned of disk or
+// destination from its end: a key with more events than can be sent one after the other would open
+// the breaker for all.
+bool PublishStep::had_time(const Item& item) const {
+    const bool is_confirmed =
+        item.stage == Item::Stage::confirmed || item.stage == Item::Stage::sent;
+    return now_ - (is_confirmed ? item.confirmed_at : item.ask_at) >= options_.timeout / 2;
 }
 
 // One failure a moment, however many events it takes along.

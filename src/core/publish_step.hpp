@@ -151,6 +151,7 @@ private:
         std::shared_ptr<const Batch> batch{};  ///< Of a confirmed one.
         const Row* source{};
         std::uint64_t gate{};
+        Instant confirmed_at{};
     };
     struct Call {
         ItemId first{};
@@ -183,6 +184,7 @@ private:
     std::optional<LeftReason> why_not(const HandedOver& handed) const;
     void expire();
     LeftReason reason_of_expiry(const Item& item) const;
+    bool had_time(const Item& item) const;
     void schedule(ItemId id, Item& item, Instant at);
     void unschedule(ItemId id, Item& item);
     void schedule_front(std::uint64_t order);

@@ -16,14 +16,13 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::size_t kPublishMax = 1'000;   ///< Envelopes of one publish.
-constexpr std::size_t kParkedMax = 1'000;    ///< Parked events of one slot in one store.
-constexpr std::size_t kHeldMax = 1'000;      ///< Held rows of one look.
-constexpr std::size_t kWaitingMax = 2'000;   ///< Held and deferred rows of a slot; then it pauses.
-constexpr Duration kIdleAfter = 5s;          ///< Of silence; then polls are rare.
-constexpr Duration kGatePatience = 5ms;      ///< For the flush to pass by itself.
-constexpr Duration kWindowPatience = 200ms;  ///< Of slots that wait while another one's is read.
-constexpr Duration kLookInterval = 5ms;
+constexpr std::size_t kPublishMax = 1'000;  ///< Envelopes of one publish.
+constexpr std::size_t kParkedMax = 1'000;   ///< Parked events of one slot in one store.
+constexpr std::size_t kWaitingMax = 2'000;  ///< Held and deferred rows of a slot; then it pauses.
+constexpr std::int64_t kStoredWithin = 1'000;  ///< Positions that a stored cursor lags at most.
+constexpr Duration kIdleAfter = 5s;            ///< Of silence; then polls are rare.
+constexpr Duration kGatePatience = 5ms;        ///< For the flush to pass by itself.
+constexpr Duration kWindowPatience = 200ms;    ///< Of slots that wait while another one's is read.
 constexpr Duration kTidyInterval = 10s;
 constexpr Duration kMeasureInterval = 5s;
 constexpr int kTurnRest = 9;                  ///< So much of a turn's time to the next one.
@@ -142,9 +141,13 @@ std::optional<Command> RelayStep::try_parked(Instant now) {
     return std::visit([](auto& one) { return Command{std::move(one)}; }, *command);
 }
 
+// Where publishers send all, no event moves a cursor; and what they ask about reaches from the
+// stored one to the end of the log.
 bool RelayStep::has_to_store() const {
-    return std::any_of(delivery_.logs().begin(), delivery_.logs().end(), [](const auto& log) {
-        return log->ledger.has_moved() || log->ledger.has_parking_in_front();
+    const bool is_far = seen_position_ - stored_position_ >= kStoredWithin;
+    return std::any_of(delivery_.logs().begin(), delivery_.logs().end(), [&](const auto& log) {
+        return log->ledger.has_moved() || log->ledger.has_parking_in_front() ||
+               (is_far && log->ledger.is_behind());
     });
 }
 
@@ -166,7 +169,8 @@ std::optional<Command> RelayStep::settle(Instant now) {
     if (now - measured_at_ >= rarer * kMeasureInterval) return command::Measure{};
     if (auto command = reclaim(now)) return command;
     if (auto limits = keep_inbox_.next(lowest_slot(), now)) return command::KeepInbox{*limits};
-    return look_at_held(now);
+    if (auto command = look_at_held(now)) return command;
+    return mark_delivered(now);
 }
 
 std::optional<std::int16_t> RelayStep::lowest_slot() const {
@@ -177,13 +181,6 @@ std::optional<std::int16_t> RelayStep::lowest_slot() const {
 std::optional<Command> RelayStep::reclaim(Instant now) {
     if (!reclaim_.is_due(lowest_slot(), counters().accepted, now)) return std::nullopt;
     return command::Reclaim{{.retention = options_.retention}};
-}
-
-std::optional<Command> RelayStep::look_at_held(Instant now) {
-    if (now - looked_at_ < kLookInterval) return std::nullopt;
-    looking_ = delivery_.held(kHeldMax);
-    if (looking_.empty()) return std::nullopt;
-    return command::LookAt{looking_};
 }
 
 command::StoreCursors RelayStep::store_command() {
@@ -313,7 +310,7 @@ Command RelayStep::rest(Instant now) {
         if (opens) wake = std::min(wake, open_at(now));
         // Not is_behind: empty windows alone are no reason to store, nor to wake.
         if (has_to_store()) wake = std::min(wake, stored_at_ + options_.store_interval);
-        if (!delivery_.held(1).empty()) wake = std::min(wake, looked_at_ + kLookInterval);
+        wake = std::min(wake, wake_for_held());
     }
     if (delivery_.has_ready() && send_at_ > now) wake = std::min(wake, send_at_);
     wake = std::max(wake, now + 1ms);
@@ -378,6 +375,7 @@ void RelayStep::on_loaded(const Loaded& loaded, Instant now) {
 void RelayStep::on_opened(const Opening& opening, Instant now) {
     flushed_ = std::max(flushed_, opening.flushed);
     opened_at_ = now;
+    if (seen_position_ < 0) stored_position_ = opening.last_position;
     // Events come, if only to others' slots: the next one may come to ours.
     if (seen_position_ >= 0 && opening.last_position > seen_position_) active_at_ = now;
     seen_position_ = opening.last_position;
@@ -469,6 +467,7 @@ void RelayStep::on_receipts(std::span<const Receipt> receipts, Instant now) {
 
 void RelayStep::on_stored(std::span<const std::int16_t> slots, Instant now) {
     stored_at_ = now;
+    stored_position_ = seen_position_;
     for (const auto& [slot, settling] : storing_) {
         if (std::find(slots.begin(), slots.end(), slot) == slots.end()) {
             lease_.lost(slot);
@@ -481,12 +480,6 @@ void RelayStep::on_stored(std::span<const std::int16_t> slots, Instant now) {
         delivery_.forget_names(log);
     }
     storing_.clear();
-}
-
-void RelayStep::on_looked_at(std::span<const HoldState> states, Instant now) {
-    looked_at_ = now;
-    delivery_.looked_at(looking_, states, now);
-    looking_.clear();
 }
 
 void RelayStep::on_released(std::span<const OwnedSlot> slots) {

@@ -64,6 +64,9 @@ struct StoreCursors {
 struct LookAt {
     std::vector<RowRef> rows{};
 };
+struct MarkDelivered {
+    std::vector<RowRef> rows{};
+};
 struct Release {
     std::vector<OwnedSlot> slots{};
 };
@@ -87,14 +90,13 @@ struct Wait {
 struct End {};  ///< Stopped: nothing is left to do.
 }  // namespace command
 
-using Command =
-    std::variant<command::Attach, command::Observe, command::Acquire, command::Load,
-                 command::OpenWindow, command::FindLate, command::StartRead, command::FinishRead,
-                 command::Flush, command::Publish, command::Poll, command::StoreCursors,
-                 command::LookAt, command::Release, command::Leave, command::Tidy, command::Measure,
-                 command::Reclaim, command::KeepInbox, command::LookAtParked, command::ReadParked,
-                 command::Retry, command::PollRetry, command::AbandonRetry, command::SettleParked,
-                 command::Abandon, command::Wait, command::End>;
+using Command = std::variant<
+    command::Attach, command::Observe, command::Acquire, command::Load, command::OpenWindow,
+    command::FindLate, command::StartRead, command::FinishRead, command::Flush, command::Publish,
+    command::Poll, command::StoreCursors, command::LookAt, command::MarkDelivered, command::Release,
+    command::Leave, command::Tidy, command::Measure, command::Reclaim, command::KeepInbox,
+    command::LookAtParked, command::ReadParked, command::Retry, command::PollRetry,
+    command::AbandonRetry, command::SettleParked, command::Abandon, command::Wait, command::End>;
 
 class RelayStep {
 public:
@@ -102,7 +104,7 @@ public:
     RelayStep(const Id& relay, const RelayOptions& options, std::uint64_t seed);
 
     /// What to do now. Each command is answered before the next call, by the `on_` of its name or
-    /// by `on_store_error`. Wait and End have no answer.
+    /// by `on_store_error`. Wait, End and MarkDelivered have no answer.
     Command next(Instant now);
 
     void on_attached(const Attached& attached);
@@ -166,6 +168,8 @@ private:
     std::optional<Command> reclaim(Instant now);
     std::optional<std::int16_t> lowest_slot() const;
     std::optional<Command> look_at_held(Instant now);
+    std::optional<Command> mark_delivered(Instant now);
+    Instant wake_for_held() const;
     std::optional<Command> settle_before_the_end(Instant now);
     Command next_while_stopping(Instant now);
     command::StoreCursors store_command();
@@ -209,14 +213,15 @@ private:
     std::size_t read_max_;  ///< Rows of a read: fewer while the destination is slower than the log,
                             ///< and after a read that came too late.
     std::vector<std::pair<std::int16_t, SlotLedger::Settling>> storing_;
-    std::vector<RowRef> looking_;
     Instant stored_at_{};
     Instant tidied_at_{};
     Instant measured_at_{};
     Instant looked_at_{};
+    Instant marked_at_{};
     Instant opened_at_{};
     Instant active_at_{};             ///< When rows last came, to whomever.
     std::int64_t seen_position_{-1};  ///< Where the log ended at the last opening; -1: not known.
+    std::int64_t stored_position_{};  ///< The same, when cursors were last stored.
     bool owes_turn_{};                ///< The store was asked something else than the stream needs.
     bool big_window_{};               ///< The window read a full batch: open the next at once.
     std::size_t last_read_rows_{};

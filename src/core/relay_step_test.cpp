@@ -355,10 +355,11 @@ TEST_F(RelayStepTest, F28_SendsWhatStandsBeforeASentEventAndThenEnds) {
     begin();
     open(2);
     read({{1, "k", true}, {2, "l"}}, 2);
-    expect<command::LookAt>();
-    step_.on_looked_at(std::vector{HoldState::held}, now_);
     publish(1);
     poll({{1, Receipt::State::accepted, "", ""}});
+    now_ += 5ms;
+    expect<command::LookAt>();
+    step_.on_looked_at(std::vector{HoldState::held}, now_);
     step_.stop(now_, now_ + 20s);
     now_ += 5ms;
     EXPECT_EQ(expect<command::LookAt>().rows.size(), 1U);

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -28,6 +29,7 @@ protected:
 
     void run(Duration time) {
         for (const Instant end = now_ + time; now_ < end && !ended_; now_ += 10us) {
+            send_optimistically();
             Command next = step_.next(now_);
             std::visit([this](auto& command) { answer(command); }, next);
         }
@@ -35,6 +37,10 @@ protected:
 
     void append(std::int16_t slot, const std::string& key) {
         log_.push_back({static_cast<std::int64_t>(log_.size() + 1), key, false, slot});
+    }
+
+    void append_held(const std::string& key) {
+        log_.push_back({static_cast<std::int64_t>(log_.size() + 1), key, true, 0});
     }
 
     /// One event stands in the table, and the client never says what became of an attempt.
@@ -58,13 +64,37 @@ protected:
     int attempts_{};
     bool ended_{};
     std::map<std::int16_t, OwnedSlot> owned_;
+    Duration every_{};  ///< An event is appended so often, which its publisher sends and deletes
+    Duration hold_{};   ///< after so long; zero: none is.
+    std::map<std::int64_t, Instant> holds_;  ///< Of rows in the log; what is not there stays held.
+    std::set<std::int64_t> left_;            ///< Rows whose publishers gave them up.
+    int looks_{};
+    std::size_t rows_looked_at_{};
+    std::size_t stored_{};        ///< The position of slot 0's cursor.
+    std::uint64_t stored_xid_{};  ///< Below it all is delivered.
+    int stores_{};
+    std::vector<std::int64_t> marked_;
 
 private:
     void took() { now_ += statement_; }
 
+    void send_optimistically() {
+        if (every_ == Duration{}) return;
+        for (; appended_at_ + every_ <= now_; appended_at_ += every_) {
+            append_held(std::to_string(log_.size() % 50));
+            holds_[log_.back().position] = appended_at_ + every_ + hold_;
+        }
+    }
+
+    bool is_gone(std::int64_t position) const {
+        const auto hold = holds_.find(position);
+        return hold != holds_.end() && hold->second <= now_;
+    }
+
     Opening opening() const {
-        return {.target = Snapshot::parse("10:10:"),
-                .ceiling = 10,
+        const std::uint64_t next = 10 + log_.size();
+        return {.target = {next, next, {}},
+                .ceiling = next,
                 .last_position = static_cast<std::int64_t>(log_.size())};
     }
 
@@ -143,7 +173,7 @@ private:
             for (const TestRow& row : log_) {
                 const bool is_asked = row.slot == range.slot && row.position > range.after &&
                                       row.position <= range.upto;
-                if (!is_asked) continue;
+                if (!is_asked || is_gone(row.position)) continue;
                 rows.push_back(row);
                 read_to = row.position;
                 if (++found == kRowsEach) break;
@@ -174,14 +204,33 @@ private:
 
     void answer(command::StoreCursors& store) {
         took();
+        ++stores_;
         std::vector<std::int16_t> stored;
-        for (const CursorMove& move : store.moves) stored.push_back(move.slot);
+        for (const CursorMove& move : store.moves) {
+            stored.push_back(move.slot);
+            if (move.slot != 0) continue;
+            stored_ = static_cast<std::size_t>(move.cursor.position);
+            stored_xid_ = move.cursor.done.xmax;
+        }
         step_.on_stored(stored, now_);
     }
 
     void answer(command::LookAt& look) {
         took();
-        step_.on_looked_at(std::vector(look.rows.size(), HoldState::held), now_);
+        ++looks_;
+        rows_looked_at_ += look.rows.size();
+        std::vector<HoldState> states;
+        for (const RowRef& row : look.rows) {
+            const bool is_left = left_.contains(row.position);
+            states.push_back(is_left                 ? HoldState::released
+                             : is_gone(row.position) ? HoldState::gone
+                                                     : HoldState::held);
+        }
+        step_.on_looked_at(states, now_);
+    }
+    void answer(command::MarkDelivered& mark) {
+        took();
+        for (const RowRef& row : mark.rows) marked_.push_back(row.position);
     }
     void answer(command::Release& release) {
         took();
@@ -238,6 +287,7 @@ private:
 
     std::vector<SlotRange> reading_;
     std::vector<Receipt> flying_;
+    Instant appended_at_{1'000s};
 };
 
 // With a beat before each, tidying and measuring alone take all of the time: each is due again
@@ -346,6 +396,57 @@ TEST_F(RelayTurns, F28_AnAttemptThatHangsKeepsNoSlotFromItsNextOwner) {
     other_lives_ = true;
     run(6s);
     EXPECT_EQ(owned_.size(), 1U);
+}
+
+// What optimistic sending costs a relay while all is well: about a look a poll, at few rows.
+TEST_F(RelayTurns, LooksAtRowsThatAreHeldForAMomentOncePerPoll) {
+    statement_ = 200us;
+    every_ = 2ms;
+    hold_ = 3ms;
+    run(2s);
+    looks_ = 0;
+    rows_looked_at_ = 0;
+    run(1s);
+    EXPECT_LE(looks_, 100) << "polls of a second";
+    EXPECT_GT(looks_, 0);
+    EXPECT_LE(rows_looked_at_, 300U) << "of 500 appended";
+    EXPECT_EQ(step_.counters().attempts, 0U) << "all were their publishers'";
+    EXPECT_GE(stored_xid_ + 100, log_.size()) << "the stored cursor is a fifth of a second behind";
+}
+
+// No event moves the cursor then, and what a publisher confirms reaches from the stored one on.
+TEST_F(RelayTurns, StoresCursorsNowAndThenThoughPublishersSendAll) {
+    statement_ = 200us;
+    every_ = 1ms;
+    run(5s);
+    EXPECT_EQ(step_.counters().attempts, 0U);
+    EXPECT_EQ(looks_, 0) << "it never saw one of them";
+    EXPECT_GE(stored_xid_ + 1'500, log_.size());
+    EXPECT_GT(stores_, 0);
+    EXPECT_LE(stores_, 10) << "a statement for a thousand events";
+}
+
+TEST_F(RelayTurns, ADeadPublishersRowsCostFewLooks) {
+    for (int n = 0; n < 200; ++n) append_held(std::to_string(n));
+    run(options_.grace + 300ms);
+    EXPECT_EQ(step_.counters().accepted, 200U);
+    EXPECT_LE(rows_looked_at_, 200U * 50);
+    EXPECT_TRUE(marked_.empty()) << "nothing kept the stored cursor before them";
+}
+
+// A held row of another key would keep a publisher waiting for what was accepted long ago.
+TEST_F(RelayTurns, MarksAHeldRowThatItSentWhenNoStoredCursorPassesIt) {
+    append_held("dead");
+    append_held("left");
+    append(0, "plain");
+    left_.insert(2);
+    run(1s);
+    EXPECT_EQ(sent_["left"], 1);
+    EXPECT_EQ(sent_["plain"], 1);
+    EXPECT_EQ(stored_, 0U);
+    EXPECT_EQ(marked_, std::vector<std::int64_t>{2}) << "once, and only what had been held";
+    run(options_.grace);
+    EXPECT_EQ(stored_, 3U);
 }
 
 }  // namespace

@@ -130,6 +130,11 @@ void Driver::run(command::LookAt& look) {
     step_.on_looked_at(store_.look_at(look.rows), clock_.now());
 }
 
+void Driver::run(command::MarkDelivered& mark) {
+    last_command_ = "mark_delivered";
+    store_.mark_delivered(mark.rows);
+}
+
 void Driver::run(command::Release& release) {
     last_command_ = "release";
     store_.release(release.slots);

@@ -60,6 +60,7 @@ private:
     void run(core::command::Poll& poll);
     void run(core::command::StoreCursors& cursors);
     void run(core::command::LookAt& look);
+    void run(core::command::MarkDelivered& mark);
     void run(core::command::Release& release);
     void run(core::command::Leave&);
     void run(core::command::Tidy& tidy);

@@ -288,6 +288,18 @@ void waits_behind_an_elder_that_a_relay_was_left_with(PublisherCase& c) {
     EXPECT_EQ(stage.ask(Words{"a", "b"}), (Verdicts{late, behind}));
 }
 
+void goes_on_when_a_relay_has_marked_the_elder(PublisherCase& c) {
+    Stage stage(c);
+    stage.append("a");
+    stage.append("b");
+    EXPECT_EQ(stage.ask(Words{"b"}), Verdicts{behind});
+    stage.relay().mark_delivered(stage.refs({"a"}));
+    EXPECT_EQ(stage.ask(Words{"a", "b"}), (Verdicts{late, ready}));
+    stage.publisher().settle({}, stage.refs({"a"}));
+    EXPECT_EQ(stage.hold("a"), HoldState::gone) << "its publisher takes no mark back";
+    EXPECT_EQ(stage.ask(Words{"b"}), Verdicts{ready});
+}
+
 void waits_behind_a_parked_elder(PublisherCase& c) {
     Stage stage(c);
     stage.append("parked");
@@ -349,6 +361,7 @@ constexpr PublisherEntry kEntries[] = {
     {"GoesOnWhenTheStoredCursorHasPassedTheElder",
      goes_on_when_the_stored_cursor_has_passed_the_elder},
     {"WaitsBehindAnElderThatARelayWasLeftWith", waits_behind_an_elder_that_a_relay_was_left_with},
+    {"GoesOnWhenARelayHasMarkedTheElder", goes_on_when_a_relay_has_marked_the_elder},
     {"WaitsBehindAParkedElder", waits_behind_a_parked_elder},
     {"RemovesWhatWasAcceptedAndReleasesWhatIsLeft",
      removes_what_was_accepted_and_releases_what_is_left},

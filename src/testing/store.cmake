@@ -1,5 +1,6 @@
-# The Store conformance suite's part of sagaz_testing; included from this folder's CMakeLists.txt.
-target_sources(sagaz_testing PRIVATE ${CMAKE_CURRENT_LIST_DIR}/parked_conformance.cpp
+# The conformance suites of the two store ports, sagaz_testing's part; included from CMakeLists.txt.
+target_sources(sagaz_testing PRIVATE ${CMAKE_CURRENT_LIST_DIR}/held_conformance.cpp
+                                     ${CMAKE_CURRENT_LIST_DIR}/parked_conformance.cpp
                                      ${CMAKE_CURRENT_LIST_DIR}/publisher_store_conformance.cpp
                                      ${CMAKE_CURRENT_LIST_DIR}/store_conformance.cpp
                                      ${CMAKE_CURRENT_LIST_DIR}/store_reader.cpp)

@@ -59,6 +59,8 @@ struct StoreEntry {
     Body body{};
 };
 
+/// Those about held rows.
+std::span<const StoreEntry> held_entries();
 /// Those about parked events.
 std::span<const StoreEntry> parked_entries();
 

@@ -70,6 +70,7 @@ void acts_only_within_its_incarnation(Case& c) {
         {"read_parked", [&] { (void)store->read_parked({}); }},
         {"settle_parked", [&] { (void)store->settle_parked(reader.owned()[0], {}); }},
         {"look_at", [&] { (void)store->look_at(std::vector<RowRef>{{0, 1, {}}}); }},
+        {"mark_delivered", [&] { store->mark_delivered(std::vector<RowRef>{{0, 1, {}}}); }},
         {"release", [&] { store->release(reader.owned()); }},
         {"leave", [&] { store->leave(); }},
         {"tidy", [&] { store->tidy(reader.owned()); }},
@@ -328,24 +329,6 @@ void reads_a_row_larger_than_a_batch(Case& c) {
     EXPECT_LE(reader.payload_bytes_most(), large.size() + 10'000);
 }
 
-void tells_held_rows(Case& c) {
-    const auto writer = c.begin();
-    writer->append(event_of("held"), Milliseconds{60'000});
-    writer->append(event_of("free"));
-    writer->commit();
-    const auto store = c.open();
-    StoreReader reader(*store);
-    const auto rows = reader.read_window();
-    ASSERT_EQ(rows.size(), 2U);
-    EXPECT_TRUE(rows[0].held);
-    EXPECT_FALSE(rows[1].held);
-    const std::vector<RowRef> refs{{rows[1].slot, rows[1].position, rows[1].event_id},
-                                   {rows[0].slot, rows[0].position, rows[1].event_id},
-                                   {rows[0].slot, rows[0].position, rows[0].event_id}};
-    EXPECT_EQ(store->look_at(refs),
-              (std::vector{HoldState::released, HoldState::gone, HoldState::held}));
-}
-
 void answers_an_empty_read(Case& c) {
     const auto store = c.open();
     StoreReader reader(*store);
@@ -525,7 +508,6 @@ constexpr StoreEntry kEntries[] = {
     {"KeepsEveryByteOfAnEvent", keeps_every_byte_of_an_event},
     {"KeepsBatchesWithinRowsAndBytes", keeps_batches_within_rows_and_bytes},
     {"ReadsARowLargerThanABatch", reads_a_row_larger_than_a_batch},
-    {"TellsHeldRows", tells_held_rows},
     {"AnswersAnEmptyRead", answers_an_empty_read},
     {"PassesWhatWasWrittenBeforeWhenForced", passes_what_was_written_before_when_forced},
     {"GoesOnFromTheStoredCursor", goes_on_from_the_stored_cursor},
@@ -562,6 +544,7 @@ int register_store_conformance(const std::string& name,
                                std::function<std::unique_ptr<StoreSubject>()> make) {
     const std::string suite = "StoreConformance/" + name;
     std::vector<StoreEntry> entries(std::begin(kEntries), std::end(kEntries));
+    std::ranges::copy(held_entries(), std::back_inserter(entries));
     std::ranges::copy(parked_entries(), std::back_inserter(entries));
     for (const auto& entry : entries) {
         ::testing::RegisterTest(suite.c_str(), entry.name, nullptr, nullptr, __FILE__, __LINE__,

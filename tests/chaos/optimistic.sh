@@ -6,8 +6,8 @@
 #
 # EVENTS (100000) in all, PRODUCERS (4), RATE (1200) events a second of all, KEYS (1000), HOT (0)
 # keys that take half of the load, KILLS (12) of producers and relays, PAUSES (3), PAUSE (20)
-# seconds, LEASE (2s), SEED; SAGAZ and OPTIMISTIC_PRODUCER name the executables. CALM_LEASE (30s): so
-# long that no busy machine makes a relay look dead in the calm. CALM_MIN (95): percent that the
+# seconds, LEASE (2s), SEED; SAGAZ and OPTIMISTIC_PRODUCER name the executables. CALM_LEASE (30s):
+# so long that no busy machine makes a relay look dead in the calm. CALM_MIN (95): percent that the
 # producers send themselves in the calm.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

@@ -85,7 +85,7 @@ EventIndex SimDatabase::insert(Tx tx, const NewEvent& event, std::int64_t positi
     row.appended_at = scheduler_.now();
     row.created_at = Time{std::chrono::duration_cast<microseconds>(
         scheduler_.now().time_since_epoch() + std::chrono::hours(480'000))};
-    if (event.hold > Duration{}) row.held_until = scheduler_.now() + event.hold;
+    if (event.hold > Duration{}) row.held_until = wall_clock() + event.hold;
     row.insert_lsn = log({.xid = session.high_xid}, kRecordBytes + event.payload.size());
     session.rows.push_back(row.index);
     by_id_[row.event_id] = row.index;
@@ -186,6 +186,7 @@ std::uint64_t SimDatabase::burn_xid() {
 
 std::optional<EventIndex> SimDatabase::find_live(std::int16_t slot, std::int64_t position,
                                                  const Id& id) const {
+    if (slot < 0 || slot >= settings_.slot_count) return std::nullopt;
     const Live& rows = live(slot);
     for (auto at = rows.lower_bound({position, 0}); at != rows.end() && at->first == position;
          ++at) {
@@ -315,6 +316,13 @@ void SimDatabase::release_hold(EventIndex event) {
     burn_xid();
 }
 
+void SimDatabase::mark_delivered(EventIndex event) {
+    const std::uint64_t xid = give_xid();
+    rows_[event].held_until = Instant{};
+    rows_[event].mark_lsn = log({.xid = xid}, kRecordBytes);
+    complete(xid, xid);
+}
+
 void SimDatabase::flush(Lsn upto) {
     flushed_lsn_ = std::max(flushed_lsn_, std::min(upto, insert_lsn_));
     while (!unflushed_.empty() && unflushed_.front().lsn <= flushed_lsn_) {
@@ -350,6 +358,7 @@ void SimDatabase::crash(Lsn survives) {
         if (row.fate != Fate::committed) continue;
         if (row.deleted && row.delete_lsn > flushed_lsn_) row.deleted = false;
         if (row.reclaimed && row.delete_lsn > flushed_lsn_) row.reclaimed = false;
+        if (row.mark_lsn > flushed_lsn_) row.mark_lsn = 0;
         show(row);
     }
     unflushed_.clear();

@@ -56,7 +56,7 @@ struct LogRow {
     std::optional<std::string> key{};
     std::string payload{};
     std::string headers{};
-    Instant held_until{};
+    Instant held_until{};  ///< By the database's clock.
     Fate fate{Fate::open};
     bool visible{};
     bool deleted{};
@@ -64,6 +64,7 @@ struct LogRow {
     Lsn insert_lsn{};
     Lsn commit_lsn{};  ///< Zero: no commit record yet.
     Lsn delete_lsn{};
+    Lsn mark_lsn{};  ///< Marked as sent by a relay; zero: it is not.
 };
 
 struct ParkedEvent {
@@ -123,6 +124,9 @@ public:
     const Settings& settings() const { return settings_; }
     std::optional<Id> token() const { return token_; }
     Instant now() const { return scheduler_.now(); }
+    /// By which holds are judged; it may jump, and what relays measure does not.
+    Instant wall_clock() const { return scheduler_.now() + clock_offset_; }
+    void set_clock(Duration by) { clock_offset_ += by; }
     std::uint64_t generation() const { return generation_; }  ///< Grows with every crash.
     bool is_up() const { return up_; }
     const std::deque<LogRow>& rows() const { return rows_; }
@@ -143,6 +147,7 @@ public:
     void write(const std::function<void(Tables&)>& change);
     void remove(EventIndex event);  ///< One DELETE, committed at once.
     void release_hold(EventIndex event);
+    void mark_delivered(EventIndex event);
     /// True when a transaction that has not ended has rows in the segment, which locks it.
     bool is_segment_locked(std::int64_t segment) const;
     void truncate(std::int64_t segment);  ///< Committed at once, and on disk.
@@ -233,6 +238,7 @@ private:
     Tables durable_;
     std::optional<Id> token_;
     bool is_foreign_{};
+    Duration clock_offset_{};
 };
 
 /// A ring of four small segments, so that a run goes round it.

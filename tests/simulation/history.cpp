@@ -49,13 +49,18 @@ void History::on_taken_by_relay(const Id& event_id, const std::string& who) {
     if (!index) return violation(who + " published an event that nobody appended");
     const LogRow& row = database_.row(*index);
     check_durable(row, who);
-    // No hold is longer than the relays' grace, which begins when the row is seen.
-    // A parked one is sent when its turn comes; its publisher may only repeat it.
-    if (row.held_until > database_.now() && !database_.was_parked(row.index))
+    // By the database's clock, which may jump, or by the relay's own: its grace begins when it sees
+    // the row. A parked one is sent when its turn comes; its publisher may only repeat it.
+    const bool is_held = row.held_until > database_.wall_clock();
+    if (is_held && database_.now() < row.appended_at + grace_ && !database_.was_parked(row.index))
         violation(who + " sent a held one: " + name(row));
 }
 
-void History::on_taken_by_publisher(const LogRow& row) { check_durable(row, "publisher"); }
+void History::on_taken_by_publisher(const Id& event_id, const std::string& who) {
+    const auto index = database_.find_event(event_id);
+    if (!index) return violation(who + " published an event that nobody appended");
+    check_durable(database_.row(*index), who);
+}
 
 void History::check_durable(const LogRow& row, const std::string& who) {
     if (database_.is_durable(row)) return;
@@ -71,15 +76,11 @@ void History::on_arrived(EventIndex event, std::uint64_t bytes, const std::strin
                                  row.position, state.arrivals));
     if (state.arrivals > 1) {
         ++repeats_;
-        if (forbids_repeats_ && state.by_relay) {
-            violation("repeated though nothing went wrong: " + name(row));
-        }
-        state.by_relay = state.by_relay || who != "publisher";
+        if (forbids_repeats_) violation("repeated though nothing went wrong: " + name(row));
         if (state.bytes != bytes) violation("a repeat has other bytes: " + name(row));
         return;
     }
     ++first_arrivals_;
-    state.by_relay = who != "publisher";
     state.bytes = bytes;
     if (row.fate != Fate::committed) violation("arrived without a commit: " + name(row));
     if (row.key && !database_.was_discarded(row.index)) check_order(row);
@@ -153,6 +154,16 @@ void History::on_cursor(std::int16_t slot, const Cursor& cursor,
                                   name(row)));
         }
     }
+}
+
+void History::on_marked(const LogRow& row, const std::string& who) {
+    ++marked_;
+    if (!seen(row.index).accepted) violation(who + " marked what was never accepted: " + name(row));
+}
+
+void History::on_removed(const LogRow& row, const std::string& who) {
+    if (!seen(row.index).accepted)
+        violation(who + " settled what was never accepted: " + name(row));
 }
 
 void History::on_reclaimed(const LogRow& row, const std::string& who) {

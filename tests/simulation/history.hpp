@@ -23,9 +23,10 @@ namespace sagaz::simulation {
 ///    parked events too, but with `park_event`. What an operator discarded has no order any more.
 /// 4. A repeat has the same bytes.
 /// 6. Only what the destination refuses is parked, or what stands behind it by policy.
-/// 5. A relay leaves a held event to its publisher until the hold is over.
-/// 4. In a run without faults there is none of what a relay sent: starting, stopping and moving
-///    slots repeats nothing. (A publisher may die at any time, and what it sent comes again.)
+/// 5. A relay leaves a held event to its publisher until the hold is over. What a publisher calls
+///    published has arrived, and what it removes was accepted.
+/// 4. In a run without faults there is none: starting, stopping and moving slots repeats nothing,
+///    nor does what publishers send.
 /// 7. Nothing of a stopped key arrives before the event that stopped it, unless that is discarded;
 ///    and nothing is un-parked that was not accepted.
 class History {
@@ -38,14 +39,19 @@ public:
     }
 
     void on_taken_by_relay(const Id& event_id, const std::string& who);
-    void on_taken_by_publisher(const LogRow& row);
+    void on_taken_by_publisher(const Id& event_id, const std::string& who);
     void on_arrived(EventIndex event, std::uint64_t bytes, const std::string& who);
     void on_accepted(EventIndex event);
     /// Before the statement that stores `cursor` and parks `parked` takes effect.
     void on_cursor(std::int16_t slot, const Cursor& cursor, const std::vector<ParkedEvent>& parked);
     void on_released(std::size_t slots) { moves_ += slots; }
+    /// So long a relay leaves a held event alone.
+    void expect_grace(Duration grace) { grace_ = grace; }
     /// Nothing goes wrong in this run, so nothing may repeat.
     void forbid_repeats() { forbids_repeats_ = true; }
+    /// Before a row is marked as sent by a relay, or removed as sent by a publisher.
+    void on_marked(const LogRow& row, const std::string& who);
+    void on_removed(const LogRow& row, const std::string& who);
     /// Before a row is removed as delivered.
     void on_reclaimed(const LogRow& row, const std::string& who);
     /// Before the statement that takes it out of the parked ones.
@@ -60,6 +66,7 @@ public:
     bool is_settled(const LogRow& row) const;
     std::uint64_t repeats() const { return repeats_; }
     std::uint64_t moves() const { return moves_; }
+    std::uint64_t marked() const { return marked_; }
     std::uint64_t first_arrivals() const { return first_arrivals_; }
 
 private:
@@ -67,7 +74,6 @@ private:
         std::uint64_t arrivals{};
         std::uint64_t bytes{};
         bool accepted{};
-        bool by_relay{};
     };
 
     Seen& seen(EventIndex event);
@@ -86,7 +92,9 @@ private:
     std::vector<std::string> violations_;
     std::uint64_t repeats_{};
     std::uint64_t moves_{};
+    std::uint64_t marked_{};
     bool forbids_repeats_{};
+    Duration grace_{seconds{3'600}};
     std::uint64_t first_arrivals_{};
 };
 

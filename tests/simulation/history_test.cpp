@@ -169,6 +169,44 @@ TEST_F(Checker, FindsAHeldEventThatARelaySent) {
     EXPECT_TRUE(found("sent a held one"));
 }
 
+TEST_F(Checker, LetsARelaySendWhatItHasLeftAloneByItsOwnClock) {
+    history_.expect_grace(milliseconds{50});
+    const EventIndex held = append("a", Ends::on_disk, milliseconds{50});
+    database_.set_clock(-seconds{1});
+    scheduler_.run_for(milliseconds{49});
+    deliver(held);
+    EXPECT_TRUE(found("sent a held one"));
+    const EventIndex later = append("b", Ends::on_disk, milliseconds{50});
+    database_.set_clock(-seconds{1});
+    scheduler_.run_for(milliseconds{50});
+    deliver(later);
+    EXPECT_EQ(history_.violations().size(), 1U);
+}
+
+TEST_F(Checker, FindsWhatWasMarkedOrRemovedAndNeverAccepted) {
+    const EventIndex event = append("a");
+    history_.on_arrived(event, 7, "publisher");  // it arrived, but nobody said so
+    history_.on_marked(database_.row(event), "relay");
+    EXPECT_TRUE(found("marked what was never accepted"));
+    history_.on_removed(database_.row(event), "publisher");
+    EXPECT_TRUE(found("settled what was never accepted"));
+}
+
+TEST_F(Checker, FindsAPublisherThatSentWhatIsNotOnDisk) {
+    const EventIndex event = append("a", Ends::in_memory);
+    history_.on_taken_by_publisher(database_.row(event).event_id, "publisher");
+    EXPECT_TRUE(found("before it was safe"));
+}
+
+TEST_F(Checker, FindsARepeatInCalm) {
+    history_.forbid_repeats();
+    const EventIndex event = append("a");
+    deliver(event);
+    EXPECT_TRUE(history_.violations().empty());
+    deliver(event);
+    EXPECT_TRUE(found("though nothing went wrong"));
+}
+
 TEST_F(Checker, LetsARelaySendWhatWasHeldLongEnough) {
     const EventIndex held = append("a", Ends::on_disk, milliseconds{50});
     scheduler_.run_for(milliseconds{50});

@@ -1,5 +1,7 @@
 #include "world.hpp"
 
+#include <algorithm>
+
 namespace sagaz::simulation {
 namespace {
 
@@ -27,7 +29,8 @@ void plan_business(Random& random, Business& business) {
     business.savepoints = one_of(random, {0, 200, 500});
     business.rollbacks = one_of(random, {0, 80, 300});
     business.async_commits = one_of(random, {0, 300, 1000});
-    business.held = one_of(random, {0, 0, 300, 800});
+    business.held = one_of(random, {0, 300, 800, 1'000});
+    business.careless = one_of(random, {0, 100, 400});
     business.copied = random.chance(100) ? static_cast<int>(random.between(2, 20)) : 0;
 }
 
@@ -66,6 +69,24 @@ void plan_options(Random& random, RelayOptions& options) {
     options.retry_max = milliseconds{500};
 }
 
+/// With the relays' grace, so that holds last as long for both.
+void plan_publishers(Random& random, Plan& plan) {
+    plan.publishers = static_cast<int>(random.between(1, 4));
+    plan.publishers_after = milliseconds{one_of(random, {0, 0, 50})};
+    plan.optimistic.grace = plan.options.grace;
+    plan.optimistic.timeout = milliseconds{one_of(random, {50, 100, 200})};
+    plan.optimistic.queue_max = one_of<std::size_t>(random, {3, 30, 10'000, 10'000});
+    plan.optimistic.breaker_failures = static_cast<int>(random.between(1, 5));
+    plan.optimistic.breaker_initial = milliseconds{one_of(random, {20, 200})};
+    plan.optimistic.breaker_max = milliseconds{400};
+    plan.clock_rate_max = one_of(random, {0, 0, 100});
+    plan.publisher_kills = sometimes(random, 500, 5);
+    plan.publisher_freezes = sometimes(random, 300, 3);
+    plan.publisher_stops = sometimes(random, 300, 2);
+    plan.switches = sometimes(random, 200, 2);
+    plan.clock_jumps = sometimes(random, 200, 3);
+}
+
 /// Transactions that take their xid long before their positions, and relays that rarely write, so
 /// that snapshots are taken while transactions at or above their xmax run.
 void make_late_commits(Random& random, Plan& plan) {
@@ -81,6 +102,14 @@ void make_late_commits(Random& random, Plan& plan) {
     plan.broker.delay_max = microseconds{100};
     plan.broker.capacity = 1'000;
     plan.store.takes_xids = false;
+}
+
+/// They may stop in good order, too. A message that is on its way when its hold is nearly over is
+/// no calm: then its client gives up, and it may come again.
+void make_calm_publishers(Plan& plan) {
+    plan.publisher_kills = plan.publisher_freezes = plan.clock_jumps = 0;
+    plan.broker.delay_max = std::min<Duration>(plan.broker.delay_max, milliseconds{1});
+    plan.optimistic.timeout = std::min(plan.optimistic.timeout, milliseconds{100});
 }
 
 /// Relays come and go in good order, and that is all that happens.
@@ -113,7 +142,6 @@ Plan plan_of(std::uint64_t seed) {
     plan_business(random, plan.business);
     plan_store(random, plan.store);
     plan_broker(random, plan.broker);
-    plan.business.hold = plan.options.grace;
     plan.relays = static_cast<int>(random.between(1, 3));
     plan.wal_writer = milliseconds{one_of(random, {20, 200, 10'000})};
     plan.crashes = sometimes(random, 500, 3);
@@ -135,6 +163,9 @@ Plan plan_of(std::uint64_t seed) {
     if (random.chance(150)) make_calm(random, plan);
     plan.options.attempt_timeout = milliseconds{one_of(random, {30, 500, 30'000})};
     plan.options.stopped_keys_max = one_of<std::size_t>(random, {1, 2, 5, 10'000});
+    Random of_publishers(Random::mix(seed + 1));  // So that the rest of a seed stays what it was.
+    plan_publishers(of_publishers, plan);
+    if (plan.calm) make_calm_publishers(plan);
     return plan;
 }
 

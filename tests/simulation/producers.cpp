@@ -11,7 +11,7 @@ constexpr Duration kMoment = microseconds{300};
 void Producers::start() {
     for (int n = 0; n < business_.copied; ++n) {
         // Pairs of equal positions, of different keys.
-        NewEvent event = make_event(random_, fmt::format("copied{}", n), false);
+        NewEvent event = make_event(random_, fmt::format("copied{}", n), {});
         database_.copy_in(event, 10 + n / 2);
     }
     for (int n = 0; n < business_.producers; ++n) {
@@ -20,7 +20,8 @@ void Producers::start() {
     }
 }
 
-NewEvent Producers::make_event(Random& random, const std::optional<std::string>& key, bool held) {
+NewEvent Producers::make_event(Random& random, const std::optional<std::string>& key,
+                               Duration hold) {
     NewEvent event;
     // The second topic is what the template makes of the first.
     const std::string topics[] = {"", std::string(kTemplateTopic), "orders"};
@@ -29,8 +30,23 @@ NewEvent Producers::make_event(Random& random, const std::optional<std::string>&
     event.payload = fmt::format(R"({{"n":{}}})", made_++);
     if (random.chance(100)) event.payload.append(random.below(2000), ' ');
     if (random.chance(200)) event.headers = R"({"tenant":"a"})";
-    if (held) event.hold = business_.hold;
+    event.hold = hold;
     return event;
+}
+
+Duration Producers::hold_of(const std::shared_ptr<PublisherProcess>& publisher) {
+    return publisher ? publisher->hold().value_or(Duration{}) : Duration{};
+}
+
+void Producers::append(SimDatabase::Tx tx, std::int64_t position, const NewEvent& event,
+                       SimTicket& ticket) {
+    const EventIndex index = database_.insert(tx, event, position);
+    const LogRow& row = database_.row(index);
+    if (ticket.rows.empty()) ticket.appended_at = row.appended_at;
+    // Zero: as a caller's that knows nothing of keys.
+    const bool has_order = row.key && row.index % 5 != 0;
+    const std::uint64_t order = has_order ? 1 + hash_bytes(*row.key) % 1'000 : 0;
+    ticket.rows.push_back({index, {row.slot, row.position, row.event_id}, order});
 }
 
 std::vector<std::optional<std::string>> Producers::pick_keys(Random& random) const {
@@ -57,9 +73,10 @@ Script Producers::produce(Random random) {
         while (!database_.is_up()) co_await Sleep{scheduler_, milliseconds{20}};
         const std::uint64_t generation = database_.generation();
         const SimDatabase::Tx tx = database_.begin();
-        const bool is_held = random.chance(business_.held);
+        const auto publisher = random.chance(business_.held) ? pick_publisher_() : nullptr;
+        const bool is_careless = random.chance(business_.careless);
         const bool is_long = random.chance(business_.long_transactions);
-        std::vector<EventIndex> events;
+        SimTicket ticket;
         if (random.chance(business_.early_xids)) database_.take_xid(tx);
         if (is_long) co_await Sleep{scheduler_, upto(random, business_.long_max)};
         if (generation != database_.generation()) continue;
@@ -70,7 +87,7 @@ Script Producers::produce(Random random) {
             if (is_lost) break;
             const bool in_savepoint = random.chance(business_.savepoints);
             if (in_savepoint) database_.savepoint(tx);
-            const std::size_t before = events.size();
+            const std::size_t before = ticket.rows.size();
             for (std::uint64_t k = 1 + random.below(3); k > 0 && !is_lost; --k) {
                 database_.take_xid(tx);
                 if (random.chance(300)) co_await Sleep{scheduler_, upto(random, kMoment)};
@@ -81,12 +98,12 @@ Script Producers::produce(Random random) {
                 if (random.chance(300)) co_await Sleep{scheduler_, upto(random, kMoment)};
                 is_lost = generation != database_.generation();
                 if (is_lost) break;
-                events.push_back(database_.insert(tx, make_event(random, key, is_held), position));
+                append(tx, position, make_event(random, key, hold_of(publisher)), ticket);
             }
             if (is_lost) break;
             if (in_savepoint && random.chance(500)) {
                 database_.rollback_to_savepoint(tx);
-                events.resize(before);
+                ticket.rows.resize(before);
             }
         }
         if (is_lost) continue;
@@ -94,8 +111,12 @@ Script Producers::produce(Random random) {
         if (generation != database_.generation()) continue;
         if (random.chance(business_.rollbacks)) {
             database_.abort(tx);
+            if (publisher && is_careless) publisher->hand_over(ticket);
             continue;
         }
+        // Before it is visible: the publisher looks, and does not trust.
+        const bool is_early = publisher && is_careless && random.chance(300);
+        if (is_early) publisher->hand_over(ticket);
         const Lsn commit = database_.write_commit(tx);
         if (!random.chance(business_.async_commits)) {
             co_await Sleep{scheduler_, upto(random, kMoment)};
@@ -105,73 +126,20 @@ Script Producers::produce(Random random) {
         co_await Sleep{scheduler_, upto(random, kMoment)};
         if (generation != database_.generation()) continue;
         database_.become_visible(tx);
-        if (is_held) scripts_.keep(publish(events, random.fork()));
+        const auto hand_over = [&] {
+            if (!publisher || is_early) return;
+            if (is_careless && random.chance(500)) return publisher->give_back(ticket);
+            if (is_careless && random.chance(500)) return;  // The thread of its caller died.
+            publisher->hand_over(ticket);
+        };
+        const bool is_quick = random.chance(500);
+        if (is_quick) hand_over();
         co_await Sleep{scheduler_, upto(random, kMoment)};
         if (generation != database_.generation()) continue;
         database_.release_locks(tx);
+        if (!is_quick) hand_over();
     }
     --running_;
-}
-
-/// The confirm of design section 5, in one atomic statement.
-Producers::Confirmed Producers::confirm(const LogRow& row) const {
-    const Instant until = std::min(row.held_until, row.appended_at + business_.hold);
-    if (row.deleted || until - scheduler_.now() <= business_.send_timeout) return Confirmed::late;
-    if (!row.key) return Confirmed::yes;
-    // A cursor of another cluster counts what nobody has delivered; the re-base is to come.
-    if (database_.is_foreign()) return Confirmed::behind;
-    const Cursor& cursor = database_.newest_cursor(row.slot);
-    for (const LogRow& other : database_.rows()) {
-        if (other.index >= row.index) break;
-        if (!same_lane(other, row) || !other.visible || other.fate != Fate::committed) continue;
-        if (database_.is_parked(other.index)) return Confirmed::behind;
-        if (!other.deleted && !covers(cursor, other)) return Confirmed::behind;
-    }
-    return Confirmed::yes;
-}
-
-/// An optimistic publisher with one ticket. It may die at any point; then its holds run out.
-Script Producers::publish(std::vector<EventIndex> events, Random random) {
-    const std::uint64_t generation = database_.generation();
-    const auto is_gone = [&] { return !database_.is_up() || generation != database_.generation(); };
-    bool gives_up = false;
-    for (const EventIndex index : events) {
-        if (random.chance(50)) co_return;
-        const LogRow& row = database_.row(index);
-        Confirmed confirmed = Confirmed::late;
-        while (!gives_up) {
-            co_await Sleep{scheduler_, upto(random, milliseconds{3})};
-            if (is_gone()) co_return;
-            confirmed = confirm(row);
-            if (confirmed != Confirmed::behind) break;
-            gives_up = random.chance(30);
-        }
-        if (gives_up || confirmed == Confirmed::late) {
-            gives_up = true;
-            database_.release_hold(index);
-            continue;
-        }
-        const Lsn safe = database_.insert_lsn();
-        co_await Sleep{scheduler_, upto(random, milliseconds{5})};
-        if (is_gone()) co_return;
-        database_.flush(safe);
-        co_await Sleep{scheduler_, upto(random, milliseconds{20})};
-        if (random.chance(50)) co_return;
-        if (destination_.is_down() || destination_.is_refused(row)) {
-            if (is_gone()) co_return;
-            gives_up = true;
-            database_.release_hold(index);
-            continue;
-        }
-        destination_.history().on_taken_by_publisher(row);
-        destination_.arrive(row, "publisher");
-        if (random.chance(100)) co_return;  // sent, and the answer lost: left to the relay
-        destination_.history().on_accepted(index);
-        co_await Sleep{scheduler_, upto(random, milliseconds{10})};
-        if (is_gone()) co_return;
-        if (random.chance(100)) co_return;  // sent, and dead before the row was deleted
-        if (!row.deleted) database_.remove(index);
-    }
 }
 
 }  // namespace sagaz::simulation

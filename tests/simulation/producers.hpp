@@ -1,10 +1,13 @@
 #pragma once
 
 #include "database.hpp"
+#include "publisher_process.hpp"
 #include "script.hpp"
-#include "sim_broker.hpp"
 
+#include <functional>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace sagaz::simulation {
@@ -23,21 +26,23 @@ struct Business {
     int savepoints{200};
     int rollbacks{80};
     int async_commits{300};
-    int held{};  ///< Transactions whose events an optimistic publisher sends.
-    Duration hold{milliseconds{300}};
-    Duration send_timeout{milliseconds{100}};
-    int copied{};  ///< Rows that a logical copy left, with equal positions.
+    int held{};      ///< Transactions whose events an optimistic publisher sends.
+    int careless{};  ///< Of their tickets: dropped, handed over early or after a rollback.
+    int copied{};    ///< Rows that a logical copy left, with equal positions.
 };
 
 /// Producers over a few hot keys and many cold ones. Each event is appended under the row lock of
 /// its key, as guarantee 3 asks; everything else is left to the seed.
 class Producers {
 public:
-    Producers(Scheduler& scheduler, SimDatabase& database, Destination& destination,
+    /// Some publisher that runs now; null: there is none.
+    using PickPublisher = std::function<std::shared_ptr<PublisherProcess>()>;
+
+    Producers(Scheduler& scheduler, SimDatabase& database, PickPublisher pick_publisher,
               const Business& business, std::uint64_t seed)
         : scheduler_(scheduler),
           database_(database),
-          destination_(destination),
+          pick_publisher_(std::move(pick_publisher)),
           business_(business),
           random_(seed) {}
 
@@ -48,20 +53,19 @@ private:
     struct Work;
 
     Script produce(Random random);
-    Script publish(std::vector<EventIndex> events, Random random);
-    enum class Confirmed { yes, behind, late };
-    Confirmed confirm(const LogRow& row) const;
-
     Duration upto(Random& random, Duration max) const {
         return Duration{
             static_cast<Duration::rep>(random.below(static_cast<std::uint64_t>(max.count()) + 1))};
     }
-    NewEvent make_event(Random& random, const std::optional<std::string>& key, bool held);
+    NewEvent make_event(Random& random, const std::optional<std::string>& key, Duration hold);
+    static Duration hold_of(const std::shared_ptr<PublisherProcess>& publisher);
+    void append(SimDatabase::Tx tx, std::int64_t position, const NewEvent& event,
+                SimTicket& ticket);
     std::vector<std::optional<std::string>> pick_keys(Random& random) const;
 
     Scheduler& scheduler_;
     SimDatabase& database_;
-    Destination& destination_;
+    PickPublisher pick_publisher_;
     Business business_;
     Random random_;
     int running_{};

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "process.hpp"
 #include "relay/driver.hpp"
 #include "sim_broker.hpp"
 #include "sim_store.hpp"
@@ -9,12 +10,11 @@
 
 namespace sagaz::simulation {
 
-/// One relay: the product's driver on a simulated store and broker. It acts one command at a time,
-/// so others act between any two of its calls, and inside the slow ones.
-class RelayProcess : public std::enable_shared_from_this<RelayProcess> {
+/// One relay: the product's driver on a simulated store and broker.
+class RelayProcess final : public Process {
 public:
     struct Setup {
-        SimStore::World world;
+        SimSession::World world;
         Destination& destination;
         RelayOptions options{};
         StoreFaults store{};
@@ -24,20 +24,9 @@ public:
 
     explicit RelayProcess(const Setup& setup);
 
-    void start() { schedule(Duration{}); }
-    /// As SIGKILL: it never acts again; what it sent may still arrive.
-    void kill();
-    /// As SIGSTOP for a while.
-    void freeze(Duration time);
-    /// As SIGTERM.
-    void stop();
-    void heal();
-
-    bool is_over() const { return over_; }
-    bool is_staying() const { return !over_ && !was_stopped_; }  ///< Nobody told it to end.
-    const std::string& error() const { return error_; }
-    std::uint64_t turns() const { return turns_; }
-    const std::string& who() const { return who_; }
+    void heal() {
+        if (!is_over()) store_->heal();
+    }
 
 private:
     struct VirtualClock final : core::Clock {
@@ -46,29 +35,17 @@ private:
         const Scheduler& scheduler;
     };
 
-    void schedule(Duration wait);
-    void act();
-    void end();
+    Turn turn() override;
+    void begin_stop() override;
+    void freeze_clients(Instant until) override;
+    void vanish() override;
 
-    Scheduler& scheduler_;
-    Trace& trace_;
     Milliseconds drain_timeout_;
-    std::string who_;
-    Random random_;
     VirtualClock clock_;
     std::unique_ptr<SimStore> store_;
     std::unique_ptr<SimBroker> broker_;
     SimBroker* retry_broker_{};  ///< The driver's, once it has opened it.
     std::unique_ptr<relay::Driver> driver_;
-    std::uint64_t appointment_{};  ///< Only the newest one counts.
-    std::uint64_t turns_{};
-    Instant frozen_until_{};
-    bool acting_{};
-    bool doomed_{};
-    bool stop_asked_{};
-    bool was_stopped_{};
-    bool over_{};
-    std::string error_;
 };
 
 }  // namespace sagaz::simulation

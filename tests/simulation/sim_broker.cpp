@@ -1,8 +1,6 @@
 #include "sim_broker.hpp"
 
 #include "core/assert.hpp"
-#include "core/envelope.hpp"
-#include "sim_store.hpp"
 
 #include <fmt/format.h>
 
@@ -61,11 +59,6 @@ std::uint64_t Destination::draw(std::string_view bytes) const {
     return Random::mix(hash_bytes(bytes) ^ refusal_seed_) % 1000;
 }
 
-void Destination::arrive(const LogRow& row, const std::string& who) {
-    core::EnvelopeEncoder encoder(database_.settings());
-    arrive(row.index, read_envelope(encoder.encode(view_of(row, false), 1)).bytes, who);
-}
-
 void Destination::set_down(bool down) {
     down_ = down;
     trace_.line("broker", fmt::format(R"("what":"{}")", down ? "down" : "up"));
@@ -81,12 +74,13 @@ struct SimBroker::Client : std::enable_shared_from_this<SimBroker::Client> {
         bool arrived{};
     };
 
-    Client(Destination& to, std::string name, std::uint64_t seed)
-        : destination(to), who(std::move(name)), random(seed) {}
+    Client(Destination& to, std::string name, std::uint64_t seed, User user_is)
+        : destination(to), who(std::move(name)), random(seed), user(user_is) {}
 
     Destination& destination;
     std::string who;
     Random random;
+    User user;
     std::deque<Flight> flights;
     struct Ready {
         Receipt receipt{};
@@ -236,8 +230,8 @@ struct SimBroker::Client : std::enable_shared_from_this<SimBroker::Client> {
     }
 };
 
-SimBroker::SimBroker(Destination& destination, std::string who, std::uint64_t seed)
-    : client_(std::make_shared<Client>(destination, std::move(who), seed)) {}
+SimBroker::SimBroker(Destination& destination, std::string who, std::uint64_t seed, User user)
+    : client_(std::make_shared<Client>(destination, std::move(who), seed, user)) {}
 
 SimBroker::~SimBroker() { client_->orphan(); }
 
@@ -253,7 +247,11 @@ std::size_t SimBroker::publish(std::span<const Envelope> envelopes) {
     const std::size_t count = std::min(room, envelopes.size());
     for (const Envelope& envelope : envelopes.first(count)) {
         Read read = read_envelope(envelope);
-        destination.history().on_taken_by_relay(read.event_id, client.who);
+        if (client.user == User::publisher) {
+            destination.history().on_taken_by_publisher(read.event_id, client.who);
+        } else {
+            destination.history().on_taken_by_relay(read.event_id, client.who);
+        }
         const auto event = destination.database().find_event(read.event_id);
         SAGAZ_ASSERT(event.has_value());
         if (after_break) {

@@ -52,8 +52,6 @@ public:
     void arrive(EventIndex event, std::uint64_t bytes, const std::string& who) {
         history_.on_arrived(event, bytes, who);
     }
-    /// The same, of the very message that a relay would make of the row.
-    void arrive(const LogRow& row, const std::string& who);
 
     Scheduler& scheduler() { return scheduler_; }
     const SimDatabase& database() const { return database_; }
@@ -79,7 +77,10 @@ private:
 /// returns what is there and notes until when it would have waited.
 class SimBroker final : public Broker {
 public:
-    SimBroker(Destination& destination, std::string who, std::uint64_t seed);
+    enum class User { relay, publisher };
+
+    SimBroker(Destination& destination, std::string who, std::uint64_t seed,
+              User user = User::relay);
     /// What was on its way may still arrive, a prefix of each key, as bytes in a dead process's
     /// socket do.
     ~SimBroker() override;

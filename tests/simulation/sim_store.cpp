@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <type_traits>
 #include <utility>
 
 namespace sagaz::simulation {
@@ -32,18 +31,6 @@ bool is_of_key(const LogRow& row, const StoppedKey& key) {
            (!row.topic.empty() || key.event_type == kEventType);
 }
 
-/// A batch that owns copies, so that the sanitizers see a view that outlives it.
-class SimBatch final : public Batch {
-public:
-    void add(const LogRow& row, bool held) {
-        rows.push_back(view_of(rows_.emplace_back(row), held));
-        bytes += row.payload.size() + 200;
-    }
-
-private:
-    std::deque<LogRow> rows_;
-};
-
 }  // namespace
 
 Row view_of(const LogRow& row, bool held) {
@@ -63,69 +50,14 @@ Row view_of(const LogRow& row, bool held) {
     return view;
 }
 
-void SimStore::lose_connection() {
-    connected_to_ = 0;
-    throw Error(ErrorKind::unavailable, "store_unavailable", "the simulated connection is lost",
-                "wait");
-}
-
-void SimStore::pass_time() {
-    if (!random_.chance(faults_.slow)) return;
-    const auto max = static_cast<std::uint64_t>(faults_.slow_max.count());
-    world_.scheduler.run_for(Duration{static_cast<Duration::rep>(random_.below(max))});
-}
-
-void SimStore::check_connection() {
-    if (!world_.database.is_up()) lose_connection();
-    const std::uint64_t generation = world_.database.generation();
-    if (connected_to_ != generation && connected_to_ != 0 && !faults_.pooler) lose_connection();
-    connected_to_ = generation;
-}
-
-void SimStore::check_token() const {
-    if (token_ && (faults_.ignores_token || token_ == world_.database.token())) return;
-    throw Error(ErrorKind::unavailable, "incarnation_changed", "the database lost its memory",
-                "attach again");
-}
-
-template <class Effect>
-auto SimStore::call(std::string_view name, bool is_attach, Effect effect) {
-    pass_time();
-    check_connection();
-    if (random_.chance(faults_.fails_before)) lose_connection();
-    if (!is_attach) check_token();
-    world_.trace.line(who_, fmt::format(R"("what":"{}")", name));
-    const auto bring_answer = [&] {
-        pass_time();
-        check_connection();  // it may have crashed while the answer was under way
-        if (!random_.chance(faults_.fails_after)) return;
-        world_.trace.line(who_, R"("what":"answer lost")");
-        lose_connection();
-    };
-    if constexpr (std::is_void_v<decltype(effect())>) {
-        effect();
-        bring_answer();
-    } else {
-        auto result = effect();
-        bring_answer();
-        return result;
-    }
-}
-
-void SimStore::commit() {
-    if (faults_.writes_wait_for_disk) world_.database.flush(world_.database.insert_lsn());
-}
-
 bool SimStore::owns(std::int16_t slot, std::int64_t epoch) const {
     const auto& state = world_.database.tables().slots.at(static_cast<std::size_t>(slot));
     return faults_.ignores_epoch || (state.owner == relay_ && state.epoch == epoch);
 }
 
-bool SimStore::is_held(const LogRow& row) const { return row.held_until > world_.scheduler.now(); }
-
 Attached SimStore::attach(const Id& relay) {
     relay_ = relay;
-    return call("attach", true, [&] {
+    return call("attach", Guard::none, [&] {
         if (!world_.database.token()) world_.database.make_token(random_.id());
         token_ = world_.database.token();
         world_.database.write([relay](Tables& tables) { tables.beats.try_emplace(relay, 0); });
@@ -135,7 +67,7 @@ Attached SimStore::attach(const Id& relay) {
 }
 
 Observed SimStore::observe(const Report&) {
-    return call("observe", false, [&] {
+    return call("observe", Guard::known, [&] {
         world_.database.write([relay = relay_](Tables& tables) { ++tables.beats[relay]; });
         Observed seen;
         const Tables& tables = world_.database.tables();
@@ -155,7 +87,7 @@ Observed SimStore::observe(const Report&) {
 }
 
 std::vector<OwnedSlot> SimStore::acquire(std::span<const SlotView> slots) {
-    return call("acquire", false, [&] {
+    return call("acquire", Guard::known, [&] {
         std::vector<OwnedSlot> taken;
         for (const SlotView& view : slots) {
             const Tables& tables = world_.database.tables();
@@ -186,11 +118,11 @@ std::vector<OwnedSlot> SimStore::acquire(std::span<const SlotView> slots) {
 }
 
 Loaded SimStore::load(std::span<const OwnedSlot> slots) {
-    return call("load", false, [&] {
+    return call("load", Guard::known, [&] {
         if (world_.database.is_foreign() && !faults_.keeps_done) {
             if (!world_.database.rebase(random_.id())) lose_connection();  // Wait for the log.
             world_.trace.line(who_, R"("what":"rebased")");
-            check_token();  // It is another one now.
+            check_token(Guard::known);  // It is another one now.
         }
         Loaded loaded;
         const SimDatabase& database = world_.database;
@@ -209,7 +141,7 @@ Loaded SimStore::load(std::span<const OwnedSlot> slots) {
 }
 
 Opening SimStore::open_window() {
-    return call("open_window", false, [&] { return look_around(); });
+    return call("open_window", Guard::known, [&] { return look_around(); });
 }
 
 // One statement, but not one moment: its parts are read in the order that makes each true, and
@@ -232,7 +164,7 @@ Opening SimStore::look_around() {
 }
 
 std::vector<LateTransaction> SimStore::find_late(std::span<const LateQuery> queries) {
-    return call("find_late", false, [&] {
+    return call("find_late", Guard::known, [&] {
         std::vector<LateTransaction> found;
         for (const LateQuery& query : queries) {
             std::set<std::uint64_t> late;
@@ -257,7 +189,7 @@ void SimStore::start_read(const ReadRequest& request) {
     SAGAZ_ASSERT(!reading_);
     // Executed now or when the answer is fetched: nobody can tell which.
     if (random_.chance(500)) {
-        read_ = call("read", false, [&] { return execute_read(request); });
+        read_ = call("read", Guard::known, [&] { return execute_read(request); });
     } else {
         check_connection();
     }
@@ -273,7 +205,7 @@ ReadResult SimStore::finish_read() {
         check_connection();
         return result;
     }
-    return call("read", false, [&] { return execute_read(request); });
+    return call("read", Guard::known, [&] { return execute_read(request); });
 }
 
 ReadResult SimStore::execute_read(const ReadRequest& request) {
@@ -318,7 +250,7 @@ ReadResult SimStore::execute_read(const ReadRequest& request) {
 }
 
 std::uint64_t SimStore::flushed(bool force) {
-    return call(force ? "flush" : "flushed", false, [&] {
+    return call(force ? "flush" : "flushed", Guard::known, [&] {
         if (force) world_.database.flush(world_.database.insert_lsn());
         return world_.database.flushed_lsn();
     });
@@ -326,7 +258,7 @@ std::uint64_t SimStore::flushed(bool force) {
 
 std::vector<std::int16_t> SimStore::store(std::span<const CursorMove> moves,
                                           std::span<const Parking> parked) {
-    return call("store", false, [&] {
+    return call("store", Guard::known, [&] {
         std::vector<std::int16_t> owned;
         std::vector<CursorMove> kept;
         std::vector<simulation::ParkedEvent> taken_off;
@@ -372,11 +304,11 @@ std::vector<std::int16_t> SimStore::store(std::span<const CursorMove> moves,
 }
 
 std::vector<HoldState> SimStore::look_at(std::span<const RowRef> rows) {
-    return call("look_at", false, [&] {
+    return call("look_at", Guard::known, [&] {
         std::vector<HoldState> states;
         for (const RowRef& ref : rows) {
             const auto event = world_.database.find_live(ref.slot, ref.position, ref.event_id);
-            if (!event) {
+            if (!event || world_.database.row(*event).mark_lsn != 0) {
                 states.push_back(HoldState::gone);
             } else {
                 states.push_back(is_held(world_.database.row(*event)) ? HoldState::held
@@ -387,8 +319,22 @@ std::vector<HoldState> SimStore::look_at(std::span<const RowRef> rows) {
     });
 }
 
+void SimStore::mark_delivered(std::span<const RowRef> rows) {
+    call("mark_delivered", Guard::known, [&] {
+        for (const RowRef& ref : rows) {
+            const auto event = world_.database.find_live(ref.slot, ref.position, ref.event_id);
+            if (!event) continue;
+            const LogRow& row = world_.database.row(*event);
+            world_.history.on_marked(row, who_);
+            world_.trace.line(who_, fmt::format(R"("marked":{})", row.index));
+            world_.database.mark_delivered(*event);
+        }
+        commit();
+    });
+}
+
 void SimStore::release(std::span<const OwnedSlot> slots) {
-    call("release", false, [&] {
+    call("release", Guard::known, [&] {
         std::vector<OwnedSlot> ours;
         for (const OwnedSlot& one : slots) {
             if (owns(one.slot, one.epoch)) ours.push_back(one);
@@ -404,7 +350,7 @@ void SimStore::release(std::span<const OwnedSlot> slots) {
 }
 
 void SimStore::leave() {
-    call("leave", false, [&] {
+    call("leave", Guard::known, [&] {
         world_.database.write([relay = relay_](Tables& tables) {
             for (Tables::Slot& slot : tables.slots) {
                 if (slot.owner == relay) slot.owner.reset();
@@ -416,7 +362,7 @@ void SimStore::leave() {
 }
 
 void SimStore::tidy(std::span<const OwnedSlot> slots) {
-    call("tidy", false, [&] {
+    call("tidy", Guard::known, [&] {
         std::vector<std::int16_t> ours;
         for (const OwnedSlot& one : slots) {
             if (owns(one.slot, one.epoch)) ours.push_back(one.slot);
@@ -455,7 +401,7 @@ bool SimStore::empty_segment(std::int64_t segment) {
 
 // The part that is being written goes by age, which here is short: a run is.
 Reclaimed SimStore::reclaim(const ReclaimLimits&) {
-    return call("reclaim", false, [&] {
+    return call("reclaim", Guard::known, [&] {
         SimDatabase& database = world_.database;
         const std::int64_t written = segment_of(database.last_position());
         Reclaimed reclaimed;
@@ -489,7 +435,7 @@ InboxKept SimStore::keep_inbox(const InboxLimits&) {
 }
 
 ParkedLook SimStore::look_at_parked(const ParkedQuery& query) {
-    return call("look_at_parked", false, [&] {
+    return call("look_at_parked", Guard::known, [&] {
         const SimDatabase& database = world_.database;
         auto parked = database.tables().parked;
         std::ranges::stable_sort(parked, {},
@@ -519,7 +465,7 @@ ParkedLook SimStore::look_at_parked(const ParkedQuery& query) {
 }
 
 std::unique_ptr<Batch> SimStore::read_parked(std::span<const RowRef> rows) {
-    return call("read_parked", false, [&] {
+    return call("read_parked", Guard::known, [&] {
         auto batch = std::make_unique<SimBatch>();
         for (const RowRef& ref : rows) {
             for (const auto& one : world_.database.tables().parked) {
@@ -533,7 +479,7 @@ std::unique_ptr<Batch> SimStore::read_parked(std::span<const RowRef> rows) {
 }
 
 bool SimStore::settle_parked(const OwnedSlot& slot, std::span<const ParkedOutcome> outcomes) {
-    return call("settle_parked", false, [&] {
+    return call("settle_parked", Guard::known, [&] {
         if (!owns(slot.slot, slot.epoch)) return false;
         struct Change {
             EventIndex event{};
@@ -568,7 +514,7 @@ bool SimStore::settle_parked(const OwnedSlot& slot, std::span<const ParkedOutcom
 }
 
 Backlog SimStore::measure() {
-    return call("measure", false, [&] {
+    return call("measure", Guard::known, [&] {
         Backlog backlog;
         for (const auto& parked : world_.database.tables().parked) {
             ++(parked.dead ? backlog.parked_dead : backlog.parked_waiting);

@@ -1,62 +1,36 @@
 #pragma once
 
-#include "history.hpp"
-#include "scheduler.hpp"
-#include "trace.hpp"
+#include "sim_session.hpp"
 
 #include <sagaz/store.hpp>
 
+#include <deque>
 #include <optional>
 #include <set>
-#include <string>
-#include <string_view>
 
 namespace sagaz::simulation {
-
-/// What goes wrong between a relay and its database; in parts of a thousand calls.
-struct StoreFaults {
-    int fails_before{};  ///< The connection is lost before the statement took effect.
-    int fails_after{};   ///< It took effect; the answer is lost.
-    int slow{};          ///< Time passes before and after the statement, others act meanwhile.
-    Duration slow_max{milliseconds{300}};
-    int short_reads{};  ///< Reads that return less than they might.
-    bool pooler{};      ///< The connection outlives a crash of the database, as through pgbouncer.
-    bool writes_wait_for_disk{true};  ///< The relay's own statements commit synchronously.
-    bool takes_xids{};                ///< `open_window` takes a transaction id to know the ceiling.
-    bool ignores_token{};             ///< A wrong store, to prove that the model needs the guard.
-    bool ignores_epoch{};             ///< The same for the owner's epoch.
-    bool reclaims_what_was_read{};    ///< The same for removing by a cursor that is not stored.
-    bool reclaims_by_one_slot{};      ///< The same for removing by the cursor of one slot.
-    bool keeps_done{};                ///< The same for cursors of another cluster.
-};
-
-/// What is left of the faults when all is healed.
-inline StoreFaults healed(const StoreFaults& faults) {
-    return {.pooler = faults.pooler,
-            .ignores_token = faults.ignores_token,
-            .ignores_epoch = faults.ignores_epoch,
-            .reclaims_what_was_read = faults.reclaims_what_was_read,
-            .reclaims_by_one_slot = faults.reclaims_by_one_slot,
-            .keeps_done = faults.keeps_done};
-}
 
 /// A row as a store returns it; the views are into `row`.
 Row view_of(const LogRow& row, bool held);
 
+/// A batch that owns copies, so that the sanitizers see a view that outlives it.
+class SimBatch final : public Batch {
+public:
+    void add(const LogRow& row, bool held) {
+        rows.push_back(view_of(rows_.emplace_back(row), held));
+        bytes += row.payload.size() + 200;
+    }
+
+private:
+    std::deque<LogRow> rows_;
+};
+
 /// Answers a relay from a SimDatabase, literally: it executes the request it is given, so that a
 /// wrong one loses rows as it would in production. Each call is one atomic statement, guarded by
 /// the incarnation's token, and by owner and epoch where it changes a slot.
-class SimStore final : public Store {
+class SimStore final : public Store, public SimSession {
 public:
-    struct World {
-        Scheduler& scheduler;
-        SimDatabase& database;
-        History& history;
-        Trace& trace;
-    };
-
-    SimStore(const World& world, const StoreFaults& faults, std::string who, std::uint64_t seed)
-        : world_(world), faults_(faults), who_(std::move(who)), random_(seed) {}
+    using SimSession::SimSession;
 
     Attached attach(const Id& relay) override;
     Observed observe(const Report& report) override;
@@ -73,6 +47,7 @@ public:
     std::unique_ptr<Batch> read_parked(std::span<const RowRef> rows) override;
     bool settle_parked(const OwnedSlot& slot, std::span<const ParkedOutcome> outcomes) override;
     std::vector<HoldState> look_at(std::span<const RowRef> rows) override;
+    void mark_delivered(std::span<const RowRef> rows) override;
     void release(std::span<const OwnedSlot> slots) override;
     void leave() override;
     void tidy(std::span<const OwnedSlot> slots) override;
@@ -80,31 +55,14 @@ public:
     Reclaimed reclaim(const ReclaimLimits& limits) override;
     InboxKept keep_inbox(const InboxLimits& limits) override;
 
-    /// No more faults.
-    void heal() { faults_ = healed(faults_); }
-
 private:
-    template <class Effect>
-    auto call(std::string_view name, bool is_attach, Effect effect);
-    void pass_time();
-    void check_connection();
-    void check_token() const;
-    [[noreturn]] void lose_connection();
-    void commit();
     bool owns(std::int16_t slot, std::int64_t epoch) const;
-    bool is_held(const LogRow& row) const;
     Opening look_around();
     ReadResult execute_read(const ReadRequest& request);
     bool is_delivered(const LogRow& row) const;
     bool empty_segment(std::int64_t segment);
 
-    World world_;
-    StoreFaults faults_;
-    std::string who_;
-    Random random_;
     Id relay_{};
-    std::optional<Id> token_;
-    std::uint64_t connected_to_{};        ///< The database's generation; 0: not connected.
     std::optional<ReadRequest> reading_;  ///< Sent; its snapshots are still the caller's.
     std::optional<ReadResult> read_;
     std::set<EventIndex> rows_read_;  ///< Only for `reclaims_what_was_read`.

@@ -72,11 +72,13 @@ TEST(Simulation, KeepsEveryPromiseUnderEverySeed) {
     }
     fmt::print(
         "{} seeds: {} events ({} rolled back, {} lost in {} crashes), {} arrived, {} of them "
-        "by publishers, {} repeats, {} breaks, {} parked, {} that were parked arrived, {} "
-        "discarded, {} reclaimed, {} take-overs, {} moves, {} turns\n",
+        "by publishers, {} tickets published and {} left, {} marked, {} repeats, {} breaks, "
+        "{} parked, {} that were parked arrived, {} discarded, {} reclaimed, {} take-overs, {} "
+        "moves, {} turns\n",
         last - first + 1, sum.events, sum.rolled_back, sum.lost_in_crashes, sum.crashes,
-        sum.arrived, sum.sent_by_publishers, sum.repeats, sum.breaks, sum.parked, sum.retried,
-        sum.discarded, sum.reclaimed, sum.takeovers, sum.moves, sum.turns);
+        sum.arrived, sum.sent_by_publishers, sum.tickets_published, sum.tickets_left(), sum.marked,
+        sum.repeats, sum.breaks, sum.parked, sum.retried, sum.discarded, sum.reclaimed,
+        sum.takeovers, sum.moves, sum.turns);
     if (only) return;
     // A run that met nothing proves nothing: so much and more in a thousand seeds.
     const std::uint64_t seeds = last - first + 1;
@@ -84,7 +86,10 @@ TEST(Simulation, KeepsEveryPromiseUnderEverySeed) {
     EXPECT_GT(1'000 * sum.lost_in_crashes, 500 * seeds);
     EXPECT_GT(1'000 * sum.crashes, 100 * seeds);
     EXPECT_GT(1'000 * sum.restores, 50 * seeds);
-    EXPECT_GT(1'000 * sum.sent_by_publishers, 500 * seeds);
+    EXPECT_GT(1'000 * sum.sent_by_publishers, 5'000 * seeds);
+    EXPECT_GT(1'000 * sum.tickets_published, 3'000 * seeds);
+    EXPECT_GT(1'000 * sum.tickets_left(), 1'000 * seeds);
+    EXPECT_GT(1'000 * sum.marked, 50 * seeds);
     EXPECT_GT(1'000 * sum.repeats, 1'000 * seeds);
     EXPECT_GT(1'000 * sum.breaks, 500 * seeds);
     EXPECT_GT(1'000 * sum.parked, 500 * seeds);
@@ -216,6 +221,103 @@ TEST(Simulation, FindsAStoreThatDoesNotCheckTheEpoch) {
                   plan.freezes = 6;
               }),
               "");
+}
+
+TEST(Simulation, FindsAConfirmThatForgetsWhatIsInTheLog) {
+    EXPECT_NE(first_violation([](Plan& plan) {
+                  plan.store.confirms_by_parked = true;
+                  plan.business.held = 800;
+              }),
+              "");
+}
+
+TEST(Simulation, FindsAConfirmThatForgetsWhatIsParked) {
+    EXPECT_NE(first_violation([](Plan& plan) {
+                  plan.store.confirms_by_the_log = true;
+                  plan.settings.on_refused = OnRefused::park_key;
+                  plan.broker.refused_events = 50;
+                  plan.broker.refusals_end = 1'000;
+                  plan.business.held = 800;
+              }),
+              "");
+}
+
+// Hot keys, several publishers and relays, and all of them die.
+TEST(Simulation, KeepsTheOrderOfHotKeysThoughPublishersDie) {
+    for (std::uint64_t seed = 1; seed <= 5 * kSeedsOfALongPlan; ++seed) {
+        Plan plan = plan_of(seed);
+        plan.calm = false;
+        plan.relays = 2;
+        plan.publishers = 4;
+        plan.publisher_kills = 8;
+        plan.kills = 3;
+        plan.business.held = 1'000;
+        plan.business.hot_keys = 2;
+        plan.business.cold_keys = 5;
+        plan.business.transactions = 40;
+        plan.business.pause_max = milliseconds{5};
+        const Result result = run(plan);
+        ASSERT_TRUE(result.violations.empty()) << report(seed, result);
+    }
+}
+
+namespace {
+
+/// Nothing goes wrong, and all events have publishers.
+Plan well(std::uint64_t seed) {
+    Plan plan = plan_of(seed);
+    plan.store = {};
+    plan.broker = {.delay_max = milliseconds{1}};
+    plan.crashes = plan.outages = plan.kills = plan.freezes = plan.restores = 0;
+    plan.publisher_kills = plan.publisher_freezes = plan.publisher_stops = 0;
+    plan.stops = plan.joins = plan.leaves = 0;
+    plan.switches = plan.clock_jumps = plan.clock_rate_max = 0;
+    plan.optimistic = {.timeout = milliseconds{100}, .grace = milliseconds{300}};
+    plan.publishers_after = milliseconds{50};        // When there has been a relay.
+    plan.options.store_interval = milliseconds{20};  // As in operation, a fifth of a time-out.
+    plan.business.producers = 4;
+    plan.business.held = 1'000;
+    plan.business.careless = 0;
+    plan.business.copied = 0;
+    plan.business.long_transactions = 0;
+    plan.calm = true;
+    return plan;
+}
+
+}  // namespace
+
+TEST(Simulation, PublishersSendNearlyAllWhenNothingGoesWrong) {
+    Tally sum;
+    for (std::uint64_t seed = 1; seed <= kSeedsOfALongPlan; ++seed) {
+        Plan plan = well(seed);
+        plan.business.hot_keys = 4;
+        plan.business.pause_max = milliseconds{200};  // A key takes one event after the other.
+        const Result result = run(plan);
+        ASSERT_TRUE(result.violations.empty()) << report(seed, result);
+        sum.add(result.tally);
+    }
+    fmt::print("{} of {} arrived by publishers\n", sum.sent_by_publishers, sum.arrived);
+    EXPECT_EQ(sum.repeats, 0U);
+    EXPECT_GT(100 * sum.sent_by_publishers, 95 * sum.arrived);
+}
+
+// More events of a key than can be sent one after the other: no fault of the destination.
+TEST(Simulation, AKeyThatIsTooHotOpensNoBreaker) {
+    Tally sum;
+    for (std::uint64_t seed = 1; seed <= kSeedsOfALongPlan; ++seed) {
+        Plan plan = well(seed);
+        plan.business.hot_keys = 1;
+        plan.business.cold_keys = 5;
+        plan.business.transactions = 30;
+        plan.business.pause_max = milliseconds{5};
+        const Result result = run(plan);
+        ASSERT_TRUE(result.violations.empty()) << report(seed, result);
+        sum.add(result.tally);
+    }
+    EXPECT_EQ(sum.repeats, 0U);
+    EXPECT_GT(sum.left_for(LeftReason::behind), 0U);
+    EXPECT_EQ(sum.left_for(LeftReason::breaker_open), 0U);
+    EXPECT_EQ(sum.left_for(LeftReason::unavailable), 0U);
 }
 
 TEST(Simulation, F61_FindsAStoreThatRemovesByTheCursorInMemory) {

@@ -1,10 +1,12 @@
 #include "world.hpp"
 
+#include "publisher_process.hpp"
 #include "relay_process.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 
 namespace sagaz::simulation {
 namespace {
@@ -27,14 +29,18 @@ public:
           database_(scheduler_, random_.next(), plan.settings),
           history_(database_, trace_),
           destination_(scheduler_, database_, history_, trace_),
-          producers_(scheduler_, database_, destination_, plan.business, random_.next()) {
+          producers_(
+              scheduler_, database_, [this] { return any_publisher(); }, plan.business,
+              random_.next()) {
         destination_.set_faults(plan.broker, random_.next());
+        history_.expect_grace(plan.options.grace);
         if (plan.calm) history_.forbid_repeats();
         g_current_lines = &trace_.last_lines();
     }
     ~World() {
         // While there is still a scheduler to hand their last messages to.
         for (const auto& relay : relays_) relay->kill();
+        for (const auto& publisher : publishers_) publisher->kill();
         g_current_lines = nullptr;
     }
     World(const World&) = delete;
@@ -43,8 +49,12 @@ public:
     Result run() {
         producers_.start();
         for (int n = 0; n < plan_.relays; ++n) start_relay();
+        for (int n = 0; n < plan_.publishers; ++n) {
+            scheduler_.after(plan_.publishers_after, [this] { start_publisher(); });
+        }
         schedule_wal_writer();
         schedule_faults();
+        schedule_publisher_faults();
         schedule_scaling();
         run_while_clean(plan_.busy);
         heal();
@@ -74,6 +84,29 @@ private:
         auto relay = std::make_shared<RelayProcess>(setup);
         relay->start();
         relays_.push_back(std::move(relay));
+    }
+
+    void start_publisher() {
+        const int skew =
+            static_cast<int>(random_.between(-plan_.clock_rate_max, plan_.clock_rate_max));
+        const PublisherProcess::Setup setup{{scheduler_, database_, history_, trace_},
+                                            destination_,
+                                            plan_.optimistic,
+                                            healed_ ? healed(plan_.store) : plan_.store,
+                                            1'000 + skew,
+                                            fmt::format("publisher{}", ++publishers_started_),
+                                            random_.next()};
+        auto publisher = std::make_shared<PublisherProcess>(setup);
+        publisher->start();
+        publishers_.push_back(std::move(publisher));
+    }
+
+    std::shared_ptr<PublisherProcess> any_publisher() {
+        std::vector<std::shared_ptr<PublisherProcess>> living;
+        for (const auto& publisher : publishers_) {
+            if (publisher->is_staying()) living.push_back(publisher);
+        }
+        return living.empty() ? nullptr : living[random_.below(living.size())];
     }
 
     std::vector<RelayProcess*> staying_relays() const {
@@ -147,6 +180,33 @@ private:
         });
     }
 
+    void schedule_publisher_faults() {
+        schedule_some(plan_.publisher_kills, [this] {
+            if (const auto publisher = any_publisher()) publisher->kill();
+            scheduler_.after(some(kDownMax), [this] { start_publisher(); });
+        });
+        schedule_some(plan_.publisher_freezes, [this] {
+            if (const auto publisher = any_publisher()) {
+                publisher->freeze(some(2 * plan_.options.grace));
+            }
+        });
+        schedule_some(plan_.publisher_stops, [this] {
+            if (const auto publisher = any_publisher()) publisher->stop();
+            scheduler_.after(some(kDownMax), [this] { start_publisher(); });
+        });
+        schedule_some(plan_.switches, [this] {
+            const auto publisher = any_publisher();
+            if (!publisher) return;
+            publisher->enable(false);
+            scheduler_.after(some(kDownMax), [publisher] { publisher->enable(true); });
+        });
+        schedule_some(plan_.clock_jumps, [this] {
+            const Duration by = some(seconds{4}) - seconds{2};
+            database_.set_clock(by);
+            trace_.line("database", R"("what":"its clock jumps")");
+        });
+    }
+
     void schedule_scaling() {
         schedule_some(plan_.joins, [this] { start_relay(); });
         schedule_some(plan_.leaves, [this] {
@@ -184,6 +244,7 @@ private:
         trace_.line("world", R"("what":"heal")");
         destination_.heal();
         for (const auto& relay : relays_) relay->heal();
+        for (const auto& publisher : publishers_) publisher->heal();
         if (any_relay() == nullptr) start_relay();
     }
 
@@ -233,6 +294,9 @@ private:
         for (const auto& relay : relays_) {
             if (!relay->error().empty()) history_.violation(relay->error());
         }
+        for (const auto& publisher : publishers_) {
+            if (!publisher->error().empty()) history_.violation(publisher->error());
+        }
         history_.finish();
         check_that_none_spins();
     }
@@ -240,7 +304,9 @@ private:
     /// With nothing to do a relay polls at its interval: a few commands each time (I22).
     void check_that_none_spins() {
         const std::uint64_t before = turns();
+        const std::uint64_t before_of_publishers = turns_of_publishers();
         run_while_clean(seconds{1});
+        check_publishers(turns_of_publishers() - before_of_publishers);
         std::uint64_t living = 0;
         for (const auto& relay : relays_) living += relay->is_over() ? 0 : 1;
         const auto polls = static_cast<std::uint64_t>(seconds{1} / plan_.options.poll_interval);
@@ -251,6 +317,24 @@ private:
                             "polling {} times",
                             idle_turns_, polls));
         }
+    }
+
+    /// They have answered, since each call has its time-out, and only serve their clients.
+    void check_publishers(std::uint64_t turns) {
+        for (const auto& publisher : publishers_) {
+            if (publisher->open() == 0) continue;
+            history_.violation(publisher->who() + " never answered a ticket");
+        }
+        if (turns > kTurnsOfASecond * publishers_.size()) {
+            history_.violation(
+                fmt::format("publishers with nothing to do made {} turns in a second", turns));
+        }
+    }
+
+    std::uint64_t turns_of_publishers() const {
+        std::uint64_t turns = 0;
+        for (const auto& publisher : publishers_) turns += publisher->turns();
+        return turns;
     }
 
     std::uint64_t turns() const {
@@ -278,6 +362,13 @@ private:
         tally.repeats = history_.repeats();
         tally.parked = database_.tables().parked.size();
         tally.moves = history_.moves();
+        tally.marked = history_.marked();
+        for (const auto& publisher : publishers_) {
+            tally.tickets_published += publisher->published();
+            for (std::size_t n = 0; n < tally.left.size(); ++n) {
+                tally.left[n] += publisher->left()[n];
+            }
+        }
         tally.breaks = destination_.breaks();
         tally.crashes = database_.generation() - 1;
         tally.restores = restores_;
@@ -305,13 +396,19 @@ private:
     Destination destination_;
     Producers producers_;
     std::vector<std::shared_ptr<RelayProcess>> relays_;
+    std::vector<std::shared_ptr<PublisherProcess>> publishers_;
     int relays_started_{};
+    int publishers_started_{};
     std::uint64_t restores_{};
     std::uint64_t idle_turns_{};
     bool healed_{};
 };
 
 }  // namespace
+
+std::uint64_t Tally::tickets_left() const {
+    return std::accumulate(left.begin(), left.end(), std::uint64_t{});
+}
 
 void Tally::add(const Tally& other) {
     events += other.events;
@@ -324,6 +421,9 @@ void Tally::add(const Tally& other) {
     rolled_back += other.rolled_back;
     lost_in_crashes += other.lost_in_crashes;
     sent_by_publishers += other.sent_by_publishers;
+    tickets_published += other.tickets_published;
+    for (std::size_t n = 0; n < left.size(); ++n) left[n] += other.left[n];
+    marked += other.marked;
     takeovers += other.takeovers;
     moves += other.moves;
     breaks += other.breaks;

@@ -2,6 +2,7 @@
 
 #include "history.hpp"
 #include "producers.hpp"
+#include "publisher_process.hpp"
 #include "sim_broker.hpp"
 #include "sim_store.hpp"
 
@@ -23,6 +24,10 @@ struct Plan {
     Business business{};
     StoreFaults store{};
     BrokerFaults broker{};
+    OptimisticOptions optimistic{};
+    int publishers{};
+    Duration publishers_after{};  ///< Their start.
+    int clock_rate_max{};         ///< Of publishers' clocks: so many thousandths fast or slow.
     int relays{1};
     Duration busy{seconds{3}};  ///< Faults come during this time; then all is healed.
     Duration wal_writer{milliseconds{200}};
@@ -31,12 +36,17 @@ struct Plan {
     int outages{};
     int kills{};
     int freezes{};
-    int stops{};     ///< Of a relay, in good order, with a new one afterwards.
-    int joins{};     ///< One more relay.
-    int leaves{};    ///< One relay less, in good order.
-    bool calm{};     ///< Nothing but these three happens: then nothing may repeat.
-    int replays{};   ///< Of a parked event, by an operator.
-    int discards{};  ///< The same.
+    int stops{};   ///< Of a relay, in good order, with a new one afterwards.
+    int joins{};   ///< One more relay.
+    int leaves{};  ///< One relay less, in good order.
+    bool calm{};   ///< Nothing but these three happens: then nothing may repeat.
+    int publisher_kills{};
+    int publisher_freezes{};
+    int publisher_stops{};
+    int switches{};     ///< Optimistic sending is switched off, and on again.
+    int clock_jumps{};  ///< Of the database's clock.
+    int replays{};      ///< Of a parked event, by an operator.
+    int discards{};     ///< The same.
 };
 
 Plan plan_of(std::uint64_t seed);
@@ -52,7 +62,10 @@ struct Tally {
     std::uint64_t rolled_back{};
     std::uint64_t lost_in_crashes{};  ///< Events whose transactions did not survive.
     std::uint64_t sent_by_publishers{};
-    std::uint64_t reclaimed{};  ///< Events removed from the log after delivery.
+    std::uint64_t tickets_published{};
+    PublisherProcess::LeftCounts left{};  ///< Tickets, by reason.
+    std::uint64_t marked{};               ///< Held events that a relay said it had sent.
+    std::uint64_t reclaimed{};            ///< Events removed from the log after delivery.
     std::uint64_t takeovers{};
     std::uint64_t moves{};  ///< Slots that one living relay gave to another.
     std::uint64_t breaks{};
@@ -60,6 +73,10 @@ struct Tally {
     std::uint64_t restores{};
     std::uint64_t turns{};
 
+    std::uint64_t tickets_left() const;
+    std::uint64_t left_for(LeftReason reason) const {
+        return left[static_cast<std::size_t>(reason)];
+    }
     void add(const Tally& other);
 };
 

@@ -63,6 +63,11 @@ public:
         return sqlite::open(path(), {.busy_timeout = busy_timeout});
     }
 
+    std::unique_ptr<PublisherStore> open_publisher(Milliseconds busy_timeout = Milliseconds{
+                                                       5'000}) const {
+        return sqlite::open_publisher(path(), {.busy_timeout = busy_timeout});
+    }
+
     /// Takes a copy as a backup does; `replace` puts it into the file's place, as mv does. SQLite
     /// itself copies: opening the file by other means here would drop its locks.
     std::string copy() const {

@@ -86,6 +86,8 @@ protected:
 
 constexpr const char* kFindLate = "RECURSIVE";
 constexpr const char* kRead = "UNION ALL\nSELECT f.*";
+constexpr const char* kLook = "is_held";
+constexpr const char* kMark = "SET held_until";
 constexpr const char* kMeasure = "pending_events";
 constexpr const char* kOpen = ") SELECT pg_catalog.pg_current_snapshot()";
 
@@ -222,6 +224,52 @@ TEST_P(Plans, TidiesWhatIsNewThoughASnapshotKeepsEverythingThatWasTidied) {
     reset();
     store_and_tidy(*other, next);
     EXPECT_EQ(sql_.number(schema_.sql("SELECT count(*) FROM @s@.cursor")), 16 * 3);
+}
+
+TEST_P(Plans, LooksAtHeldRowsAndMarksThemByTheIndex) {
+    constexpr std::size_t kHeld = 200;
+    fill_ring();
+    insert(60'000);
+    sql_.run(
+        schema_.sql("UPDATE @s@.outbox SET held_until = now() + interval '1 hour' "
+                    "WHERE id > (SELECT max(id) - 60000 FROM @s@.outbox) AND id % 300 = 0"));
+    maybe_analyze();
+    const auto store = test::open_store(schema_);
+    StoreReader reader(*store, {5'000, std::size_t{8} << 20});
+    std::vector<RowRef> held;
+    for (const auto& row : reader.read_window()) {
+        if (row.held) held.push_back({row.slot, row.position, row.event_id});
+    }
+    ASSERT_EQ(held.size(), kHeld);
+    reset();
+    EXPECT_EQ(store->look_at(held), std::vector(kHeld, HoldState::held));
+    EXPECT_EQ(cost(kLook).calls, 1);
+    EXPECT_LT(cost(kLook).pages, 10 * static_cast<std::int64_t>(kHeld));
+    store->mark_delivered(held);
+    EXPECT_EQ(cost(kMark).calls, 1);
+    EXPECT_LT(cost(kMark).pages, 20 * static_cast<std::int64_t>(kHeld));
+    EXPECT_EQ(store->look_at(held), std::vector(kHeld, HoldState::gone));
+}
+
+// A caller's transaction that has locked a row of the log would stop the relay for as long.
+TEST_P(Plans, MarksWithoutWaitingForWhoeverHasLockedARow) {
+    insert(2);
+    sql_.run(schema_.sql("UPDATE @s@.outbox SET held_until = now() + interval '1 hour'"));
+    const auto store = test::open_store(schema_);
+    StoreReader reader(*store);
+    std::vector<RowRef> held;
+    for (const auto& row : reader.read_window()) {
+        held.push_back({row.slot, row.position, row.event_id});
+    }
+    ASSERT_EQ(held.size(), 2U);
+    Sql other(schema_.connect());
+    other.run(schema_.sql(
+        fmt::format("BEGIN; SELECT FROM @s@.outbox WHERE id = {} FOR UPDATE", held[0].position)));
+    store->mark_delivered(held);
+    EXPECT_EQ(store->look_at(held), (std::vector{HoldState::held, HoldState::gone}));
+    other.run("ROLLBACK");
+    store->mark_delivered(held);
+    EXPECT_EQ(store->look_at(held), (std::vector{HoldState::gone, HoldState::gone}));
 }
 
 TEST_P(Plans, ConfirmsAndSettlesForAFewPagesWhateverThereIs) {

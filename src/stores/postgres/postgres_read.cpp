@@ -308,30 +308,4 @@ ReadResult PostgresStore::finish_read() {
     return result;
 }
 
-// What has become of held rows: they are few and close together, so mostly one statement.
-std::vector<HoldState> PostgresStore::look_at(std::span<const RowRef> rows) {
-    std::vector<HoldState> states(rows.size(), HoldState::gone);
-    for (std::size_t leaf = 0; leaf < kSegments; ++leaf) {
-        std::vector<std::size_t> places;
-        for (std::size_t n = 0; n < rows.size(); ++n) {
-            if (leaf_of(segment_of(rows[n].position)) == leaf) places.push_back(n);
-        }
-        if (places.empty()) continue;
-        const Result found =
-            run(statements_.look_at[leaf],
-                guarded()
-                    .array(places, [&](std::size_t n) { return wide(rows[n].slot); })
-                    .array(places, [&](std::size_t n) { return rows[n].position; })
-                    .array(places,
-                           [&](std::size_t n) { return std::optional{rows[n].event_id.text()}; }));
-        for (std::size_t n = 0; n < places.size(); ++n) {
-            const int row = static_cast<int>(n);
-            if (PQgetisnull(found.get(), row, 0) != 0) continue;
-            const bool is_held = *PQgetvalue(found.get(), row, 0) == 't';
-            states[places[n]] = is_held ? HoldState::held : HoldState::released;
-        }
-    }
-    return states;
-}
-
 }  // namespace sagaz::inline v0::postgres

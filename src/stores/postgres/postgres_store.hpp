@@ -11,6 +11,7 @@
 #include <sagaz/postgres.hpp>
 #include <sagaz/store.hpp>
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -41,6 +42,7 @@ public:
     std::unique_ptr<Batch> read_parked(std::span<const RowRef> rows) override;
     bool settle_parked(const OwnedSlot& slot, std::span<const ParkedOutcome> outcomes) override;
     std::vector<HoldState> look_at(std::span<const RowRef> rows) override;
+    void mark_delivered(std::span<const RowRef> rows) override;
     void release(std::span<const OwnedSlot> slots) override;
     void leave() override;
     void tidy(std::span<const OwnedSlot> slots) override;
@@ -98,6 +100,11 @@ private:
     std::vector<std::int16_t> store_or_give_up(std::span<const CursorMove> moves,
                                                std::span<const Parking> parked);
     void bar_given_up(std::span<const CursorMove> moves);
+
+    /// Runs the statement of each leaf that `rows` are in, and hands over which of them those are.
+    void on_each_leaf(
+        std::span<const RowRef> rows, const std::array<std::string, kSegments>& statements,
+        const std::function<void(std::span<const std::size_t>, const PGresult*)>& take);
 
     Opening take_opening(const PGresult* row);
     void remember_start(const Opening& opening);

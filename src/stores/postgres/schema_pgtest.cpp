@@ -437,7 +437,9 @@ TEST_F(Rights, S06_OfARelayAreWhatAStoreNeeds) {
     EXPECT_EQ(store->store(reader.moves(), parked).size(), 16U);
     EXPECT_GE(store->flushed(true), reader.opening().gate);
     (void)store->find_late(std::vector{LateQuery{0, 0, 9, {5}, 3, 9}});
-    (void)store->look_at(std::vector<RowRef>{{rows[0].slot, rows[0].position, rows[0].event_id}});
+    const std::vector<RowRef> sent{{rows[0].slot, rows[0].position, rows[0].event_id}};
+    (void)store->look_at(sent);
+    store->mark_delivered(sent);
     (void)store->measure();
     store->tidy(reader.owned());
     store->release(reader.owned());

@@ -366,7 +366,7 @@ constexpr std::string_view kPark = R"(, parked AS (
     ON CONFLICT DO NOTHING
 ))";
 
-// $2 slots, $3 positions, $4 event ids
+// $2 slots, $3 positions, $4 event ids. A row that was marked as delivered reads as null.
 constexpr std::string_view kLookAt = R"(WITH guard
 SELECT o.is_held
 FROM guard
@@ -375,8 +375,25 @@ CROSS JOIN unnest($2::int2[], $3::int8[], $4::uuid[]) WITH ORDINALITY
 LEFT JOIN LATERAL (SELECT coalesce(o.held_until > pg_catalog.clock_timestamp(), false) AS is_held
                    FROM @schema@.{table} o
                    WHERE o.slot = r.slot AND o.id = r.id AND o.event_id = r.event_id
+                     AND o.held_until IS DISTINCT FROM '-infinity'
                    LIMIT 1) o ON true
 ORDER BY r.place)";
+
+// As kLookAt. By ctid, so that no plan can walk the leaf; and what somebody else has locked is left
+// out, since a mark is worth no wait.
+constexpr std::string_view kMarkDelivered = R"(WITH guard, sent AS MATERIALIZED (
+    SELECT o.tid
+    FROM guard
+    CROSS JOIN unnest($2::int2[], $3::int8[], $4::uuid[]) r (slot, id, event_id)
+    CROSS JOIN LATERAL (SELECT o.ctid AS tid FROM @schema@.{table} o
+                        WHERE o.slot = r.slot AND o.id = r.id AND o.event_id = r.event_id
+                          AND o.held_until > '-infinity'
+                        LIMIT 1 FOR UPDATE SKIP LOCKED) o
+), marked AS (
+    UPDATE @schema@.{table} o SET held_until = '-infinity'
+    WHERE o.ctid = ANY (ARRAY(SELECT s.tid FROM sent s))
+)
+SELECT FROM guard)";
 
 // ---------------------------------------------------------------------------------------- tidying
 
@@ -493,6 +510,7 @@ Statements::Statements(std::string_view schema)
     for (std::size_t leaf = 0; leaf < kSegments; ++leaf) {
         read[leaf] = rows(on_leaf(kRead, leaf));
         look_at[leaf] = finished(on_leaf(kLookAt, leaf), schema);
+        mark_delivered[leaf] = finished(on_leaf(kMarkDelivered, leaf), schema);
     }
     for (std::size_t leaf = 0; leaf <= kWholeRing; ++leaf) {
         find_late[leaf] = finished(on_leaf(kFindLate, leaf), schema);

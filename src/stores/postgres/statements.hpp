@@ -40,6 +40,7 @@ struct Statements {
     std::string store;
     std::string store_and_park;
     std::array<std::string, kSegments> look_at;
+    std::array<std::string, kSegments> mark_delivered;
     std::string release;
     std::string leave;
     std::string tidy;

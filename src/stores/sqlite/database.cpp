@@ -158,6 +158,16 @@ void Database::run_script(const std::string& sql) {
           connection_.get());
 }
 
+void Database::sync_log() {
+    sqlite3_file* log = nullptr;
+    check(sqlite3_file_control(connection_.get(), "main", SQLITE_FCNTL_JOURNAL_POINTER,
+                               static_cast<void*>(&log)),
+          connection_.get());
+    const bool is_open = log != nullptr && log->pMethods != nullptr;
+    const int result = is_open ? log->pMethods->xSync(log, SQLITE_SYNC_NORMAL) : SQLITE_IOERR_FSYNC;
+    if (result != SQLITE_OK) throw error_of(result, nullptr);
+}
+
 bool Database::is_replaced() const { return identity_of(path_) != identity_; }
 
 // ------------------------------------------------------------------------------------------ Scope

@@ -78,6 +78,10 @@ public:
     /// Runs a text of statements without values.
     void run_script(const std::string& sql);
 
+    /// Makes durable all that was committed before, by whomever; takes no lock. Read something of
+    /// the file before, so that its log is open.
+    void sync_log();
+
     /// For another connection that writes.
     void wait_at_most(Milliseconds patience) noexcept;
 

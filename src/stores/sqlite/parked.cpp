@@ -7,8 +7,6 @@
 #include "stores/sqlite/row_batch.hpp"
 #include "stores/sqlite/sqlite_store.hpp"
 
-#include <limits>
-
 namespace sagaz::inline v0::sqlite {
 namespace {
 
@@ -106,10 +104,6 @@ ParkedLook SqliteStore::look_at_parked(const ParkedQuery& query) {
 }
 
 std::unique_ptr<Batch> SqliteStore::read_parked(std::span<const RowRef> rows) {
-    // Each row by itself: a range that any position is in.
-    const Snapshot none{};
-    const Snapshot all{
-        std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::max(), {}};
     auto batch = std::make_unique<RowBatch>();
     read([&](Database& database) {
         for (const RowRef& row : rows) {
@@ -118,9 +112,7 @@ std::unique_ptr<Batch> SqliteStore::read_parked(std::span<const RowRef> rows) {
                 .number(row.position)
                 .text(row.event_id.text())
                 .text(options_.destination);
-            const SlotRange range{row.slot, &none, &all, row.position - 1, row.position, {}};
-            constexpr auto kNoLimit = std::numeric_limits<std::size_t>::max();
-            batch->take(found, range, {kNoLimit, kNoLimit});
+            batch->take(found, row);
         }
     });
     return batch;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <limits>
 
 namespace sagaz::inline v0::sqlite {
 namespace {
@@ -75,6 +76,16 @@ std::int64_t RowBatch::take(Query& source, const SlotRange& range, Limits limits
         read_to = position;
     }
     return range.upto;
+}
+
+void RowBatch::take(Query& row, const RowRef& which) {
+    // A range that any position is in.
+    constexpr auto kAll = std::numeric_limits<std::int64_t>::max();
+    constexpr auto kNoLimit = std::numeric_limits<std::size_t>::max();
+    const Snapshot none{};
+    const Snapshot all{kAll, kAll, {}};
+    take(row, {which.slot, &none, &all, which.position - 1, which.position, {}},
+         {kNoLimit, kNoLimit});
 }
 
 }  // namespace sagaz::inline v0::sqlite

@@ -23,6 +23,8 @@ public:
     /// Takes rows of `range` from a run of `Statements::read` as far as the limits allow, at least
     /// one. Returns up to where every row of the range has been taken.
     std::int64_t take(Query& rows, const SlotRange& range, Limits limits);
+    /// The one row of a position from a query with those columns, if it is there.
+    void take(Query& row, const RowRef& which);
 
 private:
     std::string_view keep(std::string_view bytes);

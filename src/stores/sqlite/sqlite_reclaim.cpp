@@ -2,6 +2,7 @@
 // first, and SQLite uses their pages again. What lies more than a segment of PostgreSQL's log
 // behind the newest id goes at once, the rest by age; so the file grows with the age and not with
 // the log.
+#include "stores/sqlite/file_state.hpp"
 #include "stores/sqlite/impatience.hpp"
 #include "stores/sqlite/sqlite_store.hpp"
 
@@ -14,19 +15,11 @@ namespace {
 
 constexpr std::int64_t kSegment = std::int64_t{1} << 18;
 
-// All ids below this are delivered by a cursor: visible in done, or visible in target and passed.
-std::int64_t delivered_by(const Snapshot& done, const Snapshot& target, std::int64_t position) {
-    const auto below = [](const Snapshot& snapshot) {
-        return static_cast<std::int64_t>(snapshot.running.empty() ? snapshot.xmax : snapshot.xmin);
-    };
-    return std::max(below(done), std::min(below(target), position + 1)) - 1;
-}
-
 }  // namespace
 
 // Zero where a cursor is missing, or ahead of the file.
 std::int64_t SqliteStore::delivered_upto(Database& database) const {
-    std::int64_t upto = sequence_of(database);
+    std::int64_t upto = sequence_of(database, statements_);
     auto slots = database.query(statements_.every_slot);
     while (slots.step()) {
         auto cursor = database.query(statements_.cursor);
@@ -35,7 +28,7 @@ std::int64_t SqliteStore::delivered_upto(Database& database) const {
         const std::int64_t delivered =
             delivered_by(Snapshot::parse(cursor.text_at(1)), Snapshot::parse(cursor.text_at(2)),
                          cursor.number_at(5));
-        if (delivered > sequence_of(database)) return 0;
+        if (delivered > sequence_of(database, statements_)) return 0;
         upto = std::min(upto, delivered);
     }
     return upto;
@@ -47,7 +40,7 @@ Reclaimed SqliteStore::reclaim(const ReclaimLimits& limits) {
         query.number(delivered_upto(database))
             .number(limits.retention.count())
             .number(limits.age.count())
-            .number(sequence_of(database) - kSegment)
+            .number(sequence_of(database, statements_) - kSegment)
             .number(limits.rows_max);
         return query;
     };

@@ -1,8 +1,7 @@
 #include "stores/sqlite/sqlite_store.hpp"
 
-#include "core/schema_name.hpp"
 #include "core/setting_value.hpp"
-#include "stores/sqlite/migration.hpp"
+#include "stores/sqlite/file_state.hpp"
 #include "stores/sqlite/row_batch.hpp"
 
 #include <sagaz/error.hpp>
@@ -17,12 +16,6 @@
 
 namespace sagaz::inline v0::sqlite {
 namespace {
-
-Error incarnation_changed() {
-    return {ErrorKind::unavailable, "incarnation_changed",
-            "the database file was replaced, set back, or set up anew",
-            "nothing to do: it is read anew"};
-}
 
 std::string own_label() {
     std::array<char, 256> host{};
@@ -76,12 +69,6 @@ void SqliteStore::check_guard(Database& database) {
     throw incarnation_changed();
 }
 
-std::int64_t SqliteStore::sequence_of(Database& database) const {
-    auto sequence = database.query(statements_.sequence);
-    sequence.step();
-    return sequence.number_at(0);
-}
-
 void SqliteStore::read(const Body& body) {
     Database& database = attached();
     Scope scope(database, Scope::Kind::read);
@@ -97,7 +84,7 @@ void SqliteStore::write(const Body& body) {
         check_guard(database);
         body(database);
         database.query(statements_.beat).text(relay_.text()).run();
-        const std::int64_t sequence = sequence_of(database);
+        const std::int64_t sequence = sequence_of(database, statements_);
         scope.commit();
         ++beat_;
         flushed_ = std::max(flushed_, from_sql(sequence));
@@ -110,26 +97,6 @@ void SqliteStore::write(const Body& body) {
 }
 
 // ------------------------------------------------------------------------------------- attaching
-
-void SqliteStore::check_schema(Database& database) const {
-    const auto missing = [&] {
-        return Error(ErrorKind::invalid, "schema_missing",
-                     fmt::format("the file has no tables {}_*", options_.schema),
-                     "run: sagaz migrate --store sqlite:" + path_);
-    };
-    if (!database.query(statements_.find_versions).step()) throw missing();
-    auto versions = database.query(statements_.versions);
-    if (!versions.step()) throw missing();
-    const auto seen = fmt::format("schema {} has version {}, this program knows {}",
-                                  options_.schema, versions.number_at(0), newest_version());
-    if (versions.number_at(0) < newest_version()) {
-        throw Error(ErrorKind::invalid, "schema_too_old", seen, "run: sagaz migrate");
-    }
-    if (versions.number_at(1) > newest_version()) {
-        throw core::schema_too_new(options_.schema, static_cast<int>(versions.number_at(0)),
-                                   newest_version());
-    }
-}
 
 Attached SqliteStore::attach(const Id& relay) {
     relay_ = relay;
@@ -149,7 +116,7 @@ Attached SqliteStore::attach(const Id& relay) {
 }
 
 Attached SqliteStore::introduce(Database& database) {
-    check_schema(database);
+    check_schema(database, statements_, options_.schema, path_);
     Scope scope(database, Scope::Kind::write);
     database.query(statements_.renew_token)
         .number(database.identity().device)
@@ -206,7 +173,7 @@ Observed SqliteStore::observe(const Report& report) {
         while (relays.step()) {
             seen.relays.push_back({Id::parse(relays.text_at(0)), relays.number_at(1)});
         }
-        sequence = sequence_of(database);
+        sequence = sequence_of(database, statements_);
     });
     seen.opening = opening_at(sequence);
     return seen;
@@ -259,7 +226,7 @@ Loaded::SlotCursor SqliteStore::load_cursor(Database& database, std::int16_t slo
 Loaded SqliteStore::load(std::span<const OwnedSlot> slots) {
     Loaded loaded;
     read([&](Database& database) {
-        const std::int64_t sequence = sequence_of(database);
+        const std::int64_t sequence = sequence_of(database, statements_);
         loaded.gate = from_sql(sequence);
         for (const auto& owned : slots) {
             loaded.cursors.push_back(load_cursor(database, owned.slot, sequence));
@@ -300,7 +267,7 @@ void SqliteStore::leave() {
 
 Opening SqliteStore::open_window() {
     std::int64_t sequence = 0;
-    read([&](Database& database) { sequence = sequence_of(database); });
+    read([&](Database& database) { sequence = sequence_of(database, statements_); });
     return opening_at(sequence);
 }
 
@@ -435,6 +402,18 @@ std::vector<HoldState> SqliteStore::look_at(std::span<const RowRef> rows) {
     return states;
 }
 
+void SqliteStore::mark_delivered(std::span<const RowRef> rows) {
+    write([&](Database& database) {
+        for (const auto& row : rows) {
+            database.query(statements_.mark_delivered)
+                .number(row.slot)
+                .number(row.position)
+                .text(row.event_id.text())
+                .run();
+        }
+    });
+}
+
 void SqliteStore::tidy(std::span<const OwnedSlot> slots) {
     write([&](Database& database) {
         for (const auto& owned : slots) {
@@ -463,11 +442,7 @@ Backlog SqliteStore::measure() {
 }
 
 std::unique_ptr<Store> open(const std::string& path, Options options) {
-    if (path.empty() || path == ":memory:") {
-        throw Error(ErrorKind::invalid, "store_url", "\"" + path + "\" is no file",
-                    "name a file: a database in memory belongs to one connection; for tests take "
-                    "a file in a temporary folder");
-    }
+    check_is_file(path);
     return std::make_unique<SqliteStore>(path, std::move(options));
 }
 

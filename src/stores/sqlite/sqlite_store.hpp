@@ -35,6 +35,7 @@ public:
     std::unique_ptr<Batch> read_parked(std::span<const RowRef> rows) override;
     bool settle_parked(const OwnedSlot& slot, std::span<const ParkedOutcome> outcomes) override;
     std::vector<HoldState> look_at(std::span<const RowRef> rows) override;
+    void mark_delivered(std::span<const RowRef> rows) override;
     void release(std::span<const OwnedSlot> slots) override;
     void leave() override;
     void tidy(std::span<const OwnedSlot> slots) override;
@@ -54,10 +55,8 @@ private:
 
     Database& attached();
     void check_guard(Database& database);
-    void check_schema(Database& database) const;
     Attached introduce(Database& database);
     void forget();
-    std::int64_t sequence_of(Database& database) const;
     Opening opening_at(std::int64_t sequence);
     Loaded::SlotCursor load_cursor(Database& database, std::int16_t slot,
                                    std::int64_t sequence) const;

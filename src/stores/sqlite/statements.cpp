@@ -172,10 +172,15 @@ constexpr std::string_view kPark =
     "FROM @schema@_cursor c WHERE c.destination = ?1 AND c.slot = ?2 AND c.n > ?7) "
     "ON CONFLICT DO NOTHING";
 
-// ?1 slot, ?2 position, ?3 event id
+// ?1 slot, ?2 position, ?3 event id. '-infinity', which sorts before every time, marks a row that a
+// relay sent: for others it is gone.
 constexpr std::string_view kLookAt =
     "SELECT coalesce(o.held_until > {now}, 0) FROM @schema@_outbox o "
-    "WHERE o.slot = ?1 AND o.id = ?2 AND o.event_id = ?3";
+    "WHERE o.slot = ?1 AND o.id = ?2 AND o.event_id = ?3 AND o.held_until IS NOT '-infinity'";
+
+constexpr std::string_view kMarkDelivered =
+    "UPDATE @schema@_outbox SET held_until = '-infinity' "
+    "WHERE slot = ?1 AND id = ?2 AND event_id = ?3 AND held_until > '-infinity'";
 
 // ---------------------------------------------------------------------------------------- tidying
 
@@ -255,6 +260,7 @@ Statements::Statements(std::string_view schema)
       store(finished(kStore, schema)),
       park(finished(kPark, schema)),
       look_at(finished(kLookAt, schema)),
+      mark_delivered(finished(kMarkDelivered, schema)),
       tidy_cursors(finished(kTidyCursors, schema)),
       tidy_relays(finished(kTidyRelays, schema)),
       measure(finished(kMeasure, schema)),

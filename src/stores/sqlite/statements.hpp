@@ -36,6 +36,7 @@ struct Statements {
     std::string store;
     std::string park;
     std::string look_at;
+    std::string mark_delivered;
     std::string tidy_cursors;
     std::string tidy_relays;
     std::string measure;
