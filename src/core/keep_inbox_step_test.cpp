@@ -108,7 +108,7 @@ std::optional<InboxLimits> asked_within(Duration time, Milliseconds retention) {
             step.on_acquired(std::vector<OwnedSlot>{{0, 1}});
             slots = {{0, 1, me, 1}};
         } else if (std::holds_alternative<command::Load>(next)) {
-            step.on_loaded({.cursors = {{0, Cursor{}}}});
+            step.on_loaded({.cursors = {{0, Cursor{}}}}, now);
         } else if (std::holds_alternative<command::OpenWindow>(next)) {
             step.on_opened({.target = Snapshot::parse("1:1:")}, now);
         } else if (std::holds_alternative<command::Tidy>(next)) {

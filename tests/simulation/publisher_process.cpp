@@ -17,8 +17,7 @@ PublisherProcess::PublisherProcess(const Setup& setup)
     store_ = std::make_unique<SimPublisherStore>(setup.world, setup.store, who_, random_.next());
     broker_ = std::make_unique<SimBroker>(setup.destination, who_, random_.next(),
                                           SimBroker::User::publisher);
-    driver_ = std::make_unique<publisher::Driver>(*store_, *broker_, options_, clock_, nullptr,
-                                                  random_.next());
+    driver_ = std::make_unique<publisher::Driver>(*store_, *broker_, options_, clock_, nullptr);
 }
 
 std::optional<Duration> PublisherProcess::hold() const {

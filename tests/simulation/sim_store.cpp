@@ -431,7 +431,7 @@ Reclaimed SimStore::reclaim(const ReclaimLimits&) {
 
 // There are no consumers here.
 InboxKept SimStore::keep_inbox(const InboxLimits&) {
-    return call("keep_inbox", false, [] { return InboxKept{}; });
+    return call("keep_inbox", Guard::none, [] { return InboxKept{}; });
 }
 
 ParkedLook SimStore::look_at_parked(const ParkedQuery& query) {
