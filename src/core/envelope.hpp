@@ -1,6 +1,7 @@
 #pragma once
 
 #include <sagaz/broker.hpp>
+#include <sagaz/export.hpp>
 #include <sagaz/store.hpp>
 
 #include <cstdint>
@@ -15,7 +16,7 @@ namespace sagaz::inline v0::core {
 
 /// The topic of an event that names none: `{event_type}` in `topic_template` becomes the type in
 /// lower case with '_' turned to '.' ("OrderPlaced": orderplaced, "order_placed": order.placed).
-std::string topic_of(std::string_view topic_template, std::string_view event_type);
+SAGAZ_EXPORT std::string topic_of(std::string_view topic_template, std::string_view event_type);
 
 /// True for header names that the envelope owns; a user's header of that name is left out.
 bool is_reserved_header(std::string_view name);
