@@ -178,7 +178,7 @@ BEGIN
         -- Where commits wait for a standby: what we find may be of one that did not wait to the end,
         -- and a transaction that writes nothing would wait for nobody.
         IF pg_catalog.current_setting('synchronous_standby_names') <> '' THEN
-            PERFORM pg_catalog.pg_logical_emit_message(true, 'sagaz', '');
+            PERFORM pg_catalog.pg_logical_emit_message(true, '@schema@', '');
         END IF;
         SELECT i.payload_hash INTO found_hash FROM @schema@.consumer_inbox i
         WHERE i.consumer_name = $1 AND i.event_id = id;
