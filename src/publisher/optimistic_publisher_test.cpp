@@ -204,6 +204,7 @@ TEST_F(OptimisticPublisherTest, WaitsNoLongerThanItsTimeOut) {
 TEST_F(OptimisticPublisherTest, WaitsNoLongerThanItsTimeOutForAStoreThatHangs) {
     options_.timeout = 100ms;
     open();
+    for (int n = 0; n < 50 && !publish(event()); ++n) std::this_thread::sleep_for(10ms);
     log_.change([](FakeLog& log) { log.hangs = true; });
     Published published = left(LeftReason::timeout);
     for (int n = 0; n < 10 && published.reason == LeftReason::timeout; ++n) {

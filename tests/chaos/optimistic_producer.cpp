@@ -86,7 +86,11 @@ public:
     PGconn*& native() { return connection_; }
 
     void command(const char* sql) {
-        sagaz::postgres::LibpqTransaction{connection_}.execute({sql, {}});
+        PGresult* result = PQexec(connection_, sql);
+        const bool is_good = PQresultStatus(result) == PGRES_COMMAND_OK &&
+                             std::string_view{PQcmdStatus(result)} == sql;
+        PQclear(result);
+        if (!is_good) throw std::runtime_error(PQerrorMessage(connection_));
     }
     std::string value(const char* sql, const std::vector<std::string>& values) {
         sagaz::Statement statement{sql, {}};
