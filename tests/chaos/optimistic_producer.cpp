@@ -155,8 +155,10 @@ public:
             const auto published = publisher_.publish_after_commit(std::move(ticket));
             ledger_.add(id, settings_.phase, word_of(published), appended);
         } else {
-            publisher_.submit(std::move(ticket), [this, id, appended](sagaz::Published published) {
-                ledger_.add(id, settings_.phase, word_of(published), appended);
+            // It may be called when this worker is gone.
+            publisher_.submit(std::move(ticket), [&ledger = ledger_, &phase = settings_.phase, id,
+                                                  appended](sagaz::Published published) {
+                ledger.add(id, phase, word_of(published), appended);
             });
         }
     }
