@@ -26,7 +26,7 @@ struct OptimisticOptions {
                                           ///< `queue_full`. Costs about 300 bytes each.
     int breaker_failures{5};              ///< Failures in a row that open the breaker: then nothing
     Milliseconds breaker_initial{1'000};  ///< is sent until a try succeeds, the first after so
-    Milliseconds breaker_max{30'000};     ///< long, doubled up to here.
+    Milliseconds breaker_max{5'000};      ///< long, doubled up to here.
 };
 
 /// Why an event was left to the relay. The first four are no trouble.

@@ -110,7 +110,11 @@ rough_phase() {
         done
         for ((n = 0; n < PAUSES; ++n)); do echo pause; done
     } | shuf --random-source=<(yes "$SEED"))
-    due() { [ $(($(events_committed) - from)) -ge $((events * step / (${#faults[@]} + 1))) ]; }
+    # Each falls into a system that has come through the one before it.
+    due() {
+        [ $(($(events_committed) - from)) -ge $((events * step / (${#faults[@]} + 1))) ] &&
+            [ "$(pending)" -lt "$((RATE / 2))" ]
+    }
     for one in "${faults[@]}"; do
         step=$((step + 1))
         wait_for 180 "fault $step is due" due
