@@ -9,7 +9,7 @@
 int main(int, char** argv) {
     sagaz::OptimisticPublisher publisher{
         sagaz::postgres::open_publisher(argv[1]),
-        sagaz::kafka::open({.bootstrap_servers = argv[2], .client = {{"linger.ms", "0"}}})};
+        sagaz::kafka::open_for_publisher({.bootstrap_servers = argv[2]})};
     const sagaz::Outbox outbox{publisher};
 
     pqxx::connection connection{argv[1]};

