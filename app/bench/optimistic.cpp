@@ -54,6 +54,8 @@ void measure(const Stage& stage, int rate, std::int64_t round, Report& report) {
 // Microseconds of a call, sorted, while nothing listens where Kafka should be.
 std::vector<double> calls_without_a_broker(const Stage& stage) {
     const auto& store = stage.log.store();
+    RunningRelay relay{stage, destination(stage, false)};  // Without one nothing may be sent.
+    relay.wait_until_it_owns(16);
     OptimisticPublisher publisher{
         postgres::open_publisher(store.url, {.schema = store.schema}),
         kafka::open_for_publisher({.bootstrap_servers = "127.0.0.1:1"}),
