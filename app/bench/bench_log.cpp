@@ -169,4 +169,8 @@ std::string BenchLog::named(std::string_view sql) const {
     return core::with_schema(sql, store_.schema);
 }
 
+std::int64_t BenchLog::wal_written() {
+    return number("SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint");
+}
+
 }  // namespace sagaz::inline v0::app::bench

@@ -47,6 +47,8 @@ public:
     /// One statement; "@schema@" stands for the schema.
     postgres::Result run(std::string_view sql, const postgres::Parameters& parameters = {});
     std::int64_t number(std::string_view sql);
+    /// Bytes that the server has written to its log so far, whoever wrote them.
+    std::int64_t wal_written();
     std::string named(std::string_view sql) const;
 
     const StoreTarget& store() const { return store_; }

@@ -37,10 +37,6 @@ std::int64_t cpu_of(const std::vector<std::unique_ptr<Client>>& clients) {
     return sum;
 }
 
-std::int64_t written(const Stage& stage) {
-    return stage.log.number("SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint");
-}
-
 }  // namespace
 
 Throughput work_for(const Stage& stage, int count, double seconds, const Work& work) {
@@ -51,7 +47,7 @@ Throughput work_for(const Stage& stage, int count, double seconds, const Work& w
         work.prepare(clients.back()->connection);
         work.commit_once(clients.back()->connection, clients.back()->random);
     }
-    const auto wal_from = written(stage);
+    const auto wal_from = stage.log.wal_written();
     const auto cpu_from = cpu_of(clients);
     const double from = seconds_now();
     {
@@ -79,7 +75,7 @@ Throughput work_for(const Stage& stage, int count, double seconds, const Work& w
         return static_cast<double>(amount) /
                static_cast<double>(std::max<std::int64_t>(commits, 1));
     };
-    return {static_cast<double>(commits) / took, per_commit(written(stage) - wal_from),
+    return {static_cast<double>(commits) / took, per_commit(stage.log.wal_written() - wal_from),
             per_commit(cpu_of(clients) - cpu_from) / 1e3};
 }
 

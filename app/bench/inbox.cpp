@@ -1,6 +1,7 @@
 // What the inbox costs a consumer: its handler's transaction alone, the same with a mark, and many
 // messages in one transaction. One consumer with one connection, as most are. Each round takes new
 // messages through every way, in turns of a hundred, so that what disturbs one disturbs all.
+#include "app/bench/bare.hpp"
 #include "app/bench/bench.hpp"
 #include "app/bench/runs.hpp"
 
@@ -9,11 +10,8 @@
 #include <sagaz/inbox.hpp>
 #include <sagaz/postgres.hpp>
 
-#include <libpq-fe.h>
-
 #include <algorithm>
 #include <map>
-#include <memory>
 #include <span>
 #include <vector>
 
@@ -24,22 +22,17 @@ constexpr std::size_t kTurn = 100;
 constexpr std::size_t kBatch = 100;
 
 using Messages = std::span<const Message>;
-struct Finish {
-    void operator()(PGconn* connection) const { PQfinish(connection); }
-};
 
 class Consumer {
 public:
     explicit Consumer(const Stage& stage)
-        : connection_{PQconnectdb(stage.log.store().url.c_str())},
+        : connection_{stage.log.store().url},
           inbox_{{.consumer_name = "bench", .schema = stage.log.store().schema}},
           effect_{
-              stage.log.named("INSERT INTO @schema@.payment (order_id, body) VALUES ($1, $2)")} {
-        if (PQstatus(connection_.get()) != CONNECTION_OK) throw broken();
-    }
+              stage.log.named("INSERT INTO @schema@.payment (order_id, body) VALUES ($1, $2)")} {}
 
     void without(Messages messages) {
-        auto* connection = connection_.get();
+        auto* connection = connection_.native();
         postgres::LibpqUnitOfWork unit{connection};
         for (const auto& message : messages) {
             unit.begin();
@@ -49,21 +42,17 @@ public:
     }
     void autocommitted(Messages messages) {
         for (const auto& message : messages) {
-            const char* const values[] = {message.event.key->c_str(),
-                                          message.event.payload.c_str()};
-            const postgres::Result result{PQexecParams(connection_.get(), effect_.c_str(), 2,
-                                                       nullptr, values, nullptr, nullptr, 0)};
-            if (PQresultStatus(result.get()) != PGRES_COMMAND_OK) throw broken();
+            connection_.read(effect_, {{*message.event.key}, {message.event.payload}});
         }
     }
     void one_by_one(Messages messages) {
-        auto* connection = connection_.get();
+        auto* connection = connection_.native();
         for (const auto& message : messages) {
             expect(inbox_.process(connection, message, handler()).settlement);
         }
     }
     void batched(Messages messages) {
-        auto* connection = connection_.get();
+        auto* connection = connection_.native();
         for (; !messages.empty(); messages = messages.subspan(std::min(kBatch, messages.size()))) {
             const auto batch = messages.first(std::min(kBatch, messages.size()));
             for (const auto& outcome : inbox_.process_batch(connection, batch, handler())) {
@@ -74,10 +63,6 @@ public:
     void want(Settlement settlement) { wanted_ = settlement; }
 
 private:
-    Error broken() const {
-        return {ErrorKind::unavailable, "bench_failed", PQerrorMessage(connection_.get()),
-                "see that the database takes connections"};
-    }
     void handle(PGconn* connection, const Message& message) const {
         postgres::LibpqTransaction{connection}.execute(
             {.sql = effect_,
@@ -92,7 +77,7 @@ private:
                     "run it on a schema that nobody else uses"};
     }
 
-    std::unique_ptr<PGconn, Finish> connection_;
+    BareConnection connection_;
     Inbox inbox_;
     std::string effect_;
     Settlement wanted_{Settlement::processed};

@@ -189,10 +189,6 @@ void produce(const Stage& stage, const OpenLoop& plan, Traffic& traffic,
     if (publisher != nullptr) publisher->stop(Milliseconds{5'000});  // Its callbacks count.
 }
 
-std::int64_t written(const Stage& stage) {
-    return stage.log.number("SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint");
-}
-
 }  // namespace
 
 double Latencies::quantile(const std::vector<double>& sorted, double part) {
@@ -206,7 +202,7 @@ Latencies run_open_loop(const Stage& stage, const BrokerTarget& broker, const Op
     Watcher relays{traffic};
     Watcher publishers{traffic};
     const auto slots = stage.log.number("SELECT count(*) FROM @schema@.slot");
-    const auto wal_from = written(stage);
+    const auto wal_from = stage.log.wal_written();
     {
         RunningRelay relay{stage, broker, relays.eyes(), [&](RelayOptions& options) {
                                if (plan.path == Path::poll) options.poll_interval = kPoll;
@@ -232,7 +228,7 @@ Latencies run_open_loop(const Stage& stage, const BrokerTarget& broker, const Op
         std::sort(list->begin(), list->end());
     }
     const auto events = static_cast<double>(traffic.times().size());
-    latencies.wal_bytes = static_cast<double>(written(stage) - wal_from) / events;
+    latencies.wal_bytes = static_cast<double>(stage.log.wal_written() - wal_from) / events;
     latencies.optimistic_share = static_cast<double>(traffic.sent_by_publisher) / events;
     return latencies;
 }

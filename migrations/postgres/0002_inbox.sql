@@ -60,7 +60,8 @@ END
 $function$;
 
 -- Parks a message, once for each reason and body: of two that do it at once the second waits. The
--- payload is kept: after the acknowledgement there is no other copy.
+-- payload is kept: after the acknowledgement there is no other copy. One that is parked behind another
+-- of its key waits for whoever takes that one out (0007).
 CREATE FUNCTION @schema@.inbox_park(
     consumer_name text, event_id text, reason text, detail text, attempts integer,
     source_topic text, event_type text, payload bytea, key text, headers jsonb, content_type text)
@@ -70,7 +71,8 @@ SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_column
 DECLARE
-    id pg_catalog.uuid := @schema@.inbox_event_id($2);
+    id   pg_catalog.uuid := @schema@.inbox_event_id($2);
+    mine bigint;
 BEGIN
     PERFORM @schema@.inbox_wait_for_disk();
     INSERT INTO @schema@.parked (direction, destination, consumer_name, event_id, state, reason,
@@ -79,7 +81,21 @@ BEGIN
     VALUES ('inbox', 'default', $1, id, CASE WHEN $3 = 'key_parked' THEN 'waiting' ELSE 'dead' END,
             $3, $4, $5, nullif($2, id::pg_catalog.text), $6, $9, coalesce($7, ''),
             coalesce($11, 'application/json'), $10, $8)
-    ON CONFLICT DO NOTHING;
+    ON CONFLICT DO NOTHING
+    RETURNING position INTO mine;
+    IF mine IS NULL OR $3 <> 'key_parked' THEN
+        RETURN;
+    END IF;
+    PERFORM FROM @schema@.parked p
+    WHERE p.direction = 'inbox' AND p.destination = 'default' AND p.consumer_name = $1
+      AND p.slot IS NULL AND p.topic = $6 AND p.key = $9 AND p.position < mine
+      AND p.reason <> 'id_conflict'
+    ORDER BY p.position LIMIT 1 FOR KEY SHARE;
+    IF NOT FOUND THEN
+        UPDATE @schema@.parked p SET next_attempt_at = clock_timestamp()
+        WHERE p.direction = 'inbox' AND p.destination = 'default' AND p.consumer_name = $1
+          AND p.position = mine;
+    END IF;
 END
 $function$;
 

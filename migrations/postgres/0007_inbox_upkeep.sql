@@ -278,49 +278,11 @@ REVOKE ALL ON FUNCTION @schema@.inbox_keep(interval, interval, bigint, bigint) F
 -- takes it up by inbox_replay: out of `parked`, its mark and its effects in one transaction, so exactly
 -- once as ever. Of a key only the first may be taken, and whoever takes or removes it makes the next
 -- one due; so a key comes back in its order by itself. A message that comes meanwhile is parked behind:
--- it must not be left there with nobody in front who would make it due. So it waits for whoever is
--- taking the first one out, and is due itself when there is none left.
+-- it must not be left there with nobody in front who would make it due. So inbox_park (0002) waits for
+-- whoever is taking the first one out, and makes it due itself when there is none left.
 
 CREATE INDEX parked_inbox_due ON @schema@.parked (consumer_name, next_attempt_at, position)
 WHERE direction = 'inbox' AND state = 'waiting' AND next_attempt_at IS NOT NULL;
-
--- As 0002 has it, and the wait for who is in front.
-CREATE OR REPLACE FUNCTION @schema@.inbox_park(
-    consumer_name text, event_id text, reason text, detail text, attempts integer,
-    source_topic text, event_type text, payload bytea, key text, headers jsonb, content_type text)
-RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $function$
-#variable_conflict use_column
-DECLARE
-    id   pg_catalog.uuid := @schema@.inbox_event_id($2);
-    mine bigint;
-BEGIN
-    PERFORM @schema@.inbox_wait_for_disk();
-    INSERT INTO @schema@.parked (direction, destination, consumer_name, event_id, state, reason,
-                                 detail, attempts, original_id, topic, key, event_type,
-                                 content_type, headers, payload)
-    VALUES ('inbox', 'default', $1, id, CASE WHEN $3 = 'key_parked' THEN 'waiting' ELSE 'dead' END,
-            $3, $4, $5, nullif($2, id::pg_catalog.text), $6, $9, coalesce($7, ''),
-            coalesce($11, 'application/json'), $10, $8)
-    ON CONFLICT DO NOTHING
-    RETURNING position INTO mine;
-    IF mine IS NULL OR $3 <> 'key_parked' THEN
-        RETURN;
-    END IF;
-    PERFORM FROM @schema@.parked p
-    WHERE p.direction = 'inbox' AND p.destination = 'default' AND p.consumer_name = $1
-      AND p.slot IS NULL AND p.topic = $6 AND p.key = $9 AND p.position < mine
-      AND p.reason <> 'id_conflict'
-    ORDER BY p.position LIMIT 1 FOR KEY SHARE;
-    IF NOT FOUND THEN
-        UPDATE @schema@.parked p SET next_attempt_at = clock_timestamp()
-        WHERE p.direction = 'inbox' AND p.destination = 'default' AND p.consumer_name = $1
-          AND p.position = mine;
-    END IF;
-END
-$function$;
 
 -- Takes the next message that is due out of `parked` and marks it, in the caller's transaction.
 -- outcome: null, nothing is due; processed, handle it and commit; duplicate, it took effect long ago:

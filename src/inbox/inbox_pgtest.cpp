@@ -406,12 +406,26 @@ protected:
         static PostgresServer own;
         return own;
     }
+    /// "": for none.
+    void commits_wait_for(const std::string& standby) {
+        server().configure("synchronous_standby_names = '" + standby + "'");
+        server().reload();
+        test::wait_for("the reload", [&] {
+            return schema_.connect().value("SHOW synchronous_standby_names") == standby;
+        });
+    }
+    void expect_it_happened_once() {
+        Sql next = schema_.client();
+        EXPECT_EQ(
+            process(next, message("e1"), [&](auto& c, const Message& m) { pay(c, m); }).settlement,
+            duplicate);
+        EXPECT_EQ(effects(), 1);
+    }
 };
 
 TEST_F(InboxLostAnswer, F67_OfACommitThatHappenedMeansADuplicateNextTime) {
     // The commit is on disk and waits for a standby that does not exist, and so never answers.
-    server().configure("synchronous_standby_names = 'nobody'");
-    server().reload();
+    commits_wait_for("nobody");
     Sql watcher = schema_.connect();
     watcher.run("SET synchronous_commit = local");
     std::string code;
@@ -426,28 +440,16 @@ TEST_F(InboxLostAnswer, F67_OfACommitThatHappenedMeansADuplicateNextTime) {
                    [&] { return watcher.number("SELECT count(*) " + waiting) == 1; });
     watcher.run("SELECT pg_terminate_backend(pid) " + waiting);
     consumer.join();
-    server().configure("synchronous_standby_names = ''");
-    server().reload();
+    commits_wait_for("");
     EXPECT_EQ(code, "commit_in_doubt");
-    test::wait_for("the reload", [&] {
-        return schema_.connect().value("SHOW synchronous_standby_names").empty();
-    });
-    Sql next = schema_.client();
-    EXPECT_EQ(
-        process(next, message("e1"), [&](auto& c, const Message& m) { pay(c, m); }).settlement,
-        duplicate);
-    EXPECT_EQ(effects(), 1);
+    expect_it_happened_once();
 }
 
 // The server answers with success, and a warning that nobody reads.
 TEST_F(InboxLostAnswer, F04_ACommitWhoseWaitForAStandbyIsCancelledIsInDoubtAndSoIsItsRepeat) {
-    server().configure("synchronous_standby_names = 'nobody'");
-    server().reload();
-    Sql watcher{schema_.connect()};
+    commits_wait_for("nobody");
+    Sql watcher = schema_.connect();
     watcher.run("SET synchronous_commit = local");
-    test::wait_for("the reload", [&] {
-        return schema_.connect().value("SHOW synchronous_standby_names") == "nobody";
-    });
     for (int tries = 0; tries < 2; ++tries) {
         std::string code;
         std::jthread consumer([&] {
@@ -464,16 +466,8 @@ TEST_F(InboxLostAnswer, F04_ACommitWhoseWaitForAStandbyIsCancelledIsInDoubtAndSo
         consumer.join();
         EXPECT_EQ(code, "commit_in_doubt") << "try " << tries;
     }
-    server().configure("synchronous_standby_names = ''");
-    server().reload();
-    test::wait_for("the reload", [&] {
-        return schema_.connect().value("SHOW synchronous_standby_names").empty();
-    });
-    Sql next = schema_.client();
-    EXPECT_EQ(
-        process(next, message("e1"), [&](auto& c, const Message& m) { pay(c, m); }).settlement,
-        duplicate);
-    EXPECT_EQ(effects(), 1);
+    commits_wait_for("");
+    expect_it_happened_once();
 }
 
 TEST_F(InboxLostAnswer, F04_AConnectionsOwnNoticesStillArriveAfterACommit) {

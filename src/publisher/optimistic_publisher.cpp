@@ -145,13 +145,11 @@ private:
 
     std::optional<LeftReason> why_not(const Ticket& ticket) const noexcept {
         if (!on_.load(std::memory_order_relaxed)) return LeftReason::disabled;
-        if (mode_.load(std::memory_order_relaxed) == Mode::broken || is_stuck()) {
-            return LeftReason::breaker_open;
-        }
+        const Mode mode = mode_.load(std::memory_order_relaxed);
+        if (mode == Mode::broken || is_stuck()) return LeftReason::breaker_open;
         if (ticket.holds_) return std::nullopt;
         // While the breaker is half open only one append at a time takes a hold.
-        const bool sends = mode_.load(std::memory_order_relaxed) == Mode::sends;
-        return sends ? LeftReason::late : LeftReason::breaker_open;
+        return mode == Mode::sends ? LeftReason::late : LeftReason::breaker_open;
     }
 
     // A call of store or broker has taken longer than a caller may wait (a network that swallows

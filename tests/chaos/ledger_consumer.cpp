@@ -9,6 +9,7 @@
 // then a message is not settled at first, long enough for commits to pass it if they could, and now
 // and then it was written and is not settled.
 #include "tests/support/kafka_reader.hpp"
+#include "tests/support/line_file.hpp"
 
 #include <sagaz/consumer.hpp>
 
@@ -38,25 +39,15 @@ using sagaz::Settlement;
 
 class Ledger {
 public:
-    explicit Ledger(const std::string& path)
-        : file_(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644)) {
-        if (file_ < 0) throw std::runtime_error(path + ": " + std::strerror(errno));
-    }
-    ~Ledger() { ::close(file_); }
-    Ledger(const Ledger&) = delete;
-    Ledger& operator=(const Ledger&) = delete;
+    explicit Ledger(const std::string& path) : file_(path) {}
 
     void add(const Message& message) const {
-        const std::string line = std::to_string(message.partition) + " " +
-                                 std::to_string(message.position) + " " +
-                                 std::to_string(::getpid()) + " " + message.event.payload + "\n";
-        if (::write(file_, line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
-            throw std::runtime_error("the ledger was not written");
-        }
+        file_.add(std::to_string(message.partition) + " " + std::to_string(message.position) + " " +
+                  std::to_string(::getpid()) + " " + message.event.payload);
     }
 
 private:
-    int file_;
+    sagaz::test::LineFile file_;
 };
 
 // One line each to standard error.

@@ -13,6 +13,8 @@ import collections
 import json
 import sys
 
+from plain_check import read_messages
+
 # From a fault to the last copy that it can cause: a lease, a take-over, a hold and a retry.
 AFTER_FAULT_US = 15_000_000
 BEFORE_FAULT_US = 3_000_000  # sent before a kill, and not stored yet
@@ -30,13 +32,9 @@ def read_ledger(path):
 
 def read_arrivals(path):
     arrivals = collections.defaultdict(list)
-    with open(path, encoding="utf-8") as lines:
-        for line in lines:
-            message = json.loads(line)
-            names = message["headers"]
-            named = dict(zip(names[::2], names[1::2]))
-            phase = json.loads(message["payload"])["phase"]
-            arrivals[named["ce_id"]].append((message["ts"] * 1000, phase))
+    for message, headers in read_messages(path):
+        phase = json.loads(message["payload"])["phase"]
+        arrivals[dict(headers)["ce_id"]].append((message["ts"] * 1000, phase))
     return arrivals
 
 

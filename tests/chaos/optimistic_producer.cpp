@@ -10,6 +10,8 @@
 //
 // A line of LEDGER is "event_id phase outcome appended_us answered_us", appended by one write, so
 // that a kill leaves all of it or nothing. Times are of CLOCK_REALTIME.
+#include "tests/support/line_file.hpp"
+
 #include <sagaz/kafka.hpp>
 #include <sagaz/optimistic_publisher.hpp>
 #include <sagaz/outbox.hpp>
@@ -45,26 +47,22 @@ std::int64_t now_us() {
 
 class Ledger {
 public:
-    explicit Ledger(const std::string& path)
-        : file_(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644)) {
-        if (file_ < 0) throw std::runtime_error(path + ": " + std::strerror(errno));
-    }
-    ~Ledger() { ::close(file_); }
-    Ledger(const Ledger&) = delete;
-    Ledger& operator=(const Ledger&) = delete;
+    explicit Ledger(const std::string& path) : file_(path) {}
 
+    /// Ends the process when it cannot: what is told of it would be wrong.
     void add(const std::string& id, const std::string& phase, std::string_view outcome,
              std::int64_t appended) const {
-        const std::string line = id + " " + phase + " " + std::string{outcome} + " " +
-                                 std::to_string(appended) + " " + std::to_string(now_us()) + "\n";
-        if (::write(file_, line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
-            std::fprintf(stderr, "the ledger was not written\n");
+        try {
+            file_.add(id + " " + phase + " " + std::string{outcome} + " " +
+                      std::to_string(appended) + " " + std::to_string(now_us()));
+        } catch (const std::exception& error) {
+            std::fprintf(stderr, "the ledger: %s\n", error.what());
             std::_Exit(2);
         }
     }
 
 private:
-    int file_;
+    sagaz::test::LineFile file_;
 };
 
 std::string_view word_of(sagaz::Published published) {

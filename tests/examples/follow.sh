@@ -1,28 +1,13 @@
 #!/usr/bin/env bash
 # follow.sh NAME: follows examples/NAME/README.md; see README.md. SAGAZ is the executable, BUILD the
 # folder of its build.
-source "$(dirname "${BASH_SOURCE[0]}")/../chaos/lib.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../docs/follow.sh"
 
 name=$1
-chaos_begin "example_$name"
-BUILD=${BUILD:-$(cd "$(dirname "$SAGAZ")/.." && pwd)}
-pg_start
-options=()
-if "$KAFKA_SH" fetch && "$KAFKA_SH" available; then
-    KAFKA=$(SAGAZ_KAFKA_PROPERTIES="auto.create.topics.enable=true" \
-        sh "$KAFKA_SH" start "$work/kafka" | cut -d' ' -f1)
-    export KAFKA
-else
-    say "NO REAL KAFKA: the sections that need it are left out"
-    options=(--no-kafka)
-fi
+follow_begin "example_$name"
 
-# What the documents call the root of the source.
-mkdir -p "$work/tree"
-ln -s "$chaos_root/examples" "$work/tree/examples"
 # Debian's packages for Python are its own Python's.
 export PATH=${SAGAZ%/*}:/usr/bin:$PATH
-export DATABASE_URL=$pg_url SAGAZ_ADMIN_LISTEN=127.0.0.1:0
 
 # The build of the Containerfile, command by command, with its folders put beside our own build,
 # where they stay: the next run compiles what has changed.
@@ -71,6 +56,5 @@ if [ "$name" = order_service ]; then
     ORDERS_LISTEN=127.0.0.1:$(free_port)
     export ORDERS_LISTEN
 fi
-python3 -B "$chaos_root/tests/docs/follow.py" "$chaos_root/examples/$name/README.md" \
-    "$work/tree" "${options[@]}" || die "examples/$name/README.md cannot be followed"
+follow "examples/$name/README.md"
 chaos_end

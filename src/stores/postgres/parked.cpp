@@ -155,7 +155,7 @@ ParkedLook PostgresStore::look_at_parked(const ParkedQuery& query) {
     const Result rows = run(parked_.look, parameters);
     ParkedLook found;
     found.gate = number_at<std::uint64_t>(rows.get(), 0, look::gate);
-    found.flushed = standby_.safe(number_at<std::uint64_t>(rows.get(), 0, look::flushed));
+    found.flushed = durability_.safe(number_at<std::uint64_t>(rows.get(), 0, look::flushed));
     for (int n = 0; n < PQntuples(rows.get()); ++n) {
         if (is_null(rows.get(), n, look::place)) continue;
         const auto place = number_at<std::size_t>(rows.get(), n, look::place);

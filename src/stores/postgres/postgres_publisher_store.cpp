@@ -91,7 +91,7 @@ Parameters PostgresPublisherStore::guarded() const {
 }
 
 Attached PostgresPublisherStore::attach() {
-    standby_.forget();
+    durability_.forget();
     check_schema(connection_, statements_, options_.schema);
     const Result rows = run(publisher_.attach(), Parameters{}.text(options_.destination));
     incarnation_ = id_at(rows.get(), 0, 0);
@@ -133,7 +133,7 @@ Confirmation PostgresPublisherStore::confirm(std::span<const RowRef> asked,
             const auto gate = binary_at<std::uint64_t>(result.get(), row, confirmed::gate);
             const auto flushed = binary_at<std::uint64_t>(result.get(), row, confirmed::flushed);
             answer.gate = std::max(answer.gate, gate);
-            answer.flushed = std::max(answer.flushed, standby_.safe(flushed));
+            answer.flushed = std::max(answer.flushed, durability_.safe(flushed));
             ++row;
         }
     }
@@ -144,15 +144,8 @@ Confirmation PostgresPublisherStore::confirm(std::span<const RowRef> asked,
 }
 
 std::uint64_t PostgresPublisherStore::flushed(bool force) {
-    if (standby_.is_asked()) {
-        if (force) {
-            standby_.wait(connection_, [&] { return run(statements_.flush_standby, guarded()); });
-        }
-        return standby_.safe(0);
-    }
-    if (force) run(statements_.flush, guarded());
-    const Result row = run(statements_.flushed, guarded());
-    return number_at<std::uint64_t>(row.get(), 0, 0);
+    return durability_.flushed(force, statements_, connection_,
+                               [&](const std::string& sql) { return run(sql, guarded()); });
 }
 
 void PostgresPublisherStore::settle(std::span<const RowRef> accepted,

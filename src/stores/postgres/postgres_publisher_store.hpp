@@ -1,8 +1,8 @@
 #pragma once
 
 #include "stores/postgres/connection.hpp"
+#include "stores/postgres/durability_gate.hpp"
 #include "stores/postgres/publisher_statements.hpp"
-#include "stores/postgres/standby_gate.hpp"
 #include "stores/postgres/statements.hpp"
 
 #include <sagaz/postgres.hpp>
@@ -35,7 +35,7 @@ private:
     Statements statements_;
     PublisherStatements publisher_;
     Connection connection_;
-    StandbyGate standby_{options_.durability};
+    DurabilityGate durability_{options_.durability};
     std::optional<Id> incarnation_;  ///< None: no relay has attached, or a cursor is in doubt.
 };
 

@@ -202,7 +202,7 @@ void PostgresStore::collect(ResultBatch& batch, const Step& step, Limits limits)
     for (Progress* progress : step.ranges) progress->returned = 0;
     const std::size_t before = batch.rows.size();
     const auto taken = batch.take(connection_.receive());
-    read_flushed_ = standby_.safe(taken.flushed);
+    read_flushed_ = durability_.safe(taken.flushed);
     Progress* current = nullptr;
     for (std::size_t n = before; n < batch.rows.size(); ++n) {
         const Row& row = batch.rows[n];

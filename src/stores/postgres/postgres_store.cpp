@@ -77,7 +77,7 @@ Parameters PostgresStore::identified() const {
 Attached PostgresStore::attach(const Id& relay) {
     relay_ = relay;
     last_position_ = 0;
-    standby_.forget();
+    durability_.forget();
     starts_.clear();
     tidied_.clear();
     check_schema(connection_, statements_, options_.schema);
@@ -205,7 +205,7 @@ Opening PostgresStore::take_opening(const PGresult* row) {
     const auto age = number_at<std::int32_t>(row, 0, 2);
     opening.ceiling = widen(static_cast<std::uint32_t>(age) + 3U, opening.target.xmax);
     opening.gate = number_at<std::uint64_t>(row, 0, 3);
-    opening.flushed = standby_.safe(number_at<std::uint64_t>(row, 0, 4));
+    opening.flushed = durability_.safe(number_at<std::uint64_t>(row, 0, 4));
     // Somebody set it back, or put old files back: the cursors tell, when they are read anew.
     if (opening.last_position < last_position_) throw incarnation_changed();
     last_position_ = opening.last_position;
@@ -214,15 +214,8 @@ Opening PostgresStore::take_opening(const PGresult* row) {
 }
 
 std::uint64_t PostgresStore::flushed(bool force) {
-    if (standby_.is_asked()) {
-        if (force) {
-            standby_.wait(connection_, [&] { return run(statements_.flush_standby, guarded()); });
-        }
-        return standby_.safe(0);
-    }
-    if (force) run(statements_.flush, guarded());
-    const Result row = run(statements_.flushed, guarded());
-    return number_at<std::uint64_t>(row.get(), 0, 0);
+    return durability_.flushed(force, statements_, connection_,
+                               [&](const std::string& sql) { return run(sql, guarded()); });
 }
 
 // --------------------------------------------------------------------------------------- storing

@@ -1,11 +1,11 @@
 #pragma once
 
 #include "stores/postgres/connection.hpp"
+#include "stores/postgres/durability_gate.hpp"
 #include "stores/postgres/guarded.hpp"
 #include "stores/postgres/parked.hpp"
 #include "stores/postgres/rebaser.hpp"
 #include "stores/postgres/row_decoder.hpp"
-#include "stores/postgres/standby_gate.hpp"
 #include "stores/postgres/statements.hpp"
 
 #include <sagaz/postgres.hpp>
@@ -127,7 +127,7 @@ private:
     ParkedStatements parked_;
     Connection connection_;
     Rebaser rebaser_;
-    StandbyGate standby_{options_.durability};
+    DurabilityGate durability_{options_.durability};
     std::string label_;
     Id relay_{};
     Id incarnation_{};

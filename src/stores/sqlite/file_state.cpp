@@ -22,6 +22,13 @@ void check_is_file(const std::string& path) {
                 "a file in a temporary folder");
 }
 
+void open_anew(std::unique_ptr<Database>& database, const std::string& path,
+               Milliseconds busy_timeout) {
+    if (database && !database->is_replaced()) return;
+    database.reset();
+    database = std::make_unique<Database>(path, Access::open, busy_timeout);
+}
+
 void check_schema(Database& database, const Statements& statements, const std::string& schema,
                   const std::string& path) {
     const auto missing = [&] {

@@ -7,6 +7,7 @@
 #include <sagaz/store.hpp>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 /// What the relay's store and the publisher's ask of a file in the same way.
@@ -17,6 +18,10 @@ Error incarnation_changed();
 
 /// Throws `invalid` (`store_url`) for what is no file.
 void check_is_file(const std::string& path);
+
+/// Opens the file unless `database` has it open and it is still the one at `path`.
+void open_anew(std::unique_ptr<Database>& database, const std::string& path,
+               Milliseconds busy_timeout);
 
 /// Throws `invalid` for a schema that is not there, or is not one that this program knows.
 void check_schema(Database& database, const Statements& statements, const std::string& schema,

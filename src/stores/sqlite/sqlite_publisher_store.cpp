@@ -117,10 +117,7 @@ Attached SqlitePublisherStore::attach() {
     is_attached_ = false;
     last_position_ = 0;
     flushed_ = 0;
-    if (!database_ || database_->is_replaced()) {
-        database_.reset();
-        database_ = std::make_unique<Database>(path_, Access::open, options_.busy_timeout);
-    }
+    open_anew(database_, path_, options_.busy_timeout);
     try {
         Database& database = *database_;
         check_schema(database, statements_, options_.schema, path_);

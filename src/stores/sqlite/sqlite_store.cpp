@@ -103,10 +103,7 @@ Attached SqliteStore::attach(const Id& relay) {
     incarnation_ = {};
     last_position_ = 0;
     flushed_ = 0;
-    if (!database_ || database_->is_replaced()) {
-        database_.reset();
-        database_ = std::make_unique<Database>(path_, Access::open, options_.busy_timeout);
-    }
+    open_anew(database_, path_, options_.busy_timeout);
     try {
         return introduce(*database_);
     } catch (const Error& error) {
