@@ -82,6 +82,10 @@ public:
     /// False when somebody else ended the transaction that `begin` opened. Asked after a handler
     /// has thrown; may ask the server. An adapter that cannot tell says true.
     virtual bool is_open() noexcept;
+
+    /// True when the adapter can tell without asking the server that `is_open` would say false.
+    /// Asked after each handler of a batch.
+    virtual bool was_ended() const noexcept;
 };
 
 /// How a driver's connection becomes a `UnitOfWork`. An adapter specialises it with a `type` that

@@ -24,15 +24,22 @@ ON @schema@.parked (destination, consumer_name, event_id, reason, sha256(coalesc
 WHERE direction = 'inbox';
 
 -- A UUID is itself. Anything else becomes a UUIDv8 (RFC 9562, 5.8) of its SHA-256, the same
--- everywhere and for ever; the text as it came is kept in original_id.
+-- everywhere and for ever; the text as it came is kept in original_id. In PL/pgSQL, whose plans last
+-- as long as a session: an SQL function would be planned in each transaction. Some call it with
+-- their owner's rights, so it names its types, as they do.
 CREATE FUNCTION @schema@.inbox_event_id(id text) RETURNS uuid
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN CASE
-    WHEN id ~ '^[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}$' THEN id::uuid
-    ELSE (SELECT encode(set_byte(set_byte(d.hash, 6, get_byte(d.hash, 6) & 15 | 128),
-                                 8, get_byte(d.hash, 8) & 63 | 128), 'hex')::uuid
-          FROM (SELECT substring(sha256(convert_to(id, 'UTF8')) FROM 1 FOR 16) AS hash) d)
-    END;
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+AS $function$
+BEGIN
+    IF $1 OPERATOR(pg_catalog.~) '^[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}$' THEN
+        RETURN $1::pg_catalog.uuid;
+    END IF;
+    RETURN (SELECT pg_catalog.encode(
+                set_byte(set_byte(d.hash, 6, get_byte(d.hash, 6) & 15 | 128),
+                         8, get_byte(d.hash, 8) & 63 | 128), 'hex')::pg_catalog.uuid
+            FROM (SELECT substring(sha256(convert_to($1, 'UTF8')) FROM 1 FOR 16) AS hash) d);
+END
+$function$;
 
 -- Refuses what identifies nothing.
 CREATE FUNCTION @schema@.inbox_check(consumer_name text, event_id text) RETURNS void
@@ -150,26 +157,34 @@ LANGUAGE plpgsql VOLATILE
 AS $function$
 #variable_conflict use_column
 DECLARE
-    id         uuid  := @schema@.inbox_event_id($2);
-    hash       bytea := pg_catalog.sha256(coalesce($5, ''));
-    patience   text  := pg_catalog.current_setting('lock_timeout');
+    id         uuid;
+    hash       bytea;
+    patience   text;
     found_hash bytea;
     obstacle   text;
     outcome    text;
 BEGIN
-    PERFORM @schema@.inbox_check($1, $2);
+    -- What is called for every message is short: asked here, called where it has something to say.
+    IF coalesce($1, '') = '' OR coalesce($2, '') = '' THEN
+        PERFORM @schema@.inbox_check($1, $2);
+    END IF;
     IF coalesce($9, '') NOT IN ('park_key', 'park_event') THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'on_failure is neither park_key nor park_event',
             HINT = 'Leave it out for park_key.';
     END IF;
     IF $11 IS NOT NULL THEN
+        patience := pg_catalog.current_setting('lock_timeout');
         PERFORM pg_catalog.set_config('lock_timeout', $11, true);
     END IF;
 
+    id := @schema@.inbox_event_id($2);
+    hash := pg_catalog.sha256(coalesce($5, ''));
     obstacle := @schema@.inbox_obstacle($1, id, $3, $6, $9);
     IF obstacle IS NULL THEN
-        PERFORM @schema@.inbox_wait_for_disk();
+        IF pg_catalog.current_setting('synchronous_commit') = 'off' THEN
+            PERFORM @schema@.inbox_wait_for_disk();
+        END IF;
         INSERT INTO @schema@.consumer_inbox (event_id, consumer_name, original_id, source_topic,
                                              event_type, payload_hash, payload)
         VALUES (id, $1, nullif($2, id::text), coalesce($3, ''), coalesce($4, ''), hash,
@@ -229,6 +244,47 @@ CREATE FUNCTION @schema@.inbox_mark(
     lock_timeout text DEFAULT NULL) RETURNS text
 LANGUAGE sql VOLATILE
 RETURN @schema@.inbox_mark($1, $2, $3, $4, convert_to($5, 'UTF8'), $6, $7, $8, $9, $10, $11);
+
+-- Refuses the commit of a transaction in which marks are set ahead of their handlers.
+CREATE FUNCTION @schema@.inbox_unfinished() RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $function$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'invalid_transaction_termination',
+        MESSAGE = 'not every message of the batch is handled',
+        HINT = 'Take COMMIT out of the handler: the inbox commits.';
+END
+$function$;
+
+-- Marks several messages in the caller's transaction, in their order and each as inbox_mark does:
+-- an outcome for each, up to the first that is in_progress. Of those behind it nothing is marked,
+-- since one of its key must not be.
+--
+-- A mark whose handler has not run yet must not be committed: its message would be lost. So the
+-- transaction has a cursor from now on that COMMIT, whoever says it, would have to keep, by running
+-- its query; that fails. Whoever has handled them all says CLOSE sagaz_batch and commits.
+CREATE FUNCTION @schema@.inbox_mark_all(
+    consumer_name text, event_ids text[], source_topics text[], event_types text[],
+    payloads bytea[], keys text[], headers jsonb[], content_types text[],
+    on_failure text DEFAULT 'park_key', keep_payload boolean DEFAULT false,
+    lock_timeout text DEFAULT NULL) RETURNS SETOF text
+LANGUAGE plpgsql VOLATILE
+AS $function$
+DECLARE
+    outcome text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_cursors c WHERE c.name = 'sagaz_batch') THEN
+        EXECUTE 'DECLARE sagaz_batch NO SCROLL CURSOR WITH HOLD FOR '
+                'SELECT @schema@.inbox_unfinished()';
+    END IF;
+    FOR n IN 1 .. coalesce(pg_catalog.array_length($2, 1), 0) LOOP
+        outcome := @schema@.inbox_mark($1, $2[n], $3[n], $4[n], $5[n], $6[n], $7[n], $8[n], $9, $10,
+                                       $11);
+        RETURN NEXT outcome;
+        EXIT WHEN outcome = 'in_progress';
+    END LOOP;
+END
+$function$;
 
 -- Counts attempts, apart from the mark: in a transaction of its own, after the rollback. `counted`
 -- is how many to add; at max_attempts the message is parked. lock_timeout: as in inbox_mark; another

@@ -99,6 +99,8 @@ GRANT EXECUTE ON FUNCTION
     @schema@.inbox_park(text, text, text, text, integer, text, text, bytea, text, jsonb, text),
     @schema@.inbox_mark(text, text, text, text, bytea, text, jsonb, text, text, boolean, text),
     @schema@.inbox_mark(text, text, text, text, text, text, jsonb, text, text, boolean, text),
+    @schema@.inbox_unfinished(),
+    @schema@.inbox_mark_all(text, text[], text[], text[], bytea[], text[], jsonb[], text[], text, boolean, text),
     @schema@.inbox_count(text, text, text, integer, integer, text, text, bytea, text, jsonb, text, text),
     @schema@.inbox_failed(text, text, text, integer, text, text, bytea, text, jsonb, text),
     @schema@.inbox_replay(text, text, boolean),

@@ -1,5 +1,6 @@
 // Many messages in one transaction, against a real server.
 #include "inbox/inbox_postgres_fixture.hpp"
+#include "tests/support/error_code.hpp"
 
 #include <gtest/gtest.h>
 
@@ -7,6 +8,8 @@
 
 namespace sagaz {
 namespace {
+
+using test::code_of;
 
 class InboxBatchOnPostgres : public InboxOnPostgres {
 protected:
@@ -83,6 +86,65 @@ TEST_F(InboxBatchOnPostgres, WaitsForNobodyLongerThanForOneMessage) {
         batch({message("a"), message("b", "k"), message("c", "k"), message("d")},
               [&](auto& c, const Message& m) { pay(c, m); });
     EXPECT_EQ(settlements, (std::vector{processed, in_progress, retry_later, processed}));
+}
+
+TEST_F(InboxBatchOnPostgres, SettlesEachAsItWouldAlone) {
+    options_.keep_payload = true;
+    EXPECT_EQ(process(message("old")), processed);
+    options_.max_attempts = 1;
+    EXPECT_EQ(process_and_fail(message("bad", "k")), Settlement::parked);
+    auto forged = message("old");
+    forged.event.payload = "another";
+    auto bytes = message("bytes", "\"\\,{}");
+    bytes.event.payload = std::string("\0\xff\"\\{}", 6);
+    bytes.event.headers = {{"ce_x", "\"\\\n"}};
+    const auto settlements =
+        batch({bytes, message("behind", "k"), message("old"), forged, message("a"), message("a"),
+               message("", "l"), message("after", "l"), message("b")},
+              [&](auto& c, const Message& m) { pay(c, m); });
+    EXPECT_EQ(settlements,
+              (std::vector{processed, Settlement::parked, duplicate, Settlement::parked, processed,
+                           duplicate, Settlement::parked, Settlement::parked, processed}));
+    EXPECT_EQ(value("SELECT string_agg(id, ',' ORDER BY id) FROM @s@.effect"), "a,b,bytes,old");
+    EXPECT_EQ(value("SELECT payload || payload_hash = '\\x00ff225c7b7d'::bytea || "
+                    "sha256('\\x00ff225c7b7d') FROM @s@.consumer_inbox "
+                    "WHERE original_id = 'bytes'"),
+              "t");
+    EXPECT_EQ(parked(),
+              "bad max_attempts dead 1, behind key_parked waiting 0, old id_conflict dead 0, "
+              "payments/-1/-1 id_missing dead 0, after key_parked waiting 0");
+}
+
+// Marks that are ahead of their handlers must not be committed: their messages would be lost.
+TEST_F(InboxBatchOnPostgres, AHandlersCommitCommitsNoMarkOfAnotherMessage) {
+    const std::vector<Message> both{message("a"), message("b")};
+    for (const char* commit : {"COMMIT", "COMMIT AND CHAIN", "ROLLBACK"}) {
+        EXPECT_EQ(code_of([&] {
+                      batch(both, [&](auto& c, const Message& m) {
+                          pay(c, m);
+                          if (m.id == "a") PQclear(PQexec(c, commit));
+                      });
+                  }),
+                  "transaction_ended");
+        EXPECT_EQ(value("SELECT count(*) FROM @s@.consumer_inbox"), "0") << commit;
+        EXPECT_EQ(effects(), 0) << commit;
+    }
+    EXPECT_EQ(batch(both, [&](auto& c, const Message& m) { pay(c, m); }),
+              (std::vector{processed, processed}));
+}
+
+TEST_F(InboxBatchOnPostgres, GoesOnBehindAMessageInProgressWithoutItsKey) {
+    // The moment at which a mark is cleaned up, which cannot be met on purpose.
+    run("CREATE OR REPLACE FUNCTION @s@.inbox_mark(consumer_name text, event_id text, "
+        "source_topic text, event_type text, payload bytea, key text DEFAULT NULL, "
+        "headers jsonb DEFAULT NULL, content_type text DEFAULT NULL, "
+        "on_failure text DEFAULT 'park_key', keep_payload boolean DEFAULT false, "
+        "lock_timeout text DEFAULT NULL) RETURNS text LANGUAGE sql "
+        "RETURN CASE WHEN $2 = 'b' THEN 'in_progress' ELSE 'processed' END");
+    EXPECT_EQ(batch({message("a", "k"), message("b", "l"), message("c", "l"), message("d", "m")},
+                    [&](auto& c, const Message& m) { pay(c, m); }),
+              (std::vector{processed, in_progress, retry_later, processed}));
+    EXPECT_EQ(value("SELECT string_agg(id, ',' ORDER BY id) FROM @s@.effect"), "a,d");
 }
 
 }  // namespace

@@ -50,6 +50,22 @@ TEST_F(InboxSql, MarksOnceAndSaysDuplicateAfterTheCommit) {
               "processed");
 }
 
+TEST_F(InboxSql, MarksAheadOfTheirHandlersAreNotCommittedBeforeAllAreHandled) {
+    const std::string all =
+        "SELECT string_agg(m, ',') FROM @s@.inbox_mark_all('billing', '{e1,e2,e1}', "
+        "'{orders,orders,orders}', '{E,E,E}', '{body,body,body}', '{k,NULL,k}', "
+        "'{\"{}\",NULL,NULL}', '{c,c,c}') m";
+    run("BEGIN");
+    EXPECT_EQ(value(all), "processed,processed,duplicate");
+    EXPECT_EQ(failure("COMMIT"), "2D000");
+    EXPECT_EQ(value("SELECT count(*) FROM @s@.consumer_inbox"), "0");
+    run("BEGIN");
+    EXPECT_EQ(value(all), "processed,processed,duplicate");
+    EXPECT_EQ(value(all), "duplicate,duplicate,duplicate") << "as often as it takes";
+    run("CLOSE sagaz_batch; COMMIT");
+    EXPECT_EQ(value("SELECT count(*) FROM @s@.consumer_inbox"), "2");
+}
+
 TEST_F(InboxSql, TakesTextAndBytesAsTheSameBody) {
     EXPECT_EQ(value("SELECT @s@.inbox_mark('c', 'e1', 't', 'E', '{\"a\": \"\\\\x00\"}')"),
               "processed");

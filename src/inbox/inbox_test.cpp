@@ -31,6 +31,7 @@ public:
         last = statement.sql;
         values.clear();
         for (const auto& value : statement.parameters) values.emplace_back(value.bytes);
+        if (says("inbox_mark_all")) return mark_all();
         if (says("inbox_mark")) {
             log.push_back("mark " + values[1]);
             fail("mark");
@@ -55,7 +56,10 @@ public:
     }
     void rollback() noexcept override { log.emplace_back("rollback"); }
     void command(std::string_view sql) override { log.emplace_back(sql); }
+    bool was_ended() const noexcept override { return is_ended; }
 
+    bool is_ended{};  // by somebody else
+    std::size_t lost_rows{};
     std::map<std::string, std::deque<Error>> failures;  // what a step throws, once each
     std::deque<std::string> marks;
     std::deque<std::string> counts;
@@ -64,6 +68,21 @@ public:
     std::vector<std::string> values;
 
 private:
+    // Of ids without quotes and commas, as the tests have them.
+    Rows mark_all() {
+        std::string ids = values[1].substr(1, values[1].size() - 2);
+        std::erase(ids, '"');
+        Rows rows(static_cast<std::size_t>(1 + std::ranges::count(ids, ',')));
+        std::ranges::replace(ids, ',', ' ');
+        log.push_back("mark " + ids);
+        fail("mark");
+        for (std::size_t n = 0; n < rows.size(); ++n) {
+            rows[n] = {next(marks, "processed")};
+            if (rows[n][0] == "in_progress") rows.resize(n + 1);
+        }
+        rows.resize(rows.size() - lost_rows);
+        return rows;
+    }
     void fail(const std::string& step) {
         auto& waiting = failures[step];
         if (waiting.empty()) return;
@@ -286,7 +305,8 @@ protected:
 TEST_F(InboxBatch, IsOneTransactionWithoutSavepointsWhileAllIsWell) {
     using enum Settlement;
     EXPECT_EQ(run({message("a"), message("b")}, ""), (std::vector{processed, processed}));
-    EXPECT_EQ(unit_.log, (Log{"begin", "mark a", "handler a", "mark b", "handler b", "commit"}));
+    EXPECT_EQ(unit_.log,
+              (Log{"begin", "mark a b", "handler a", "handler b", "CLOSE sagaz_batch", "commit"}));
 }
 
 TEST_F(InboxBatch, RunsAgainWithSavepointsWhenAHandlerThrows) {
@@ -294,9 +314,8 @@ TEST_F(InboxBatch, RunsAgainWithSavepointsWhenAHandlerThrows) {
     EXPECT_EQ(run({message("a"), message("b"), message("c")}, "b"),
               (std::vector{processed, retry_later, processed}));
     EXPECT_EQ(unit_.log, (Log{"begin",
-                              "mark a",
+                              "mark a b c",
                               "handler a",
-                              "mark b",
                               "handler b",
                               "rollback",
                               "begin",
@@ -323,7 +342,7 @@ TEST_F(InboxBatch, RunsOneByOneAfterADeadlockAndCountsNothing) {
     using enum Settlement;
     unit_.failures["mark"] = {error_of(ErrorKind::conflict, "deadlock")};
     EXPECT_EQ(run({message("a"), message("b")}, ""), (std::vector{processed, processed}));
-    EXPECT_EQ(unit_.log, (Log{"begin", "mark a", "rollback", "begin", "mark a", "handler a",
+    EXPECT_EQ(unit_.log, (Log{"begin", "mark a b", "rollback", "begin", "mark a", "handler a",
                               "commit", "begin", "mark b", "handler b", "commit"}));
 }
 
@@ -332,6 +351,72 @@ TEST_F(InboxBatch, HoldsALaterMessageOfAKeyBehindOneThatFailed) {
     EXPECT_EQ(run({message("a", "k"), message("b", "k"), message("c", "l")}, "a"),
               (std::vector{retry_later, retry_later, processed}));
     EXPECT_EQ(std::ranges::count(unit_.log, "handler b"), 0);
+}
+
+TEST_F(InboxBatch, MarksNothingOfAKeyBehindAMessageInProgress) {
+    using enum Settlement;
+    unit_.marks = {"processed", "in_progress"};
+    EXPECT_EQ(run({message("a", "k"), message("b", "l"), message("c", "l"), message("d", "k"),
+                   message("e", "l"), message("f"), message("g")},
+                  ""),
+              (std::vector{processed, in_progress, retry_later, processed, retry_later, processed,
+                           processed}));
+    EXPECT_EQ(unit_.log,
+              (Log{"begin", "mark a b c d e f g", "handler a", "mark d", "handler d", "mark f g",
+                   "handler f", "handler g", "CLOSE sagaz_batch", "commit"}));
+}
+
+TEST_F(InboxBatch, ParksAMessageWithoutAnIdInItsTurn) {
+    run({message("a"), message("b"), message(""), message("c"), message("d")}, "");
+    EXPECT_EQ(unit_.log,
+              (Log{"begin", "mark a b", "handler a", "handler b", "park id_missing", "mark c d",
+                   "handler c", "handler d", "CLOSE sagaz_batch", "commit"}));
+}
+
+TEST_F(InboxBatch, BoundsWhatOneStatementMarks) {
+    const auto marks = [&] {
+        return std::ranges::count_if(
+            unit_.log, [](const std::string& line) { return line.starts_with("mark"); });
+    };
+    run(std::vector<Message>(401, message("a")), "");
+    EXPECT_EQ(marks(), 3);
+    unit_.log.clear();
+    auto large = message("b");
+    large.event.payload = std::string(600'000, 'x');
+    run({large, large, message("c"), large}, "");
+    EXPECT_EQ(marks(), 3) << "b, b c, b";
+    EXPECT_EQ(unit_.log.at(3), "mark b c");
+}
+
+TEST_F(InboxBatch, QuotesWhateverIsInTheValues) {
+    auto odd = message("a\"\\{}NULL", "k");
+    odd.event.payload = "\x00\xff\"\\"s;
+    odd.event.headers = {{"n", "\""}};
+    const std::vector<Message> messages{odd, message("b")};
+    Inbox(options_).process_batch(unit_, messages, [&](auto& unit, const Message& m) {
+        EXPECT_TRUE(m.id == "b" || unit.values.size() == 11U);
+    });
+    EXPECT_EQ(unit_.values.at(1), R"({"a\"\\{}NULL","b"})");
+    EXPECT_EQ(unit_.values.at(4), R"({"\\x00ff225c","\\x70"})");
+    EXPECT_EQ(unit_.values.at(5), R"({"k",NULL})");
+    EXPECT_EQ(unit_.values.at(6), R"({"[[\"n\",\"\\\"\"]]",NULL})");
+}
+
+TEST_F(InboxBatch, RefusesAnAnswerThatLacksAMessage) {
+    unit_.lost_rows = 1;
+    EXPECT_EQ(code_of([&] { run({message("a"), message("b")}, ""); }), "unexpected_answer");
+}
+
+TEST_F(InboxBatch, StopsAfterAHandlerThatEndedTheTransaction) {
+    const std::vector<Message> messages{message("a"), message("b")};
+    EXPECT_EQ(code_of([&] {
+                  Inbox(options_).process_batch(unit_, messages, [&](auto& unit, const Message& m) {
+                      unit.log.push_back("handler " + m.id);
+                      unit.is_ended = true;
+                  });
+              }),
+              "transaction_ended");
+    EXPECT_EQ(unit_.log, (Log{"begin", "mark a b", "handler a", "rollback"}));
 }
 
 TEST_F(InboxBatch, GivesEachItsOwnValue) {

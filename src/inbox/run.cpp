@@ -6,6 +6,11 @@
 // the server neither is there, after it both are. Whether the answer to COMMIT arrives changes
 // nothing: the message is not acknowledged, comes again, and meets the mark or does not.
 //
+// In a batch the marks may be ahead of their handlers, so that they cost one statement and not one
+// each. Until every handler has run the transaction cannot be committed by anybody, a handler
+// included: the server refuses it (inbox_mark_all of migration 0002). After a handler that throws
+// the round is rolled back, and from then on each mark is set right before its handler.
+//
 // The acknowledgement comes after the commit, so a message may come again but is never lost. An
 // attempt is counted in a transaction of its own after the rollback; if that fails, an attempt goes
 // uncounted, which costs one more try.
@@ -85,19 +90,42 @@ void Run::all_one_by_one() {
 std::optional<Run::Trouble> Run::all_together() {
     return attempt([&](InboxStage& stage) {
         core::HeldKeys held;
+        bool is_ahead = false;  // Marks were set ahead of their handlers.
         unit_.begin();
-        for (std::size_t n = 0; n < messages_.size(); ++n) {
+        for (std::size_t n = 0; n < messages_.size();) {
             stage = InboxStage::statement;
-            if (held.holds(messages_[n])) {
-                plain_[n] = wait_for_key();
-                continue;
+            for (const std::size_t end = mark_some(n, held, is_ahead); n < end; ++n) {
+                handle(n, stage);
+                if (unit_.was_ended()) throw_ended_early();
             }
-            handle_marked(n, stage);
-            if (!plain_[n].is_settled()) held.hold(messages_[n]);
         }
         stage = InboxStage::commit;
+        if (is_ahead) unit_.command(kCloseMarks);
         unit_.commit();
     });
+}
+
+std::size_t Run::mark_some(std::size_t first, core::HeldKeys& held, bool& is_ahead) {
+    if (held.holds(messages_[first])) {
+        plain_[first] = wait_for_key();
+        return first + 1;
+    }
+    const auto rest = std::span<const Delivery>(deliveries_).subspan(first);
+    auto count = Delivery::together(rest, unit_.dialect());
+    for (std::size_t n = 1; n < count; ++n) {
+        if (held.holds(messages_[first + n])) count = n;
+    }
+    std::size_t end = first + 1;
+    if (count < 2) {
+        mark(first);
+    } else {
+        is_ahead = true;
+        const auto settlements = Delivery::mark_all(unit_, rest.first(count));
+        end = first + settlements.size();
+        for (std::size_t n = first; n < end; ++n) plain_[n] = marked(n, settlements[n - first]);
+    }
+    if (!plain_[end - 1].is_settled()) held.hold(messages_[end - 1]);
+    return end;
 }
 
 std::optional<Run::Trouble> Run::all_with_savepoints() {
@@ -172,26 +200,45 @@ void Run::throw_ended() {
                 "right by hand what the handler left undone");
 }
 
+void Run::throw_ended_early() {
+    throw Error(ErrorKind::fatal, "transaction_ended",
+                "a handler ended the transaction of its batch",
+                "take COMMIT and ROLLBACK out of the handler");
+}
+
 void Run::handle_marked(std::size_t n, InboxStage& stage) {
+    mark(n);
+    handle(n, stage);
+}
+
+void Run::mark(std::size_t n) {
     const Delivery& delivery = deliveries_[n];
-    Plain& plain = plain_[n];
-    plain = {};
-    if (!delivery.has_id()) {
-        delivery.park(unit_, "id_missing", "the message carries no id");
-        plain.settlement = Settlement::parked;
-        plain.reason = "id_missing";
+    plain_[n] = {};
+    if (delivery.has_id()) {
+        plain_[n] = marked(n, delivery.mark(unit_, true));
         return;
     }
-    plain.settlement = delivery.mark(unit_, true);
-    if (plain.settlement == Settlement::parked) plain.reason = delivery.reason(unit_);
-    if (plain.settlement == Settlement::in_progress) plain.retry_in = options_.retry_initial;
-    if (plain.settlement != Settlement::processed) return;
+    delivery.park(unit_, "id_missing", "the message carries no id");
+    plain_[n].settlement = Settlement::parked;
+    plain_[n].reason = "id_missing";
+}
+
+Run::Plain Run::marked(std::size_t n, Settlement settlement) {
+    Plain plain;
+    plain.settlement = settlement;
+    if (settlement == Settlement::parked) plain.reason = deliveries_[n].reason(unit_);
+    if (settlement == Settlement::in_progress) plain.retry_in = options_.retry_initial;
+    return plain;
+}
+
+void Run::handle(std::size_t n, InboxStage& stage) {
+    if (plain_[n].settlement != Settlement::processed) return;
     stage = InboxStage::handler;
     const auto start = std::chrono::steady_clock::now();
     (*handle_)(n);
     seconds_[n] = seconds_since(start);
     stage = InboxStage::commit;
-    if (options_.keep_duration) delivery.keep_duration(unit_, seconds_[n]);
+    if (options_.keep_duration) deliveries_[n].keep_duration(unit_, seconds_[n]);
 }
 
 Run::Plain Run::after(const Trouble& trouble, std::size_t n) {

@@ -54,6 +54,12 @@ private:
 
     // Mark and handler in the open transaction.
     void handle_marked(std::size_t n, core::InboxStage& stage);
+    void mark(std::size_t n);
+    // What a mark said, and what belongs to it.
+    Plain marked(std::size_t n, Settlement settlement);
+    void handle(std::size_t n, core::InboxStage& stage);
+    // Marks the messages from `first` on that may be marked at once; returns the one behind them.
+    std::size_t mark_some(std::size_t first, core::HeldKeys& held, bool& is_ahead);
     Plain after(const Trouble& trouble, std::size_t n);
     Plain again(const Trouble& trouble) const;
     Plain count(std::size_t n, std::string_view cause, int attempts_max, int counted);
@@ -63,6 +69,7 @@ private:
     // Throws when a handler committed the marks of [first, end) by itself and then failed.
     void expect_no_marks(const Trouble& trouble, std::size_t first, std::size_t end);
     [[noreturn]] static void throw_ended();
+    [[noreturn]] static void throw_ended_early();
     Plain wait_for_key() const;
     Plain after_replay(const Trouble& trouble, const Message& message);
     void report() const noexcept;

@@ -1,10 +1,8 @@
 #include "inbox/script.hpp"
 
-#include "core/inbox_step.hpp"
 #include "core/schema_name.hpp"
 #include "core/text.hpp"
-
-#include <sagaz/error.hpp>
+#include "inbox/answer.hpp"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -22,21 +20,16 @@ std::vector<std::string> with_schema(std::vector<std::string> texts, std::string
 }
 
 Script with_schema(const Script& script, std::string_view schema) {
-    return {with_schema(script.mark, schema),     with_schema(script.count, schema),
-            with_schema(script.park, schema),     with_schema(script.reason, schema),
-            with_schema(script.duration, schema), core::with_schema(script.due, schema),
-            with_schema(script.take, schema),     with_schema(script.refuse, schema)};
+    return {with_schema(script.mark, schema),      core::with_schema(script.mark_all, schema),
+            with_schema(script.count, schema),     with_schema(script.park, schema),
+            with_schema(script.reason, schema),    with_schema(script.duration, schema),
+            core::with_schema(script.due, schema), with_schema(script.take, schema),
+            with_schema(script.refuse, schema)};
 }
 
 Parameter text(std::string_view value) { return {value, false, false}; }
 Parameter null() { return {{}, true, false}; }
 Parameter maybe(const std::optional<std::string>& value) { return value ? text(*value) : null(); }
-
-[[noreturn]] void throw_unexpected() {
-    throw Error(ErrorKind::fatal, "unexpected_answer",
-                "the driver did not return what the inbox asked for",
-                "its Transaction must return each value as text");
-}
 
 std::vector<std::optional<std::string>> ask(Transaction& transaction,
                                             const std::vector<std::string>& texts,
@@ -45,12 +38,6 @@ std::vector<std::optional<std::string>> ask(Transaction& transaction,
     for (const auto& sql : texts) rows = transaction.execute({sql, values});
     if (rows.size() != 1 || rows[0].empty()) throw_unexpected();
     return std::move(rows[0]);
-}
-
-Settlement settlement_in(const std::optional<std::string>& word) {
-    const auto settlement = word ? core::settlement_of(*word) : std::nullopt;
-    if (!settlement) throw_unexpected();
-    return *settlement;
 }
 
 Delivery::Counted counted_in(const std::vector<std::optional<std::string>>& row) {
@@ -100,6 +87,10 @@ Script postgres_script() {
     script.mark = {
         "SELECT @schema@.inbox_mark($1::text, $2::text, $3::text, $4::text, $5::bytea, $6::text, "
         "$7::jsonb, $8::text, $9::text, $10::boolean, $11::text)"};
+    script.mark_all =
+        "SELECT m.outcome FROM @schema@.inbox_mark_all($1::text, $2::text[], $3::text[], "
+        "$4::text[], $5::bytea[], $6::text[], $7::jsonb[], $8::text[], $9::text, $10::boolean, "
+        "$11::text) WITH ORDINALITY AS m (outcome, n) ORDER BY m.n";
     script.count = {
         "SELECT c.outcome, c.attempts FROM @schema@.inbox_count($1::text, $2::text, $9::text, "
         "$10::integer, $11::integer, $3::text, $4::text, $5::bytea, $6::text, $7::jsonb, "
@@ -147,12 +138,17 @@ std::optional<std::string> Delivery::lock_timeout(bool waits) const {
     return fmt::format("{}ms", options_->lock_timeout.count());
 }
 
+void Delivery::add_options(std::vector<Parameter>& values,
+                           const std::optional<std::string>& patience) const {
+    values.push_back(text(options_->on_failure == OnFailure::park_key ? "park_key" : "park_event"));
+    values.push_back(text(options_->keep_payload ? "true" : "false"));
+    values.push_back(maybe(patience));
+}
+
 Settlement Delivery::mark(Transaction& transaction, bool waits) const {
     auto all = values();
     const auto patience = lock_timeout(waits);
-    all.push_back(text(options_->on_failure == OnFailure::park_key ? "park_key" : "park_event"));
-    all.push_back(text(options_->keep_payload ? "true" : "false"));
-    all.push_back(maybe(patience));
+    add_options(all, patience);
     return settlement_in(ask(transaction, scripts_->of(transaction.dialect()).mark, all)[0]);
 }
 

@@ -3,7 +3,9 @@
 #include <sagaz/inbox.hpp>
 #include <sagaz/transaction.hpp>
 
+#include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +19,9 @@ namespace sagaz::inline v0::inbox {
 /// type.
 struct Script {
     std::vector<std::string> mark{};  ///< $9 on_failure, $10 keep payload, $11 lock time-out
+    /// `mark` of several: $2 to $8 are arrays, and an outcome comes back for each, in a row of its
+    /// own, up to the first that is in progress. Empty: there is none.
+    std::string mark_all{};
     /// $9 cause, $10 attempts at most, $11 attempts now, $12 lock time-out
     std::vector<std::string> count{};
     std::vector<std::string> park{};      ///< $9 reason, $10 detail
@@ -62,6 +67,13 @@ public:
     /// Runs in the open transaction. `waits` is false where the connection's own time-outs count.
     Settlement mark(Transaction& transaction, bool waits) const;
 
+    /// How many of `deliveries`, from the first on, one statement marks: 0 where it marks none.
+    static std::size_t together(std::span<const Delivery> deliveries, Dialect dialect);
+    /// Marks them in the open transaction, in their order, up to the first that is in progress; as
+    /// many outcomes. Before the commit `kCloseMarks` has to say that all are handled.
+    static std::vector<Settlement> mark_all(Transaction& transaction,
+                                            std::span<const Delivery> deliveries);
+
     struct Counted {
         Settlement settlement{};
         int attempts{};
@@ -77,6 +89,9 @@ public:
 private:
     std::vector<Parameter> values() const;
     std::optional<std::string> lock_timeout(bool waits) const;
+    void add_options(std::vector<Parameter>& values,
+                     const std::optional<std::string>& patience) const;
+    std::size_t bytes() const noexcept;
 
     const Message* message_;
     const InboxOptions* options_;
@@ -89,6 +104,9 @@ private:
     std::optional<std::string> headers_;
     std::string content_type_;
 };
+
+/// After `Delivery::mark_all` and the handlers: from here on the transaction may be committed.
+inline constexpr std::string_view kCloseMarks = "CLOSE sagaz_batch";
 
 /// A parked message that was taken out to be handled again; its mark is set. `duplicate`: it was
 /// before.

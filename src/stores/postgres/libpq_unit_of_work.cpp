@@ -136,8 +136,10 @@ void LibpqUnitOfWork::rollback() noexcept {
     PQclear(PQexec(connection_, "ROLLBACK"));
 }
 
-bool LibpqUnitOfWork::is_open() noexcept {
-    return !is_open_ || PQtransactionStatus(connection_) != PQTRANS_IDLE;
+bool LibpqUnitOfWork::is_open() noexcept { return !was_ended(); }
+
+bool LibpqUnitOfWork::was_ended() const noexcept {
+    return is_open_ && PQtransactionStatus(connection_) == PQTRANS_IDLE;
 }
 
 void LibpqUnitOfWork::command(std::string_view sql) {

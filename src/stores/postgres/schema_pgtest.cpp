@@ -461,6 +461,8 @@ TEST_F(Rights, S06_OfAConsumerAreTheInbox) {
             "INSERT INTO @s@.inbox_attempt (consumer_name, event_id) VALUES ('c', "
             "gen_random_uuid())",
             "SELECT @s@.inbox_mark('c', 'e1', 't', 'E', 'p'::text)",
+            "BEGIN; SELECT @s@.inbox_mark_all('c', '{e4}', '{t}', '{E}', '{p}', '{k}', '{NULL}', "
+            "'{c}'); CLOSE sagaz_batch; COMMIT",
             "SELECT @s@.inbox_failed('c', 'e2', 'no stock', 1)",
             "SELECT @s@.inbox_park('c', 'e3', 'r', '', 0, 't', 'E', 'p', 'k', NULL, NULL)",
             "SELECT @s@.inbox_obstacle('c', gen_random_uuid(), 't', 'k', 'park_key')",
@@ -541,7 +543,8 @@ TEST_F(Rights, S07_OfTheOwnerAreNotLentToATypeOfTheCallers) {
          {"SELECT @s@.rebase(true)",
           "SELECT @s@.inbox_keep(interval '1 day', interval '1 s', NULL, 0)"});
     call("consumer", {"uuid", "text", "bytea", "jsonb"},
-         {"SELECT @s@.inbox_park('c', 'e', 'r', '', 0, 't', 'E', 'p', 'k', '{}', NULL)",
+         {"SELECT @s@.inbox_event_id('e')",
+          "SELECT @s@.inbox_park('c', 'e', 'r', '', 0, 't', 'E', 'p', 'k', '{}', NULL)",
           "SELECT @s@.inbox_obstacle('c', gen_random_uuid(), 't', 'k', 'park_key')",
           "SELECT @s@.inbox_parked_as('c', 'e')", "SELECT @s@.inbox_replay('c')",
           "SELECT @s@.inbox_replay_failed('c', 'e', 'x')"});
