@@ -32,6 +32,7 @@ GRANT EXECUTE ON FUNCTION
     @schema@.append(text, text, text, text, jsonb, text, uuid, text, text, text),
     @schema@.append(text, text, text, json, jsonb, text, uuid, text, text, text),
     @schema@.append(text, text, text, jsonb, jsonb, text, uuid, text, text, text),
+    @schema@.append_ticket(uuid, text, text, text, text, bytea, text, text, text, jsonb, bigint),
     @schema@.resolve(uuid, uuid[], bigint[], xid8[], smallint[])
 TO @schema@_producer;
 

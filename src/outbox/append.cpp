@@ -9,16 +9,19 @@ namespace {
 
 constexpr std::size_t kColumns = 9;  // headers apart
 
-// What the two dialects have in common: the columns and their order.
+std::string insert_into(std::string_view table, bool is_held) {
+    return "INSERT INTO " + std::string(table) +
+           " (event_id, topic, key, event_type, content_type, payload, aggregate_type, "
+           "aggregate_id, saga_id, headers" +
+           (is_held ? ", held_until) VALUES " : ") VALUES ");
+}
+
+// What the ways have in common: an event's values and their order.
 class Builder {
 public:
-    Builder(std::string_view table, std::string held_until) : held_until_(std::move(held_until)) {
-        sql() = "INSERT INTO ";
-        sql() += table;
-        sql() +=
-            " (event_id, topic, key, event_type, content_type, payload, aggregate_type, "
-            "aggregate_id, saga_id, headers";
-        sql() += held_until_.empty() ? ") VALUES " : ", held_until) VALUES ";
+    /// `hold` is the last value of each event, an expression; empty: it has none.
+    Builder(std::string head, std::string hold) : hold_(std::move(hold)) {
+        sql() = std::move(head);
     }
     virtual ~Builder() = default;
     Builder(const Builder&) = delete;
@@ -47,7 +50,7 @@ public:
         add_text(event.saga_id ? &*event.saga_id : nullptr);
         sql() += ", ";
         add_headers(event.headers);
-        if (!held_until_.empty()) sql() += ", " + held_until_;
+        if (!hold_.empty()) sql() += ", " + hold_;
         sql() += ')';
     }
 
@@ -104,15 +107,16 @@ private:
         sql() += is_object ? words.object_end : ")";
     }
 
-    std::string held_until_;  ///< An expression; empty: no hold.
+    std::string hold_;
     bool has_rows_{};
     Statement statement_;
 };
 
-class PostgresBuilder final : public Builder {
+class PostgresBuilder : public Builder {
 public:
     PostgresBuilder(std::string_view schema, std::optional<Milliseconds> hold)
-        : Builder(std::string(schema) + ".outbox", hold ? held_until(*hold) : ""),
+        : Builder(insert_into(std::string(schema) + ".outbox", hold.has_value()),
+                  hold ? held_until(*hold) : ""),
           schema_(schema) {}
 
     Statement finish() override {
@@ -129,9 +133,18 @@ private:
     }
 
     void add_id(const Id& id) override {
-        sql() += "coalesce(encode(";
+        sql() += "coalesce(";
+        add_uuid(id);
+        sql() += ", " + schema_ + ".uuid_v7())";
+    }
+
+protected:
+    using Builder::Builder;
+
+    void add_uuid(const Id& id) {
+        sql() += "encode(";
         add_place(id.is_zero() ? Parameter{{}, true, true} : bytes_of(id), "bytea");
-        sql() += ", 'hex')::uuid, " + schema_ + ".uuid_v7())";
+        sql() += ", 'hex')::uuid";
     }
     Headers headers() const override {
         return {"jsonb_object(ARRAY[", "])", "jsonb_build_array(", kHeadersMax};
@@ -140,13 +153,29 @@ private:
         return '$' + std::to_string(n) + "::" + std::string(type);
     }
 
+private:
     std::string schema_;
+};
+
+/// The usual one event, by the function whose plan a session keeps.
+class PostgresCall final : public PostgresBuilder {
+public:
+    PostgresCall(std::string_view schema, std::optional<Milliseconds> hold)
+        : PostgresBuilder("SELECT new_event_id, id, xid, slot, incarnation FROM " +
+                              std::string(schema) + ".append_ticket",
+                          hold ? std::to_string(hold->count()) : "NULL") {}
+
+    Statement finish() override { return take(); }
+
+private:
+    void add_id(const Id& id) override { add_uuid(id); }
 };
 
 class SqliteBuilder final : public Builder {
 public:
     SqliteBuilder(std::string_view schema, std::optional<Milliseconds> hold)
-        : Builder("main." + std::string(schema) + "_outbox", hold ? held_until(*hold) : ""),
+        : Builder(insert_into("main." + std::string(schema) + "_outbox", hold.has_value()),
+                  hold ? held_until(*hold) : ""),
           schema_("main." + std::string(schema)) {}
 
     // One writer at a time: a row's id stands for its transaction too.
@@ -184,7 +213,10 @@ private:
     std::string schema_;
 };
 
-Statement build(Builder& builder, std::span<const Event> events) {
+template <class Way>
+Statement build(std::string_view schema, std::span<const Event> events,
+                std::optional<Milliseconds> hold) {
+    Way builder(schema, hold);
     for (const auto& event : events) builder.add(event);
     return builder.finish();
 }
@@ -195,14 +227,11 @@ std::size_t parameters_max(Dialect dialect) { return dialect == Dialect::sqlite 
 
 std::size_t parameters_of(const Event& event) { return kColumns + 2 * event.headers.size(); }
 
-Statement insert_statement(Dialect dialect, std::string_view schema, std::span<const Event> events,
+Statement append_statement(Dialect dialect, std::string_view schema, std::span<const Event> events,
                            std::optional<Milliseconds> hold) {
-    if (dialect == Dialect::sqlite) {
-        SqliteBuilder builder(schema, hold);
-        return build(builder, events);
-    }
-    PostgresBuilder builder(schema, hold);
-    return build(builder, events);
+    if (dialect == Dialect::sqlite) return build<SqliteBuilder>(schema, events, hold);
+    if (events.size() == 1) return build<PostgresCall>(schema, events, hold);
+    return build<PostgresBuilder>(schema, events, hold);
 }
 
 }  // namespace sagaz::inline v0::outbox

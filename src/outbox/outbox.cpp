@@ -122,7 +122,7 @@ Outbox::Outbox(std::string schema) : schema_(std::move(schema)) {
 
 Statement Outbox::append_statement(const Event& event, Dialect dialect) const {
     outbox::check(event);
-    return outbox::insert_statement(dialect, schema_, {&event, 1},
+    return outbox::append_statement(dialect, schema_, {&event, 1},
                                     holds_ ? holds_->hold() : std::nullopt);
 }
 
@@ -151,7 +151,7 @@ Ticket Outbox::append_in(Transaction& transaction, std::span<const Event> events
     for (auto rest = events; !rest.empty();) {
         const std::size_t count = prefix_for_one_statement(dialect, rest);
         const Rows rows = transaction.execute(
-            outbox::insert_statement(dialect, schema_, rest.first(count), hold));
+            outbox::append_statement(dialect, schema_, rest.first(count), hold));
         if (rows.size() != count) throw_unexpected();
         for (const auto& row : rows) entries.push_back(entry_of(row));
         rest = rest.subspan(count);

@@ -67,7 +67,7 @@ TEST_F(OutboxOnPostgres, HoldsAnEventForSoLongFromTheAppend) {
     sql_.run("BEGIN; SELECT pg_sleep(0.2)");
     postgres::LibpqTransaction transaction(sql_.raw());
     transaction.execute(
-        outbox::insert_statement(Dialect::postgres, schema_.name(), events, Milliseconds{1'500}));
+        outbox::append_statement(Dialect::postgres, schema_.name(), events, Milliseconds{1'500}));
     sql_.run("COMMIT");
     EXPECT_EQ(value("SELECT count(*) FROM @s@.outbox WHERE abs(extract(epoch FROM "
                     "held_until - created_at) - 1.5) < 0.1"),

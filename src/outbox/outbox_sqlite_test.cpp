@@ -77,7 +77,7 @@ TEST_F(OutboxOnSqlite, HoldsAnEventForSoLongInTheFormOfTheLogsTimes) {
         sqlite3* raw = sql_.raw();
         sqlite::SqliteTransaction transaction{raw};
         const Milliseconds time{hold};
-        transaction.execute(outbox::insert_statement(Dialect::sqlite, "sagaz", {&event, 1}, time));
+        transaction.execute(outbox::append_statement(Dialect::sqlite, "sagaz", {&event, 1}, time));
         EXPECT_EQ(sql_.value("SELECT round((julianday(held_until) - julianday(created_at)) * "
                              "86400.0, 3) || '|' || (length(held_until) = length(created_at)) "
                              "FROM sagaz_outbox"),
