@@ -18,7 +18,8 @@ struct RelayOptions {
     std::size_t batch_max{5'000};                       ///< Rows of one read; 1 to 100,000.
     std::size_t batch_max_bytes{std::size_t{8} << 20};  ///< Payload bytes of one read; memory is at
                                                         ///< most about three times this.
-    Milliseconds poll_interval{10};                     ///< Between reads while events come.
+    Milliseconds poll_interval{10};                     ///< Between reads while events come; twice
+                                                        ///< that while publishers send them all.
     Milliseconds idle_poll_interval{500};  ///< Between reads after some seconds of silence.
     Milliseconds lease{10'000};          ///< A slot whose owner is silent this long is taken over.
     Milliseconds store_interval{100};    ///< Between stored cursors; a crash repeats this much.

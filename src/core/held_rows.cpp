@@ -2,10 +2,10 @@
 //
 // Each waits, and its key behind it, until it is gone, released, or has been left for `grace` by
 // this relay's own clock. Every other key flows. A row is looked at a moment after it was read,
-// since its publisher mostly needs a millisecond or two, and ever more rarely the longer it has
-// been held: so one that was left by a dead process is asked after some forty times, not three
-// hundred. All rows of a key are asked after at once: one at a time could not keep up with a hot
-// key, whose every event is held.
+// since by then its publisher has mostly sent and removed it, and ever more rarely the longer it
+// has been held: so one that was left by a dead process is asked after some thirty times. All rows
+// of a key are asked after at once: one at a time could not keep up with a hot key, whose every
+// event is held.
 //
 // Why some are marked. What a publisher confirms it judges by the stored cursor, which never passes
 // a held row. So a held row of one key that its publisher left behind would have all later events
@@ -27,7 +27,7 @@
 namespace sagaz::inline v0::core {
 namespace {
 
-constexpr Duration kFirstLook = std::chrono::milliseconds{5};  ///< After it was read.
+constexpr Duration kFirstLook = std::chrono::milliseconds{20};  ///< After it was read.
 constexpr int kLooksOfAnAge = 8;  ///< Then a row is looked at after so long a part of its age.
 
 /// A row with memory of its own, so that one row that waits does not keep its whole batch.

@@ -33,11 +33,11 @@ protected:
     void take_behind_a_held_one(std::vector<TestRow> rows) {
         rows.insert(rows.begin(), {1, "blocks", true});
         delivery_.take(batch_of(rows), now_);
-        const auto asked = delivery_.ask_held(100, now_ + 5ms);
+        const auto asked = delivery_.ask_held(100, now_ + 20ms);
         std::vector<HoldState> states(asked.size(), HoldState::released);
         const auto blocks = std::ranges::find(asked, 1, &RowRef::position);
         states[static_cast<std::size_t>(blocks - asked.begin())] = HoldState::held;
-        delivery_.looked_at(states, now_ + 5ms);
+        delivery_.looked_at(states, now_ + 20ms);
     }
 };
 
@@ -58,7 +58,7 @@ TEST_F(HeldRowsTest, LeavesAHeldRowAndItsKeyAloneAndNoOther) {
 
 TEST_F(HeldRowsTest, SendsAReleasedRowBeforeThoseBehindIt) {
     delivery_.take(batch_of({{1, "a", true}, {2, "a"}}), now_);
-    look(HoldState::released, now_ + 5ms);
+    look(HoldState::released, now_ + 20ms);
     EXPECT_EQ(publish(), (Positions{1, 2}));
 }
 
@@ -72,19 +72,19 @@ TEST_F(HeldRowsTest, LetsAHoldRunOutByItsOwnClock) {
 
 TEST_F(HeldRowsTest, AHeldRowBehindAHeldRowWaitsForItsOwnEnd) {
     delivery_.take(batch_of({{1, "a", true}, {2, "a", true}, {3, "a"}}), now_);
-    EXPECT_EQ(delivery_.ask_held(10, now_ + 5ms).size(), 2U);
-    delivery_.looked_at(std::vector{HoldState::gone, HoldState::held}, now_ + 5ms);
+    EXPECT_EQ(delivery_.ask_held(10, now_ + 20ms).size(), 2U);
+    delivery_.looked_at(std::vector{HoldState::gone, HoldState::held}, now_ + 20ms);
     EXPECT_EQ(publish(), Positions{});
-    look(HoldState::released, now_ + 10ms);
+    look(HoldState::released, now_ + 40ms);
     EXPECT_EQ(publish(), (Positions{2, 3}));
 }
 
 TEST_F(HeldRowsTest, AReleasedRowBehindAHeldOneOfItsKeyWaitsForIt) {
     delivery_.take(batch_of({{1, "a", true}, {2, "a", true}}), now_);
-    (void)delivery_.ask_held(10, now_ + 5ms);
-    delivery_.looked_at(std::vector{HoldState::held, HoldState::released}, now_ + 5ms);
+    (void)delivery_.ask_held(10, now_ + 20ms);
+    delivery_.looked_at(std::vector{HoldState::held, HoldState::released}, now_ + 20ms);
     EXPECT_EQ(publish(), Positions{});
-    look(HoldState::released, now_ + 10ms);
+    look(HoldState::released, now_ + 40ms);
     EXPECT_EQ(publish(), (Positions{1, 2}));
 }
 
@@ -93,7 +93,7 @@ TEST_F(HeldRowsTest, ParksWhatWasHeldBehindARefusedEvent) {
     publish();
     delivery_.take(batch_of({{2, "a", true}}), now_);
     delivery_.receive(std::vector{refused(1)});
-    look(HoldState::released, now_ + 5ms);
+    look(HoldState::released, now_ + 20ms);
     EXPECT_EQ(publish(), Positions{});
     EXPECT_EQ(settling().parked.size(), 2U);
 }
@@ -103,7 +103,7 @@ TEST_F(HeldRowsTest, KeepsUpWithAKeyWhoseEveryEventIsHeld) {
     std::vector<TestRow> rows;
     for (std::int64_t n = 1; n <= 100; ++n) rows.push_back({n, "hot", true});
     delivery_.take(batch_of(rows), now_);
-    EXPECT_EQ(look(HoldState::gone, now_ + 5ms), 100U);
+    EXPECT_EQ(look(HoldState::gone, now_ + 20ms), 100U);
     EXPECT_EQ(settling().cursor.position, 100);
     EXPECT_EQ(delivery_.look_at(), Instant::max());
 }
@@ -133,6 +133,7 @@ TEST_F(HeldRowsTest, TakesTurnsWithManyHeldRows) {
         delivery_.take(batch_of(rows), now_);
     }
     std::vector<bool> was_asked(kRows + 1);
+    now_ += 15ms;
     for (std::size_t n = 0; n < kRows / kAtOnce; ++n) {
         now_ += 5ms;
         const auto rows = delivery_.ask_held(kAtOnce, now_);
@@ -145,9 +146,9 @@ TEST_F(HeldRowsTest, TakesTurnsWithManyHeldRows) {
 
 TEST_F(HeldRowsTest, LooksAgainWhenALookHadNoAnswer) {
     delivery_.take(batch_of({{1, "a", true}}), now_);
-    EXPECT_EQ(delivery_.ask_held(10, now_ + 5ms).size(), 1U);
-    EXPECT_LE(delivery_.look_at(), now_ + 5ms);
-    EXPECT_EQ(look(HoldState::released, now_ + 6ms), 1U);
+    EXPECT_EQ(delivery_.ask_held(10, now_ + 20ms).size(), 1U);
+    EXPECT_LE(delivery_.look_at(), now_ + 20ms);
+    EXPECT_EQ(look(HoldState::released, now_ + 21ms), 1U);
     EXPECT_EQ(publish(), (Positions{1}));
 }
 
@@ -165,7 +166,7 @@ TEST_F(HeldRowsTest, MarksWhatItAcceptedBehindAHeldRowOfAnotherKey) {
 
 TEST_F(HeldRowsTest, DoesNotMarkWhatTheStoredCursorPasses) {
     delivery_.take(batch_of({{1, "a", true}, {2, "b", true}}), now_);
-    look(HoldState::released, now_ + 5ms);
+    look(HoldState::released, now_ + 20ms);
     publish();
     accept({1, 2});
     EXPECT_EQ(marked(), Positions{});

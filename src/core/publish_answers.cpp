@@ -13,10 +13,12 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr Duration kAskAgain = 2ms;    ///< After `behind`;
-constexpr int kAskAgainQuick = 5;      ///< so often, then doubled
-constexpr int kAskAgainDoublings = 3;  ///< so often.
-constexpr Duration kSendAgain = 1ms;   ///< After the client took nothing.
+constexpr int kConfirmRest = 2;            ///< So many times of a question's, to the next one,
+constexpr Duration kConfirmRestMax = 3ms;  ///< but no longer.
+constexpr Duration kAskAgain = 2ms;        ///< After `behind`;
+constexpr int kAskAgainQuick = 5;          ///< so often, then doubled
+constexpr int kAskAgainDoublings = 3;      ///< so often.
+constexpr Duration kSendAgain = 1ms;       ///< After the client took nothing.
 
 }  // namespace
 
@@ -39,6 +41,8 @@ void PublishStep::on_confirmed(Confirmation confirmation, Instant now) {
                     "correct its PublisherStore; the conformance suite shows what it must do");
     }
     store_backoff_.reset();
+    // A question costs the database about the same for one event and for ten.
+    confirm_at_ = now + std::min<Duration>(kConfirmRest * (now - asked_at_), kConfirmRestMax);
     flushed_ = std::max(flushed_, confirmation.flushed);
     const std::shared_ptr<const Batch> batch = std::move(confirmation.batch);
     std::size_t row = 0;

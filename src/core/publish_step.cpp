@@ -107,6 +107,7 @@ std::optional<PublishCommand> PublishStep::ask_store(Instant now) {
 
 std::optional<PublishCommand> PublishStep::confirm(Instant now) {
     SAGAZ_ASSERT(asked_.empty());
+    if (now < confirm_at_) return std::nullopt;
     command::Confirm confirm;
     std::size_t bytes = 0;
     Duration margin{};
@@ -129,6 +130,7 @@ std::optional<PublishCommand> PublishStep::confirm(Instant now) {
         margin = std::max(margin, calls_.at(item.call).deadline - now);
     }
     if (asked_.empty()) return std::nullopt;
+    asked_at_ = now;
     confirm.acknowledged = acknowledged_;
     confirm.margin = std::chrono::ceil<Milliseconds>(margin);
     return confirm;
@@ -229,7 +231,10 @@ Instant PublishStep::wake_at(Instant now) const {
     if (store_at_ > now) {
         not_after(store_at_);
     } else if (attached_) {
-        if (!to_ask_.empty() && to_ask_.begin()->first > now) not_after(to_ask_.begin()->first);
+        if (!to_ask_.empty()) {
+            const Instant ask_at = std::max(to_ask_.begin()->first, confirm_at_);
+            if (ask_at > now) not_after(ask_at);
+        }
         if (unsettled() > 0) not_after(unsettled_since_ + kSettlePatience);
     }
     if (!ready_.empty() && !broker_lost_) not_after(down_.empty() ? send_at_ : now + kDownPause);

@@ -234,6 +234,8 @@ private:
     std::uint64_t trial_{};     ///< The call that is tried while the breaker is half open.
     std::uint64_t flushed_{};
     Instant gate_since_{};  ///< When the first was found behind the gate; zero: none is.
+    Instant asked_at_{};    ///< The last question,
+    Instant confirm_at_{};  ///< and the soonest moment of the next.
 
     std::vector<ItemId> prepared_;
     std::vector<Envelope> envelopes_;

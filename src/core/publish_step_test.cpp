@@ -26,6 +26,21 @@ TEST_F(PublishStepTest, AsksAtOnceAndPublishesAtOnce) {
     EXPECT_EQ(now_, began) << "no wait in between";
 }
 
+// A question costs the database about the same for one event and for ten.
+TEST_F(PublishStepTest, RestsBetweenQuestionsAsLongAsTheyTake) {
+    hand(1, {1});
+    ASSERT_TRUE(run_to<command::Confirm>());
+    const Instant asked_at = now_;
+    now_ += 1ms;
+    Confirmation said;
+    said.verdicts = {Verdict::not_committed};
+    said.batch = batch_of({});
+    step_->on_confirmed(std::move(said), now_);
+    for (int n = 2; n <= 9; ++n) hand(static_cast<std::uint64_t>(n), {n});
+    EXPECT_EQ(confirm(std::vector(8, Verdict::ready)), (Positions{2, 3, 4, 5, 6, 7, 8, 9}));
+    EXPECT_EQ(now_ - asked_at, 3ms);
+}
+
 TEST_F(PublishStepTest, F01_SendsNothingOfATransactionThatIsNotThere) {
     hand(1, {5, 6});
     EXPECT_EQ(confirm({Verdict::not_committed, Verdict::not_committed}), (Positions{5, 6}));

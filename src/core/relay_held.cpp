@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::size_t kHeldMax = 500;      ///< Rows of one look.
 constexpr std::size_t kMarkedMax = 1'000;  ///< Rows of one mark.
-constexpr Duration kLookInterval = 5ms;    ///< At least, between two looks.
+constexpr Duration kLookInterval = 10ms;   ///< At least, between two looks.
 
 }  // namespace
 

@@ -27,6 +27,7 @@ constexpr Duration kTidyInterval = 10s;
 constexpr Duration kMeasureInterval = 5s;
 constexpr int kTurnRest = 9;                  ///< So much of a turn's time to the next one.
 constexpr int kIdleRarer = 6;                 ///< Tidying and measuring in silence, by so much.
+constexpr int kHeldRarer = 2;                 ///< Polls while publishers send everything.
 constexpr Duration kServiceInterval = 100ms;  ///< A broker's client is served at least so often.
 
 // Of the first read, and of one while the destination has not answered all by the time that the one
@@ -226,7 +227,10 @@ bool RelayStep::has_closed_window() const {
 bool RelayStep::is_idle(Instant now) const { return now - active_at_ >= kIdleAfter; }
 
 Instant RelayStep::open_at(Instant now) const {
-    if (!is_idle(now)) return opened_at_ + options_.poll_interval;
+    // What is held is not waited for, and mostly gone before it would be looked at.
+    const Duration held =
+        std::min<Duration>(kHeldRarer * options_.poll_interval, options_.idle_poll_interval);
+    if (!is_idle(now)) return opened_at_ + (all_held_ ? held : options_.poll_interval);
     // A sixteenth more than asked for makes room for tidying and measuring among the polls.
     return opened_at_ + options_.idle_poll_interval + options_.idle_poll_interval / 16;
 }
@@ -413,6 +417,10 @@ void RelayStep::on_read(ReadResult result, Instant now) {
     last_read_rows_ = result.batch ? result.batch->rows.size() : 0;
     if (last_read_rows_ > 0) active_at_ = now;
     if (last_read_rows_ > options_.batch_max / 2) big_window_ = true;
+    if (last_read_rows_ > 0) {
+        all_held_ =
+            std::ranges::all_of(result.batch->rows, [](const Row& row) { return row.held; });
+    }
     std::vector<std::int64_t> highest(result.progress.size());
     if (result.batch) {
         std::size_t n = 0;

@@ -224,6 +224,7 @@ private:
     std::int64_t stored_position_{};  ///< The same, when cursors were last stored.
     bool owes_turn_{};                ///< The store was asked something else than the stream needs.
     bool big_window_{};               ///< The window read a full batch: open the next at once.
+    bool all_held_{};                 ///< Of the rows read last: publishers send them.
     std::size_t last_read_rows_{};
     std::uint64_t flushed_{};
     Instant gate_since_{};  ///< When the first row was found behind the gate; zero: none is.

@@ -357,11 +357,11 @@ TEST_F(RelayStepTest, F28_SendsWhatStandsBeforeASentEventAndThenEnds) {
     read({{1, "k", true}, {2, "l"}}, 2);
     publish(1);
     poll({{1, Receipt::State::accepted, "", ""}});
-    now_ += 5ms;
+    now_ += 20ms;
     expect<command::LookAt>();
     step_.on_looked_at(std::vector{HoldState::held}, now_);
     step_.stop(now_, now_ + 20s);
-    now_ += 5ms;
+    now_ += 20ms;
     EXPECT_EQ(expect<command::LookAt>().rows.size(), 1U);
     step_.on_looked_at(std::vector{HoldState::released}, now_);
     publish(1);

@@ -69,6 +69,7 @@ protected:
     std::map<std::int64_t, Instant> holds_;  ///< Of rows in the log; what is not there stays held.
     std::set<std::int64_t> left_;            ///< Rows whose publishers gave them up.
     int looks_{};
+    int opens_{};
     std::size_t rows_looked_at_{};
     std::size_t stored_{};        ///< The position of slot 0's cursor.
     std::uint64_t stored_xid_{};  ///< Below it all is delivered.
@@ -147,6 +148,7 @@ private:
     }
 
     void answer(command::OpenWindow&) {
+        ++opens_;
         took();
         step_.on_opened(opening(), now_);
     }
@@ -404,14 +406,31 @@ TEST_F(RelayTurns, LooksAtRowsThatAreHeldForAMomentOncePerPoll) {
     every_ = 2ms;
     hold_ = 3ms;
     run(2s);
-    looks_ = 0;
+    looks_ = opens_ = 0;
     rows_looked_at_ = 0;
     run(1s);
-    EXPECT_LE(looks_, 100) << "polls of a second";
+    EXPECT_LE(opens_, 51) << "half as many polls as where events are its own";
+    EXPECT_LE(looks_, 50);
     EXPECT_GT(looks_, 0);
     EXPECT_LE(rows_looked_at_, 300U) << "of 500 appended";
     EXPECT_EQ(step_.counters().attempts, 0U) << "all were their publishers'";
     EXPECT_GE(stored_xid_ + 100, log_.size()) << "the stored cursor is a fifth of a second behind";
+}
+
+TEST_F(RelayTurns, PollsAsOftenAsEverWhereNotAllEventsAreHeld) {
+    statement_ = 200us;
+    every_ = 2ms;
+    hold_ = 3ms;
+    run(2s);
+    const auto polls = [&] {
+        opens_ = 0;
+        for (int n = 0; n < 100; ++n) {
+            append(0, "plain");
+            run(10ms);
+        }
+        return opens_;
+    };
+    EXPECT_GE(polls(), 90);
 }
 
 // No event moves the cursor then, and what a publisher confirms reaches from the stored one on.
