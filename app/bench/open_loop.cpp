@@ -159,8 +159,8 @@ private:
     std::string filler_{letters(190)};
 };
 
-void produce(const Stage& stage, const OpenLoop& plan, Traffic& traffic,
-             OptimisticPublisher* publisher) {
+void append_all(const Stage& stage, const OpenLoop& plan, Traffic& traffic,
+                OptimisticPublisher* publisher) {
     std::vector<std::unique_ptr<Producer>> producers;
     producers.reserve(static_cast<std::size_t>(plan.clients));
     for (int n = 0; n < plan.clients; ++n) {
@@ -180,12 +180,15 @@ void produce(const Stage& stage, const OpenLoop& plan, Traffic& traffic,
             });
         }
     }
-    wait_until(stage, "everything is acknowledged", [&] {
-        for (const auto& producer : producers) {
-            if (producer->failure) std::rethrow_exception(producer->failure);
-        }
-        return traffic.is_through();
-    });
+    for (const auto& producer : producers) {
+        if (producer->failure) std::rethrow_exception(producer->failure);
+    }
+}
+
+void produce(const Stage& stage, const OpenLoop& plan, Traffic& traffic,
+             OptimisticPublisher* publisher) {
+    append_all(stage, plan, traffic, publisher);
+    wait_until(stage, "everything is acknowledged", [&] { return traffic.is_through(); });
     if (publisher != nullptr) publisher->stop(Milliseconds{5'000});  // Its callbacks count.
 }
 
@@ -231,6 +234,25 @@ Latencies run_open_loop(const Stage& stage, const BrokerTarget& broker, const Op
     latencies.wal_bytes = static_cast<double>(stage.log.wal_written() - wal_from) / events;
     latencies.optimistic_share = static_cast<double>(traffic.sent_by_publisher) / events;
     return latencies;
+}
+
+std::vector<double> beside_transactions(const Stage& stage, const OpenLoop& plan,
+                                        const std::function<std::vector<double>()>& measure) {
+    Traffic traffic{static_cast<std::size_t>(plan.rate * plan.seconds)};
+    std::exception_ptr failure;
+    std::vector<double> measured;
+    {
+        const std::jthread producing{[&] {
+            try {
+                append_all(stage, plan, traffic, nullptr);
+            } catch (...) {
+                failure = std::current_exception();
+            }
+        }};
+        measured = measure();
+    }
+    if (failure) std::rethrow_exception(failure);
+    return measured;
 }
 
 void add_quantiles(Report& report, const std::string& what, const std::vector<double>& sorted) {

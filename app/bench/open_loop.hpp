@@ -3,6 +3,7 @@
 #include "app/bench/bench.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 /// Events that come at a rate, whatever becomes of those before them.
@@ -40,6 +41,10 @@ struct Latencies {
 
 /// Appends at that rate to an otherwise idle log, with a relay in this process.
 Latencies run_open_loop(const Stage& stage, const BrokerTarget& broker, const OpenLoop& plan);
+
+/// What `measure` returns, while events are appended at that rate and nobody sends them.
+std::vector<double> beside_transactions(const Stage& stage, const OpenLoop& plan,
+                                        const std::function<std::vector<double>()>& measure);
 
 /// Adds p50, p95, p99 and max.
 void add_quantiles(Report& report, const std::string& what, const std::vector<double>& sorted);
