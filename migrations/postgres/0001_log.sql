@@ -376,10 +376,11 @@ RETURN @schema@.append($1, $2, $3, convert_to($4::text, 'UTF8'), $5, $6, $7, $8,
 
 -- Appends one event and returns what a ticket is made of (sagaz::Outbox). A function, since a session
 -- keeps its plan: of the INSERT as a statement of its own more than half the time goes to reading and
--- planning it. A null hold_ms is no hold, which takes no right to the column.
+-- planning it. Without hold_ms it needs no right to the column.
 CREATE FUNCTION @schema@.append_ticket(
     event_id uuid, topic text, key text, event_type text, content_type text, payload bytea,
-    aggregate_type text, aggregate_id text, saga_id text, headers jsonb, hold_ms bigint,
+    aggregate_type text, aggregate_id text, saga_id text, headers jsonb,
+    hold_ms bigint DEFAULT NULL,
     OUT new_event_id uuid, OUT id bigint, OUT xid text, OUT slot smallint, OUT incarnation uuid)
 LANGUAGE plpgsql VOLATILE
 AS $function$

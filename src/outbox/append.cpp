@@ -163,7 +163,7 @@ public:
     PostgresCall(std::string_view schema, std::optional<Milliseconds> hold)
         : PostgresBuilder("SELECT new_event_id, id, xid, slot, incarnation FROM " +
                               std::string(schema) + ".append_ticket",
-                          hold ? std::to_string(hold->count()) : "NULL") {}
+                          hold ? "hold_ms => " + std::to_string(hold->count()) : "") {}
 
     Statement finish() override { return take(); }
 

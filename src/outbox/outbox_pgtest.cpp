@@ -66,12 +66,14 @@ TEST_F(OutboxOnPostgres, HoldsAnEventForSoLongFromTheAppend) {
     const std::vector<Event> events{{.event_type = "E"}, {.key = "k", .event_type = "E"}};
     sql_.run("BEGIN; SELECT pg_sleep(0.2)");
     postgres::LibpqTransaction transaction(sql_.raw());
-    transaction.execute(
-        outbox::append_statement(Dialect::postgres, schema_.name(), events, Milliseconds{1'500}));
+    for (const auto part : {std::span{events}, std::span{events}.first(1)}) {
+        transaction.execute(
+            outbox::append_statement(Dialect::postgres, schema_.name(), part, Milliseconds{1'500}));
+    }
     sql_.run("COMMIT");
     EXPECT_EQ(value("SELECT count(*) FROM @s@.outbox WHERE abs(extract(epoch FROM "
                     "held_until - created_at) - 1.5) < 0.1"),
-              "2");
+              "3");
 }
 
 TEST_F(OutboxOnPostgres, TellsWhatTheDatabaseChose) {

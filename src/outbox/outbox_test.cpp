@@ -31,8 +31,9 @@ public:
         ++statements;
         parameters_most = std::max(parameters_most, statement.parameters.size());
         Rows rows;
-        for (std::size_t at = 0; (at = statement.sql.find("uuid_v7()", at)) != std::string::npos;
-             ++at) {
+        const bool is_call = statement.sql.find("append_ticket") != std::string::npos;
+        const char* each = is_call ? "append_ticket" : "uuid_v7()";
+        for (std::size_t at = 0; (at = statement.sql.find(each, at)) != std::string::npos; ++at) {
             ++position;
             rows.push_back(
                 {Id::generate().text(), std::to_string(position), "77", "3", std::nullopt});
@@ -114,6 +115,7 @@ TEST(Outbox, TakesNoHoldWithoutAPublisher) {
     for (const auto dialect : {Dialect::postgres, Dialect::sqlite}) {
         const Statement statement = Outbox().append_statement(good(), dialect);
         EXPECT_EQ(statement.sql.find("held_until"), std::string::npos) << statement.sql;
+        EXPECT_EQ(statement.sql.find("hold_ms"), std::string::npos) << statement.sql;
     }
 }
 

@@ -142,13 +142,18 @@ private:
 };
 
 /// One transaction of a driver: what it appends is there when it commits.
+/// Whether a statement that appends one event or several takes a hold.
+inline bool takes_hold(const std::string& sql) {
+    return sql.find("hold_ms") != std::string::npos || sql.find("held_until") != std::string::npos;
+}
+
 class FakeTransaction final : public Transaction {
 public:
     explicit FakeTransaction(FakeLog& log) : log_(log) {}
 
     Rows execute(const Statement& statement) override {
         sql = statement.sql;
-        const bool held = sql.find("held_until") != std::string::npos;
+        const bool held = takes_hold(sql);
         constexpr std::size_t kParameters = 9;  // Of an event without headers.
         return log_.change([&](FakeLog& log) {
             Rows rows;

