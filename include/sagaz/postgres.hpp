@@ -78,7 +78,7 @@ public:
     void rollback() noexcept override;
     void command(std::string_view sql) override;
     bool is_open() noexcept override;
-    bool was_ended() const noexcept override;
+    std::optional<bool> was_ended() const noexcept override;
 
 private:
     pg_conn* connection_;

@@ -83,9 +83,10 @@ public:
     /// has thrown; may ask the server. An adapter that cannot tell says true.
     virtual bool is_open() noexcept;
 
-    /// True when the adapter can tell without asking the server that `is_open` would say false.
-    /// Asked after each handler of a batch.
-    virtual bool was_ended() const noexcept;
+    /// What `is_open` would say the contrary of, if the adapter can tell without asking the server;
+    /// else none. Asked after each handler of a batch. Where it is none, the marks of a batch are
+    /// set one by one.
+    virtual std::optional<bool> was_ended() const noexcept;
 };
 
 /// How a driver's connection becomes a `UnitOfWork`. An adapter specialises it with a `type` that

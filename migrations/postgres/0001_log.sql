@@ -397,7 +397,7 @@ BEGIN
         INSERT INTO @schema@.outbox AS o (event_id, topic, key, event_type, content_type, payload,
                                           aggregate_type, aggregate_id, saga_id, headers, held_until)
         VALUES (coalesce($1, @schema@.uuid_v7()), $2, $3, $4, $5, $6, $7, $8, $9, $10,
-                pg_catalog.clock_timestamp() + $11 * interval '1 millisecond')
+                pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => $11 / 1000.0))
         RETURNING o.event_id, o.id, o.xid::text, o.slot, (SELECT i.token FROM @schema@.incarnation i)
         INTO new_event_id, id, xid, slot, incarnation;
     END IF;

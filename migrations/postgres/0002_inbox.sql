@@ -25,8 +25,8 @@ WHERE direction = 'inbox';
 
 -- A UUID is itself. Anything else becomes a UUIDv8 (RFC 9562, 5.8) of its SHA-256, the same
 -- everywhere and for ever; the text as it came is kept in original_id. In PL/pgSQL, whose plans last
--- as long as a session: an SQL function would be planned in each transaction. Some call it with
--- their owner's rights, so it names its types, as they do.
+-- as long as a session: an SQL function would be planned in each transaction. It names the schema of
+-- all that it uses: an id must not depend on anybody's search_path.
 CREATE FUNCTION @schema@.inbox_event_id(id text) RETURNS uuid
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
 AS $function$
@@ -35,9 +35,15 @@ BEGIN
         RETURN $1::pg_catalog.uuid;
     END IF;
     RETURN (SELECT pg_catalog.encode(
-                set_byte(set_byte(d.hash, 6, get_byte(d.hash, 6) & 15 | 128),
-                         8, get_byte(d.hash, 8) & 63 | 128), 'hex')::pg_catalog.uuid
-            FROM (SELECT substring(sha256(convert_to($1, 'UTF8')) FROM 1 FOR 16) AS hash) d);
+                pg_catalog.set_byte(
+                    pg_catalog.set_byte(
+                        d.hash, 6, pg_catalog.get_byte(d.hash, 6)
+                                   OPERATOR(pg_catalog.&) 15 OPERATOR(pg_catalog.|) 128),
+                    8, pg_catalog.get_byte(d.hash, 8)
+                       OPERATOR(pg_catalog.&) 63 OPERATOR(pg_catalog.|) 128),
+                'hex')::pg_catalog.uuid
+            FROM (SELECT substring(pg_catalog.sha256(pg_catalog.convert_to($1, 'UTF8'))
+                                   FROM 1 FOR 16) AS hash) d);
 END
 $function$;
 
@@ -116,19 +122,17 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
-    IF EXISTS (SELECT FROM @schema@.parked p
-               WHERE p.direction = 'inbox' AND p.destination = 'default'
-                 AND p.consumer_name = $1 AND p.event_id = $2 AND p.reason <> 'id_conflict') THEN
-        RETURN 'event';
-    END IF;
-    IF $4 IS NOT NULL AND $5 = 'park_key'
-       AND EXISTS (SELECT FROM @schema@.parked p
-                   WHERE p.direction = 'inbox' AND p.destination = 'default'
-                     AND p.consumer_name = $1 AND p.slot IS NULL AND p.topic = $3 AND p.key = $4
-                     AND p.reason <> 'id_conflict') THEN
-        RETURN 'key';
-    END IF;
-    RETURN NULL;
+    RETURN (SELECT CASE
+        WHEN EXISTS (SELECT FROM @schema@.parked p
+                     WHERE p.direction = 'inbox' AND p.destination = 'default'
+                       AND p.consumer_name = $1 AND p.event_id = $2 AND p.reason <> 'id_conflict')
+            THEN 'event'
+        WHEN $4 IS NOT NULL AND $5 = 'park_key'
+             AND EXISTS (SELECT FROM @schema@.parked p
+                         WHERE p.direction = 'inbox' AND p.destination = 'default'
+                           AND p.consumer_name = $1 AND p.slot IS NULL AND p.topic = $3
+                           AND p.key = $4 AND p.reason <> 'id_conflict')
+            THEN 'key' END);
 END
 $function$;
 
@@ -160,6 +164,7 @@ DECLARE
     id         uuid;
     hash       bytea;
     patience   text;
+    ignored    text;
     found_hash bytea;
     obstacle   text;
     outcome    text;
@@ -175,7 +180,8 @@ BEGIN
     END IF;
     IF $11 IS NOT NULL THEN
         patience := pg_catalog.current_setting('lock_timeout');
-        PERFORM pg_catalog.set_config('lock_timeout', $11, true);
+        -- Assigned, not performed: so it takes no query of its own.
+        ignored := pg_catalog.set_config('lock_timeout', $11, true);
     END IF;
 
     id := @schema@.inbox_event_id($2);
@@ -231,7 +237,7 @@ BEGIN
         END IF;
     END IF;
     IF $11 IS NOT NULL THEN
-        PERFORM pg_catalog.set_config('lock_timeout', patience, true);
+        ignored := pg_catalog.set_config('lock_timeout', patience, true);
     END IF;
     RETURN outcome;
 END

@@ -8,6 +8,10 @@ Blame blame_of(InboxStage stage, ErrorKind kind, std::string_view code) noexcept
     if (kind == ErrorKind::fatal || code == "connection_lost") return Blame::call;
     if (kind == ErrorKind::conflict) return Blame::database;
     switch (stage) {
+        case InboxStage::marks:
+            // A time-out that suits one message may be short for all of them.
+            if (code == "statement_canceled") return Blame::competitor;
+            [[fallthrough]];
         case InboxStage::statement:
             if (code == "transaction_failed") return Blame::message;
             return code == "lock_not_available" ? Blame::competitor : Blame::call;

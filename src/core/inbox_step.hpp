@@ -16,7 +16,8 @@
 namespace sagaz::inline v0::core {
 
 /// Where in a transaction of the inbox something failed.
-enum class InboxStage { statement, handler, commit };
+/// `marks` is a statement for several messages at once.
+enum class InboxStage { statement, marks, handler, commit };
 
 /// Whose fault it was, which decides what happens next.
 enum class Blame {

@@ -8,7 +8,7 @@ namespace {
 using enum InboxStage;
 
 TEST(InboxStep, ConflictsAndBrokenProcessesAreNeverTheMessagesFault) {
-    for (const auto stage : {statement, handler, commit}) {
+    for (const auto stage : {statement, marks, handler, commit}) {
         EXPECT_EQ(blame_of(stage, ErrorKind::conflict, "deadlock"), Blame::database);
         EXPECT_EQ(blame_of(stage, ErrorKind::fatal, "data_corrupted"), Blame::call);
         EXPECT_EQ(blame_of(stage, ErrorKind::unavailable, "connection_lost"), Blame::call);
@@ -19,6 +19,13 @@ TEST(InboxStep, F69_AHeldMarkIsACompetitorsAndAHeldRowIsNot) {
     EXPECT_EQ(blame_of(statement, ErrorKind::unavailable, "lock_not_available"), Blame::competitor);
     EXPECT_EQ(blame_of(handler, ErrorKind::unavailable, "lock_not_available"), Blame::database);
     EXPECT_EQ(blame_of(commit, ErrorKind::unavailable, "lock_not_available"), Blame::call);
+}
+
+TEST(InboxStep, F69_MarksThatTakeTooLongTogetherAreACompetitors) {
+    EXPECT_EQ(blame_of(marks, ErrorKind::unavailable, "statement_canceled"), Blame::competitor);
+    EXPECT_EQ(blame_of(statement, ErrorKind::unavailable, "statement_canceled"), Blame::call);
+    EXPECT_EQ(blame_of(marks, ErrorKind::unavailable, "lock_not_available"), Blame::competitor);
+    EXPECT_EQ(blame_of(marks, ErrorKind::invalid, "schema_missing"), Blame::call);
 }
 
 TEST(InboxStep, TellsTheCallerWhatOurOwnStatementsMet) {

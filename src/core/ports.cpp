@@ -24,7 +24,7 @@ std::optional<Error> UnitOfWork::error_of(const std::exception& thrown) const {
 }
 
 bool UnitOfWork::is_open() noexcept { return true; }
-bool UnitOfWork::was_ended() const noexcept { return false; }
+std::optional<bool> UnitOfWork::was_ended() const noexcept { return std::nullopt; }
 
 Dialect Transaction::dialect() const noexcept { return Dialect::postgres; }
 

@@ -41,8 +41,7 @@ void PublishStep::on_confirmed(Confirmation confirmation, Instant now) {
                     "correct its PublisherStore; the conformance suite shows what it must do");
     }
     store_backoff_.reset();
-    // A question costs the database about the same for one event and for ten.
-    confirm_at_ = now + std::min<Duration>(kConfirmRest * (now - asked_at_), kConfirmRestMax);
+    rest_from_asking(now);
     flushed_ = std::max(flushed_, confirmation.flushed);
     const std::shared_ptr<const Batch> batch = std::move(confirmation.batch);
     std::size_t row = 0;
@@ -55,6 +54,13 @@ void PublishStep::on_confirmed(Confirmation confirmation, Instant now) {
             case Verdict::not_committed: leave(asked[n], LeftReason::not_committed); break;
         }
     }
+}
+
+// A question costs the database about the same for one event and for ten. Not so for very many, and
+// the next event of a key, which could not come along with its elder, is asked for at once.
+void PublishStep::rest_from_asking(Instant now) {
+    if (asked_.size() >= kConfirmMax) return;
+    confirm_at_ = now + std::min<Duration>(kConfirmRest * (now - asked_at_), kConfirmRestMax);
 }
 
 void PublishStep::confirmed(ItemId id, const std::shared_ptr<const Batch>& batch, std::size_t row,

@@ -15,8 +15,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::size_t kConfirmMax = 500;                        ///< Events of one question,
-constexpr std::size_t kConfirmBytesMax = std::size_t{8} << 20;  ///< and the bytes of their rows,
+constexpr std::size_t kConfirmBytesMax = std::size_t{8} << 20;  ///< Of the rows of one question,
 constexpr std::size_t kBytesMax = std::size_t{64} << 20;        ///< and of all that are in hand.
 constexpr std::size_t kPublishMax = 500;                        ///< Envelopes of one publish.
 constexpr std::size_t kSettleMax = 1'000;                       ///< Rows of one settlement.
@@ -330,7 +329,9 @@ void PublishStep::schedule_front(std::uint64_t order) {
     if (chain == chains_.end()) return;
     const ItemId id = chain->second.begin()->second;
     Item& item = items_.at(id);
-    if (item.stage == Item::Stage::waiting) schedule(id, item, now_);
+    if (item.stage != Item::Stage::waiting) return;
+    schedule(id, item, now_);
+    confirm_at_ = {};
 }
 
 // ---- what becomes of it

@@ -168,8 +168,11 @@ private:
         bool answered{};
     };
 
+    static constexpr std::size_t kConfirmMax = 500;  ///< Events of one question.
+
     std::optional<PublishCommand> ask_store(Instant now);
     std::optional<PublishCommand> confirm(Instant now);
+    void rest_from_asking(Instant now);
     std::optional<PublishCommand> open_gate(Instant now);
     std::optional<PublishCommand> publish(Instant now);
     std::optional<PublishCommand> settle(Instant now, bool at_rest);

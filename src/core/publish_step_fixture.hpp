@@ -89,6 +89,16 @@ protected:
     Positions confirm(const std::vector<Verdict>& verdicts, std::uint64_t gate = 0,
                       std::uint64_t flushed = 100) {
         if (!run_to<command::Confirm>()) return {};
+        return answer(verdicts, gate, flushed);
+    }
+    /// The same, of a store that takes its time.
+    Positions confirm_after(Duration time, const std::vector<Verdict>& verdicts) {
+        if (!run_to<command::Confirm>()) return {};
+        now_ += time;
+        return answer(verdicts, 0, 100);
+    }
+    Positions answer(const std::vector<Verdict>& verdicts, std::uint64_t gate,
+                     std::uint64_t flushed) {
         const auto& asked = std::get<command::Confirm>(command_);
         acknowledged_ = positions_of(asked.acknowledged);
         margin_ = asked.margin;

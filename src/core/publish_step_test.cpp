@@ -27,18 +27,31 @@ TEST_F(PublishStepTest, AsksAtOnceAndPublishesAtOnce) {
 }
 
 // A question costs the database about the same for one event and for ten.
-TEST_F(PublishStepTest, RestsBetweenQuestionsAsLongAsTheyTake) {
+TEST_F(PublishStepTest, RestsBetweenQuestionsTwiceAsLongAsTheyTake) {
     hand(1, {1});
-    ASSERT_TRUE(run_to<command::Confirm>());
     const Instant asked_at = now_;
-    now_ += 1ms;
-    Confirmation said;
-    said.verdicts = {Verdict::not_committed};
-    said.batch = batch_of({});
-    step_->on_confirmed(std::move(said), now_);
+    confirm_after(1ms, {Verdict::not_committed});
     for (int n = 2; n <= 9; ++n) hand(static_cast<std::uint64_t>(n), {n});
     EXPECT_EQ(confirm(std::vector(8, Verdict::ready)), (Positions{2, 3, 4, 5, 6, 7, 8, 9}));
     EXPECT_EQ(now_ - asked_at, 3ms);
+}
+
+TEST_F(PublishStepTest, AsksAtOnceForTheNextOfAKeyThoughItRests) {
+    hand(1, {1, 2}, 42);
+    confirm_after(1ms, {Verdict::ready});
+    publish();
+    accept({1});
+    const Instant accepted = now_;
+    EXPECT_EQ(confirm({Verdict::ready}), Positions{2});
+    EXPECT_EQ(now_, accepted);
+}
+
+TEST_F(PublishStepTest, RestsNotWhereAQuestionWasFull) {
+    for (int n = 1; n <= 501; ++n) hand(static_cast<std::uint64_t>(n), {n});
+    confirm_after(1ms, std::vector(500, Verdict::not_committed));
+    const Instant answered = now_;
+    EXPECT_EQ(confirm({Verdict::ready}), Positions{501});
+    EXPECT_EQ(now_, answered);
 }
 
 TEST_F(PublishStepTest, F01_SendsNothingOfATransactionThatIsNotThere) {

@@ -133,6 +133,22 @@ TEST_F(InboxBatchOnPostgres, AHandlersCommitCommitsNoMarkOfAnotherMessage) {
               (std::vector{processed, processed}));
 }
 
+// The first messages of a batch that is marked in two parts were processed without their marks, and
+// that of the handler was lost.
+TEST_F(InboxBatchOnPostgres, AHandlerThatOpensAnotherTransactionLosesNoMarkOfItsBatch) {
+    std::vector<Message> many;
+    for (int n = 0; n < 250; ++n) many.push_back(message("m" + std::to_string(n)));
+    const auto settlements = batch(many, [&](auto& c, const Message& m) {
+        pay(c, m);
+        if (m.id != "m0") return;
+        PQclear(PQexec(c, "COMMIT"));
+        PQclear(PQexec(c, "BEGIN"));
+    });
+    EXPECT_EQ(settlements, std::vector(250, processed));
+    EXPECT_EQ(value("SELECT count(*) FROM @s@.consumer_inbox"), "250");
+    EXPECT_EQ(effects(), 250);
+}
+
 TEST_F(InboxBatchOnPostgres, GoesOnBehindAMessageInProgressWithoutItsKey) {
     // The moment at which a mark is cleaned up, which cannot be met on purpose.
     run("CREATE OR REPLACE FUNCTION @s@.inbox_mark(consumer_name text, event_id text, "

@@ -56,9 +56,9 @@ public:
     }
     void rollback() noexcept override { log.emplace_back("rollback"); }
     void command(std::string_view sql) override { log.emplace_back(sql); }
-    bool was_ended() const noexcept override { return is_ended; }
+    std::optional<bool> was_ended() const noexcept override { return is_ended; }
 
-    bool is_ended{};  // by somebody else
+    std::optional<bool> is_ended{false};  // by somebody else; none: it cannot tell
     std::size_t lost_rows{};
     std::map<std::string, std::deque<Error>> failures;  // what a step throws, once each
     std::deque<std::string> marks;
@@ -361,16 +361,29 @@ TEST_F(InboxBatch, MarksNothingOfAKeyBehindAMessageInProgress) {
                   ""),
               (std::vector{processed, in_progress, retry_later, processed, retry_later, processed,
                            processed}));
-    EXPECT_EQ(unit_.log,
-              (Log{"begin", "mark a b c d e f g", "handler a", "mark d", "handler d", "mark f g",
-                   "handler f", "handler g", "CLOSE sagaz_batch", "commit"}));
+    EXPECT_EQ(unit_.log, (Log{"begin", "mark a b c d e f g", "handler a", "CLOSE sagaz_batch",
+                              "mark d", "handler d", "mark f g", "handler f", "handler g",
+                              "CLOSE sagaz_batch", "commit"}));
 }
 
 TEST_F(InboxBatch, ParksAMessageWithoutAnIdInItsTurn) {
     run({message("a"), message("b"), message(""), message("c"), message("d")}, "");
-    EXPECT_EQ(unit_.log,
-              (Log{"begin", "mark a b", "handler a", "handler b", "park id_missing", "mark c d",
-                   "handler c", "handler d", "CLOSE sagaz_batch", "commit"}));
+    EXPECT_EQ(unit_.log, (Log{"begin", "mark a b", "handler a", "handler b", "CLOSE sagaz_batch",
+                              "park id_missing", "mark c d", "handler c", "handler d",
+                              "CLOSE sagaz_batch", "commit"}));
+}
+
+TEST_F(InboxBatch, MarksNothingAheadWhereItCannotTellThatAHandlerEndedTheTransaction) {
+    unit_.is_ended.reset();
+    run({message("a"), message("b")}, "");
+    EXPECT_EQ(unit_.log, (Log{"begin", "mark a", "handler a", "mark b", "handler b", "commit"}));
+}
+
+// Before, the call failed: what suits one mark was too short for two that were waited for.
+TEST_F(InboxBatch, RunsOneByOneAfterATimeOutOfTheMarks) {
+    using enum Settlement;
+    unit_.failures["mark"] = {error_of(ErrorKind::unavailable, "statement_canceled")};
+    EXPECT_EQ(run({message("a"), message("b")}, ""), (std::vector{processed, processed}));
 }
 
 TEST_F(InboxBatch, BoundsWhatOneStatementMarks) {

@@ -90,36 +90,46 @@ void Run::all_one_by_one() {
 std::optional<Run::Trouble> Run::all_together() {
     return attempt([&](InboxStage& stage) {
         core::HeldKeys held;
-        bool is_ahead = false;  // Marks were set ahead of their handlers.
+        is_ahead_ = false;
         unit_.begin();
         for (std::size_t n = 0; n < messages_.size();) {
-            stage = InboxStage::statement;
-            for (const std::size_t end = mark_some(n, held, is_ahead); n < end; ++n) {
+            for (const std::size_t end = mark_some(n, held, stage); n < end; ++n) {
                 handle(n, stage);
-                if (unit_.was_ended()) throw_ended_early();
+                if (unit_.was_ended().value_or(false)) throw_ended_early();
             }
         }
-        stage = InboxStage::commit;
-        if (is_ahead) unit_.command(kCloseMarks);
+        close_marks(stage);
         unit_.commit();
     });
 }
 
-std::size_t Run::mark_some(std::size_t first, core::HeldKeys& held, bool& is_ahead) {
+// It fails in another transaction than that of the marks, which a handler may have opened: so it is
+// said before marks are set again too, as they would be guarded anew.
+void Run::close_marks(InboxStage& stage) {
+    stage = InboxStage::commit;
+    if (std::exchange(is_ahead_, false)) unit_.command(kCloseMarks);
+}
+
+std::size_t Run::mark_some(std::size_t first, core::HeldKeys& held, InboxStage& stage) {
     if (held.holds(messages_[first])) {
         plain_[first] = wait_for_key();
         return first + 1;
     }
     const auto rest = std::span<const Delivery>(deliveries_).subspan(first);
-    auto count = Delivery::together(rest, unit_.dialect());
+    // Whoever cannot tell that a handler ended the transaction would go on outside of it.
+    const bool can_tell = unit_.was_ended().has_value();
+    auto count = can_tell ? Delivery::together(rest, unit_.dialect()) : 1;
     for (std::size_t n = 1; n < count; ++n) {
         if (held.holds(messages_[first + n])) count = n;
     }
+    close_marks(stage);
     std::size_t end = first + 1;
     if (count < 2) {
+        stage = InboxStage::statement;
         mark(first);
     } else {
-        is_ahead = true;
+        stage = InboxStage::marks;
+        is_ahead_ = true;
         const auto settlements = Delivery::mark_all(unit_, rest.first(count));
         end = first + settlements.size();
         for (std::size_t n = first; n < end; ++n) plain_[n] = marked(n, settlements[n - first]);

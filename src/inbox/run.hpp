@@ -59,7 +59,9 @@ private:
     Plain marked(std::size_t n, Settlement settlement);
     void handle(std::size_t n, core::InboxStage& stage);
     // Marks the messages from `first` on that may be marked at once; returns the one behind them.
-    std::size_t mark_some(std::size_t first, core::HeldKeys& held, bool& is_ahead);
+    std::size_t mark_some(std::size_t first, core::HeldKeys& held, core::InboxStage& stage);
+    // What says that all whose marks were set ahead are handled.
+    void close_marks(core::InboxStage& stage);
     Plain after(const Trouble& trouble, std::size_t n);
     Plain again(const Trouble& trouble) const;
     Plain count(std::size_t n, std::string_view cause, int attempts_max, int counted);
@@ -78,6 +80,7 @@ private:
     const InboxOptions& options_;
     const Scripts& scripts_;
     Reporter reporter_;
+    bool is_ahead_{};  ///< Marks were set ahead of their handlers.
     const Handle* handle_{};
     std::span<const Message> messages_;
     std::vector<Delivery> deliveries_;

@@ -136,9 +136,9 @@ void LibpqUnitOfWork::rollback() noexcept {
     PQclear(PQexec(connection_, "ROLLBACK"));
 }
 
-bool LibpqUnitOfWork::is_open() noexcept { return !was_ended(); }
+bool LibpqUnitOfWork::is_open() noexcept { return !was_ended().value(); }
 
-bool LibpqUnitOfWork::was_ended() const noexcept {
+std::optional<bool> LibpqUnitOfWork::was_ended() const noexcept {
     return is_open_ && PQtransactionStatus(connection_) == PQTRANS_IDLE;
 }
 
