@@ -44,7 +44,8 @@
 -- rows of the slot; of more than 1,000 nothing is said: `behind`. Rows that publishers sent are dead
 -- and soon skipped in the index. All events that are asked for share one statement, since making its
 -- plan ready takes longer than an event does: about 0.3 ms, and 15 us for each. The CTEs are
--- MATERIALIZED, or a verdict would be worked out at each place that names it. One function a leaf,
+-- MATERIALIZED, or a verdict would be worked out at each place that names it. An asked row is among
+-- the undelivered ones itself; so only where there are two of its key an elder is looked for. One function a leaf,
 -- since a session keeps the plans of a PL/pgSQL function, and a plan names its table; through a
 -- pooler each server session has its own.
 --
