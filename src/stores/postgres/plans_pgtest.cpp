@@ -211,6 +211,8 @@ TEST_P(Plans, TidiesWhatIsNewThoughASnapshotKeepsEverythingThatWasTidied) {
     store_and_tidy(*store, reader);
     const auto first = cost("old_cursors").pages;
     for (int n = 0; n < 20; ++n) store_and_tidy(*store, reader);
+    // Statistics that tell of three rows a slot make a sort of all of them look cheap.
+    if (GetParam()) sql_.run(schema_.sql("ANALYZE @s@.cursor"));
     reset();
     store_and_tidy(*store, reader);
     EXPECT_EQ(cost("old_cursors").calls, 1);
@@ -223,6 +225,7 @@ TEST_P(Plans, TidiesWhatIsNewThoughASnapshotKeepsEverythingThatWasTidied) {
     moves = next.moves();
     reset();
     store_and_tidy(*other, next);
+    EXPECT_LE(cost("old_cursors").pages, first * 3);
     EXPECT_EQ(sql_.number(schema_.sql("SELECT count(*) FROM @s@.cursor")), 16 * 3);
 }
 

@@ -399,7 +399,8 @@ SELECT FROM guard)";
 
 // $2 relay, $3 destination, $4 slots, $5 epochs, $6 n below which nothing is left to delete.
 // Without that a transaction that holds its snapshot for long makes this slow: what was deleted
-// under it stays in the index, and each look from the beginning would walk over all of it. Returns
+// under it stays in the index, and each look from the beginning would walk over all of it. So does
+// one for the newest three when the table's statistics tell of few rows: it is bounded too. Returns
 // the new ones.
 constexpr std::string_view kTidy = R"(WITH guard, bound AS MATERIALIZED (
     SELECT s.slot, v.tidied, k.n
@@ -408,6 +409,7 @@ constexpr std::string_view kTidy = R"(WITH guard, bound AS MATERIALIZED (
     JOIN @schema@.slot s ON s.slot = v.slot
     CROSS JOIN LATERAL (SELECT k.n FROM @schema@.cursor k
                         WHERE k.destination = s.destination AND k.slot = s.slot
+                          AND k.n >= v.tidied
                         ORDER BY k.n DESC OFFSET 2 LIMIT 1) k
     WHERE s.destination = $3::text AND s.owner = $2::uuid AND s.epoch = v.epoch
 ), old_cursors AS (
