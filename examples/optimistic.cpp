@@ -1,4 +1,4 @@
-// The order of append.cpp, on its way to Kafka about a millisecond after its commit.
+// The order of append.cpp, on its way to Kafka right after its commit.
 #include <sagaz/adapters/pqxx.hpp>
 #include <sagaz/kafka.hpp>
 #include <sagaz/optimistic_publisher.hpp>

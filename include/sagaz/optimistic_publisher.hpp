@@ -55,7 +55,7 @@ struct Published {
     bool operator==(const Published&) const = default;
 };
 
-/// Sends events right after their commit, so that they arrive about a millisecond later instead of
+/// Sends events right after their commit, so that they arrive a millisecond or two later instead of
 /// a poll of the relay; whatever fails is left to the relay, which runs anyway.
 ///
 /// Append through an `Outbox` made from it, commit, then hand the ticket over:
