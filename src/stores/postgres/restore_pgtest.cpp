@@ -277,7 +277,13 @@ public:
     Default(Sql& sql, const std::string& name, const std::string& value) : sql_(sql), name_(name) {
         sql_.run("ALTER DATABASE postgres SET " + name + " = '" + value + "'");
     }
-    ~Default() { sql_.run("ALTER DATABASE postgres RESET " + name_); }
+    ~Default() {
+        sql_.run("ALTER DATABASE postgres RESET " + name_);
+        // A pooler's sessions would keep it for the next test.
+        sql_.run(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND state = 'idle'");
+    }
     Default(const Default&) = delete;
     Default& operator=(const Default&) = delete;
 

@@ -62,11 +62,15 @@ protected:
         writer.append(payload);
         writer.commit();
     }
+    std::string local_url() const {
+        return schema_.direct_url("a pooler takes no options of a session") +
+               "?options=-csynchronous_commit%3Dlocal";
+    }
     /// What it writes itself waits for nobody, so that nothing but the gate holds it back.
     std::unique_ptr<Store> open(Milliseconds patience = Milliseconds{500},
                                 postgres::Durability durability = postgres::Durability::standby) {
         return postgres::open(
-            schema_.url() + "?options=-csynchronous_commit%3Dlocal",
+            local_url(),
             {.schema = schema_.name(), .statement_timeout = patience, .durability = durability});
     }
     static std::string refusal_of(Store& store) {
@@ -146,10 +150,9 @@ TEST_F(StandbyGate, F05_APublisherSendsNothingBeforeAStandbyHasIt) {
     const auto relays = open();
     StoreReader reader(*relays);
     const auto publisher =
-        postgres::open_publisher(schema_.url() + "?options=-csynchronous_commit%3Dlocal",
-                                 {.schema = schema_.name(),
-                                  .statement_timeout = Milliseconds{500},
-                                  .durability = postgres::Durability::standby});
+        postgres::open_publisher(local_url(), {.schema = schema_.name(),
+                                               .statement_timeout = Milliseconds{500},
+                                               .durability = postgres::Durability::standby});
     (void)publisher->attach();
     commits_wait_for("receiver");
     auto local = schema_.connect();
