@@ -166,8 +166,7 @@ Report inbox_cost(const Stage& stage) {
                    "handler alone, no BEGIN");
     report.note(
         "bare mark: BEGIN, an INSERT of id and SHA-256 into a table with nothing but a primary "
-        "key, "
-        "the handler, COMMIT; what no inbox with a statement of its own can better");
+        "key, the handler, COMMIT; what no inbox with a statement of its own can better");
     report.note(
         "handler: one INSERT of 200 bytes into a table with a primary key; alone: BEGIN, "
         "INSERT, COMMIT by the same code; batches of " +

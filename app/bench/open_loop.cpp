@@ -18,6 +18,7 @@
 #include <chrono>
 #include <cmath>
 #include <exception>
+#include <future>
 #include <memory>
 #include <thread>
 #include <unordered_map>
@@ -239,19 +240,10 @@ Latencies run_open_loop(const Stage& stage, const BrokerTarget& broker, const Op
 std::vector<double> beside_transactions(const Stage& stage, const OpenLoop& plan,
                                         const std::function<std::vector<double>()>& measure) {
     Traffic traffic{static_cast<std::size_t>(plan.rate * plan.seconds)};
-    std::exception_ptr failure;
-    std::vector<double> measured;
-    {
-        const std::jthread producing{[&] {
-            try {
-                append_all(stage, plan, traffic, nullptr);
-            } catch (...) {
-                failure = std::current_exception();
-            }
-        }};
-        measured = measure();
-    }
-    if (failure) std::rethrow_exception(failure);
+    auto producing =
+        std::async(std::launch::async, [&] { append_all(stage, plan, traffic, nullptr); });
+    auto measured = measure();
+    producing.get();
     return measured;
 }
 

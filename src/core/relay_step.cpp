@@ -227,12 +227,13 @@ bool RelayStep::has_closed_window() const {
 bool RelayStep::is_idle(Instant now) const { return now - active_at_ >= kIdleAfter; }
 
 Instant RelayStep::open_at(Instant now) const {
-    // What is held is not waited for, and mostly gone before it would be looked at.
-    const Duration held =
-        std::min<Duration>(kHeldRarer * options_.poll_interval, options_.idle_poll_interval);
-    if (!is_idle(now)) return opened_at_ + (all_held_ ? held : options_.poll_interval);
     // A sixteenth more than asked for makes room for tidying and measuring among the polls.
-    return opened_at_ + options_.idle_poll_interval + options_.idle_poll_interval / 16;
+    if (is_idle(now)) {
+        return opened_at_ + options_.idle_poll_interval + options_.idle_poll_interval / 16;
+    }
+    // What is held is not waited for, and mostly gone before it would be looked at.
+    const int rarer = all_held_ ? kHeldRarer : 1;
+    return opened_at_ + std::min(rarer * options_.poll_interval, options_.idle_poll_interval);
 }
 
 std::optional<Command> RelayStep::late_command() {
@@ -415,12 +416,11 @@ void RelayStep::on_read(ReadResult result, Instant now) {
     flushed_ = std::max(flushed_, result.flushed);
     if (stopping_) return;
     last_read_rows_ = result.batch ? result.batch->rows.size() : 0;
-    if (last_read_rows_ > 0) active_at_ = now;
-    if (last_read_rows_ > options_.batch_max / 2) big_window_ = true;
     if (last_read_rows_ > 0) {
-        all_held_ =
-            std::ranges::all_of(result.batch->rows, [](const Row& row) { return row.held; });
+        active_at_ = now;
+        all_held_ = std::ranges::all_of(result.batch->rows, &Row::held);
     }
+    if (last_read_rows_ > options_.batch_max / 2) big_window_ = true;
     std::vector<std::int64_t> highest(result.progress.size());
     if (result.batch) {
         std::size_t n = 0;

@@ -48,7 +48,10 @@ bool is_text(std::string_view text) {
 }
 
 std::string as_text(std::string_view bytes) {
-    if (is_text(bytes)) return std::string(bytes);
+    return is_text(bytes) ? std::string(bytes) : as_hex(bytes);
+}
+
+std::string as_hex(std::string_view bytes) {
     constexpr std::string_view kDigits = "0123456789abcdef";
     std::string text = "\\x";
     text.reserve(2 + 2 * bytes.size());

@@ -13,6 +13,9 @@ bool is_text(std::string_view text);
 /// `bytes` when they are text, else "\x" and their hex digits: the same bytes, the same text.
 std::string as_text(std::string_view bytes);
 
+/// "\x" and the hex digits of `bytes`, as PostgreSQL reads and writes them.
+std::string as_hex(std::string_view bytes);
+
 /// The start of `text`, at most `max` bytes, without half a character at its end.
 std::string cut(std::string_view text, std::size_t max);
 

@@ -1,11 +1,12 @@
 // The marks of a batch in one statement, whose values are arrays: their literals are the one form
 // that every driver passes on.
+#include "core/array_literal.hpp"
+#include "core/text.hpp"
 #include "inbox/answer.hpp"
 #include "inbox/script.hpp"
 
-#include <fmt/format.h>
-
 #include <array>
+#include <string>
 
 namespace sagaz::inline v0::inbox {
 namespace {
@@ -14,38 +15,11 @@ namespace {
 constexpr std::size_t kMessagesMax = 200;
 constexpr std::size_t kBytesMax = std::size_t{1} << 20;
 
-/// The literal of a one-dimensional array, its elements quoted whatever is in them.
-class ArrayLiteral {
-public:
-    void add_null() { begin() += "NULL"; }
-    void add_text(std::string_view text) {
-        begin() += '"';
-        for (const char c : text) {
-            if (c == '"' || c == '\\') literal_ += '\\';
-            literal_ += c;
-        }
-        literal_ += '"';
-    }
-    void add_bytes(std::string_view bytes) {
-        constexpr std::string_view digits = "0123456789abcdef";
-        begin() += R"("\\x)";
-        for (const unsigned char byte : bytes) {
-            literal_ += digits[byte >> 4U];
-            literal_ += digits[byte & 15U];
-        }
-        literal_ += '"';
-    }
-    void add(const Parameter& value) {
-        if (value.null) return add_null();
-        value.binary ? add_bytes(value.bytes) : add_text(value.bytes);
-    }
-    std::string_view close() { return literal_ += '}'; }
-
-private:
-    std::string& begin() { return literal_ += literal_.empty() ? '{' : ','; }
-
-    std::string literal_;
-};
+void add_to(std::string& column, const Parameter& value) {
+    if (value.null) return core::add_to_array(column, std::nullopt);
+    if (value.binary) return core::add_to_array(column, core::as_hex(value.bytes));
+    core::add_to_array(column, value.bytes);
+}
 
 }  // namespace
 
@@ -70,14 +44,15 @@ std::size_t Delivery::together(std::span<const Delivery> deliveries, Dialect dia
 std::vector<Settlement> Delivery::mark_all(Transaction& transaction,
                                            std::span<const Delivery> deliveries) {
     constexpr std::size_t kColumns = 7;  // from the id on
-    std::array<ArrayLiteral, kColumns> columns;
+    std::array<std::string, kColumns> columns;
+    columns.fill("{");
     for (const auto& delivery : deliveries) {
         const auto values = delivery.values();
-        for (std::size_t c = 0; c < kColumns; ++c) columns[c].add(values.at(c + 1));
+        for (std::size_t c = 0; c < kColumns; ++c) add_to(columns[c], values.at(c + 1));
     }
     const Delivery& first = deliveries.front();
     std::vector<Parameter> all{{first.options_->consumer_name}};
-    for (auto& column : columns) all.push_back({column.close()});
+    for (auto& column : columns) all.push_back({column += '}'});
     const auto patience = first.lock_timeout(true);
     first.add_options(all, patience);
     const auto rows =

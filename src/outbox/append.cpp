@@ -113,10 +113,41 @@ private:
 };
 
 class PostgresBuilder : public Builder {
+protected:
+    using Builder::Builder;
+
+    void add_uuid(const Id& id) {
+        sql() += "encode(";
+        add_place(id.is_zero() ? Parameter{{}, true, true} : bytes_of(id), "bytea");
+        sql() += ", 'hex')::uuid";
+    }
+    Headers headers() const override {
+        return {"jsonb_object(ARRAY[", "])", "jsonb_build_array(", kHeadersMax};
+    }
+    std::string place(std::size_t n, std::string_view type) const override {
+        return '$' + std::to_string(n) + "::" + std::string(type);
+    }
+};
+
+/// The usual one event, by the function whose plan a session keeps.
+class PostgresCall final : public PostgresBuilder {
 public:
-    PostgresBuilder(std::string_view schema, std::optional<Milliseconds> hold)
-        : Builder(insert_into(std::string(schema) + ".outbox", hold.has_value()),
-                  hold ? held_until(*hold) : ""),
+    PostgresCall(std::string_view schema, std::optional<Milliseconds> hold)
+        : PostgresBuilder("SELECT new_event_id, id, xid, slot, incarnation FROM " +
+                              std::string(schema) + ".append_ticket",
+                          hold ? "hold_ms => " + std::to_string(hold->count()) : "") {}
+
+    Statement finish() override { return take(); }
+
+private:
+    void add_id(const Id& id) override { add_uuid(id); }
+};
+
+class PostgresInsert final : public PostgresBuilder {
+public:
+    PostgresInsert(std::string_view schema, std::optional<Milliseconds> hold)
+        : PostgresBuilder(insert_into(std::string(schema) + ".outbox", hold.has_value()),
+                          hold ? held_until(*hold) : ""),
           schema_(schema) {}
 
     Statement finish() override {
@@ -138,42 +169,12 @@ private:
         sql() += ", " + schema_ + ".uuid_v7())";
     }
 
-protected:
-    using Builder::Builder;
-
-    void add_uuid(const Id& id) {
-        sql() += "encode(";
-        add_place(id.is_zero() ? Parameter{{}, true, true} : bytes_of(id), "bytea");
-        sql() += ", 'hex')::uuid";
-    }
-    Headers headers() const override {
-        return {"jsonb_object(ARRAY[", "])", "jsonb_build_array(", kHeadersMax};
-    }
-    std::string place(std::size_t n, std::string_view type) const override {
-        return '$' + std::to_string(n) + "::" + std::string(type);
-    }
-
-private:
     std::string schema_;
 };
 
-/// The usual one event, by the function whose plan a session keeps.
-class PostgresCall final : public PostgresBuilder {
+class SqliteInsert final : public Builder {
 public:
-    PostgresCall(std::string_view schema, std::optional<Milliseconds> hold)
-        : PostgresBuilder("SELECT new_event_id, id, xid, slot, incarnation FROM " +
-                              std::string(schema) + ".append_ticket",
-                          hold ? "hold_ms => " + std::to_string(hold->count()) : "") {}
-
-    Statement finish() override { return take(); }
-
-private:
-    void add_id(const Id& id) override { add_uuid(id); }
-};
-
-class SqliteBuilder final : public Builder {
-public:
-    SqliteBuilder(std::string_view schema, std::optional<Milliseconds> hold)
+    SqliteInsert(std::string_view schema, std::optional<Milliseconds> hold)
         : Builder(insert_into("main." + std::string(schema) + "_outbox", hold.has_value()),
                   hold ? held_until(*hold) : ""),
           schema_("main." + std::string(schema)) {}
@@ -229,9 +230,9 @@ std::size_t parameters_of(const Event& event) { return kColumns + 2 * event.head
 
 Statement append_statement(Dialect dialect, std::string_view schema, std::span<const Event> events,
                            std::optional<Milliseconds> hold) {
-    if (dialect == Dialect::sqlite) return build<SqliteBuilder>(schema, events, hold);
+    if (dialect == Dialect::sqlite) return build<SqliteInsert>(schema, events, hold);
     if (events.size() == 1) return build<PostgresCall>(schema, events, hold);
-    return build<PostgresBuilder>(schema, events, hold);
+    return build<PostgresInsert>(schema, events, hold);
 }
 
 }  // namespace sagaz::inline v0::outbox

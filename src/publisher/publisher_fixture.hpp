@@ -141,12 +141,12 @@ private:
     FakeLog& log_;
 };
 
-/// One transaction of a driver: what it appends is there when it commits.
 /// Whether a statement that appends one event or several takes a hold.
 inline bool takes_hold(const std::string& sql) {
     return sql.find("hold_ms") != std::string::npos || sql.find("held_until") != std::string::npos;
 }
 
+/// One transaction of a driver: what it appends is there when it commits.
 class FakeTransaction final : public Transaction {
 public:
     explicit FakeTransaction(FakeLog& log) : log_(log) {}

@@ -1,5 +1,6 @@
 #include "stores/postgres/connection.hpp"
 
+#include "core/array_literal.hpp"
 #include "core/assert.hpp"
 #include "stores/postgres/error_table.hpp"
 
@@ -58,18 +59,7 @@ std::vector<const char*> Parameters::pointers() const {
 void Parameters::begin_array() { values_.emplace_back("{"); }
 
 void Parameters::add_to_array(const std::optional<std::string>& item) {
-    std::string& array = *values_.back();
-    if (array.size() > 1) array.push_back(',');
-    if (!item) {
-        array += "NULL";
-        return;
-    }
-    array.push_back('"');
-    for (const char c : *item) {
-        if (c == '"' || c == '\\') array.push_back('\\');
-        array.push_back(c);
-    }
-    array.push_back('"');
+    core::add_to_array(*values_.back(), item);
 }
 
 void Parameters::add_to_array(std::int64_t item) { add_to_array(std::to_string(item)); }
