@@ -74,6 +74,7 @@ public:
     pg_conn*& native() noexcept { return connection_; }
     Rows execute(const Statement& statement) override;
     void begin() override;
+    Rows begin_with(const Statement& first) override;
     void commit() override;
     void rollback() noexcept override;
     void command(std::string_view sql) override;
@@ -81,6 +82,8 @@ public:
     std::optional<bool> was_ended() const noexcept override;
 
 private:
+    void check_is_idle() const;
+
     pg_conn* connection_;
     bool is_open_{};
 };

@@ -63,6 +63,10 @@ public:
     /// `unavailable` (`connection_lost`) on a connection that is gone. SQLite: BEGIN IMMEDIATE.
     virtual void begin() = 0;
 
+    /// `begin` and `execute`. An adapter overrides it where the two can be sent together, which
+    /// saves a round trip. After any error the transaction may be open: `rollback` sees to it.
+    virtual Rows begin_with(const Statement& first);
+
     /// Returns when everything is committed. Throws `in_doubt` (`commit_in_doubt`) when COMMIT was
     /// sent and its answer lost; after any other error nothing was committed. Throws `invalid`
     /// (`transaction_failed`) where the server would answer COMMIT with a rollback, and `fatal`

@@ -17,6 +17,11 @@ Store::~Store() = default;
 Telemetry::~Telemetry() = default;
 Transaction::~Transaction() = default;
 
+Rows UnitOfWork::begin_with(const Statement& first) {
+    begin();
+    return execute(first);
+}
+
 std::optional<Error> UnitOfWork::error_of(const std::exception& thrown) const {
     const auto* const error = dynamic_cast<const Error*>(&thrown);
     if (error == nullptr) return std::nullopt;

@@ -37,6 +37,22 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+// A transaction that begins with its first statement, so that the two can be sent together.
+class Beginning final : public Transaction {
+public:
+    explicit Beginning(UnitOfWork& unit) : unit_(unit) {}
+
+    Rows execute(const Statement& statement) override {
+        if (std::exchange(has_begun_, true)) return unit_.execute(statement);
+        return unit_.begin_with(statement);
+    }
+    Dialect dialect() const noexcept override { return unit_.dialect(); }
+
+private:
+    UnitOfWork& unit_;
+    bool has_begun_{};
+};
+
 }  // namespace
 
 Run::Trouble Run::trouble_of(const std::exception& thrown, InboxStage stage) const {
@@ -126,7 +142,7 @@ std::size_t Run::mark_some(std::size_t first, core::HeldKeys& held, InboxStage& 
     std::size_t end = first + 1;
     if (count < 2) {
         stage = InboxStage::statement;
-        mark(first);
+        mark(first, unit_);
     } else {
         stage = InboxStage::marks;
         is_ahead_ = true;
@@ -150,7 +166,7 @@ std::optional<Run::Trouble> Run::all_with_savepoints() {
                 continue;
             }
             unit_.command("SAVEPOINT sagaz");
-            auto inner = attempt([&](InboxStage& within) { handle_marked(n, within); });
+            auto inner = attempt([&](InboxStage& within) { handle_marked(n, unit_, within); });
             if (inner && (inner->blame != Blame::message || inner->was_ended)) {
                 end = std::move(inner);
                 return;
@@ -183,8 +199,8 @@ void Run::one(std::size_t n) {
         if (plain_[n].settlement == Settlement::parked) return;
     }
     const auto trouble = attempt([&](InboxStage& stage) {
-        unit_.begin();
-        handle_marked(n, stage);
+        Beginning beginning(unit_);
+        handle_marked(n, beginning, stage);
         stage = InboxStage::commit;
         unit_.commit();
     });
@@ -216,19 +232,19 @@ void Run::throw_ended_early() {
                 "take COMMIT and ROLLBACK out of the handler");
 }
 
-void Run::handle_marked(std::size_t n, InboxStage& stage) {
-    mark(n);
+void Run::handle_marked(std::size_t n, Transaction& transaction, InboxStage& stage) {
+    mark(n, transaction);
     handle(n, stage);
 }
 
-void Run::mark(std::size_t n) {
+void Run::mark(std::size_t n, Transaction& transaction) {
     const Delivery& delivery = deliveries_[n];
     plain_[n] = {};
     if (delivery.has_id()) {
-        plain_[n] = marked(n, delivery.mark(unit_, true));
+        plain_[n] = marked(n, delivery.mark(transaction, true));
         return;
     }
-    delivery.park(unit_, "id_missing", "the message carries no id");
+    delivery.park(transaction, "id_missing", "the message carries no id");
     plain_[n].settlement = Settlement::parked;
     plain_[n].reason = "id_missing";
 }

@@ -52,9 +52,9 @@ private:
     std::optional<Trouble> all_together();
     std::optional<Trouble> all_with_savepoints();
 
-    // Mark and handler in the open transaction.
-    void handle_marked(std::size_t n, core::InboxStage& stage);
-    void mark(std::size_t n);
+    // Mark and handler, in the open transaction or in one that the first statement begins.
+    void handle_marked(std::size_t n, Transaction& transaction, core::InboxStage& stage);
+    void mark(std::size_t n, Transaction& transaction);
     // What a mark said, and what belongs to it.
     Plain marked(std::size_t n, Settlement settlement);
     void handle(std::size_t n, core::InboxStage& stage);

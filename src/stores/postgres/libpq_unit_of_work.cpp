@@ -1,5 +1,9 @@
 // A transaction of the inbox on the caller's own connection.
 //
+// BEGIN and the first statement go in one round trip, in libpq's pipeline mode, which is left again
+// before anybody else has the connection. Every answer up to the pipeline's end is read, whatever
+// the first ones say, so nothing of it is left for the next statement to find.
+//
 // COMMIT is the one statement whose lost answer matters: the server may have done it. So whatever
 // ends the connection between sending it and its answer is in_doubt, never "nothing happened". And
 // COMMIT of a failed transaction is answered with ROLLBACK and no error, so its answer is read. And
@@ -7,6 +11,7 @@
 // WARNING: it is done here, and lost if the standby takes over. That is in doubt too.
 #include "stores/postgres/connection.hpp"
 #include "stores/postgres/error_table.hpp"
+#include "stores/postgres/libpq_statement.hpp"
 
 #include <sagaz/error.hpp>
 #include <sagaz/postgres.hpp>
@@ -14,6 +19,8 @@
 #include <libpq-fe.h>
 
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace sagaz::inline v0::postgres {
 namespace {
@@ -68,6 +75,40 @@ private:
     bool was_cancelled_{};
 };
 
+/// Statements that are sent together, and answered together.
+class Pipeline {
+public:
+    explicit Pipeline(PGconn* connection) : connection_(connection) {
+        PQenterPipelineMode(connection_);
+    }
+    ~Pipeline() { PQexitPipelineMode(connection_); }
+    Pipeline(const Pipeline&) = delete;
+    Pipeline& operator=(const Pipeline&) = delete;
+
+    void send(const std::string& sql, const Values& values) {
+        sent_ += PQsendQueryParams(connection_, sql.c_str(), values.count(), nullptr,
+                                   values.pointers.data(), values.lengths.data(),
+                                   values.formats.data(), 0);
+    }
+    /// An answer for each statement; fewer when the connection is gone.
+    std::vector<Result> finish() {
+        std::vector<Result> results;
+        if (PQpipelineSync(connection_) == 0) return results;
+        // After each answer comes none, which ends it, and after the last the end of them all.
+        for (int left = 2 * sent_; left >= 0; --left) {
+            Result result(PQgetResult(connection_));
+            if (PQresultStatus(result.get()) == PGRES_PIPELINE_SYNC) break;
+            if (result) results.push_back(std::move(result));
+        }
+        PQexitPipelineMode(connection_);
+        return results;
+    }
+
+private:
+    PGconn* connection_;
+    int sent_{};
+};
+
 }  // namespace
 
 LibpqUnitOfWork::LibpqUnitOfWork(pg_conn* connection) : connection_(connection) {}
@@ -78,21 +119,38 @@ Rows LibpqUnitOfWork::execute(const Statement& statement) {
     return LibpqTransaction(connection_).execute(statement);
 }
 
-void LibpqUnitOfWork::begin() {
+void LibpqUnitOfWork::check_is_idle() const {
+    if (PQtransactionStatus(connection_) == PQTRANS_UNKNOWN) throw connection_lost(connection_);
     if (PQpipelineStatus(connection_) != PQ_PIPELINE_OFF) {
         throw Error(ErrorKind::invalid, "pipeline_mode", "the connection is in pipeline mode",
                     "leave it before the inbox uses the connection");
     }
-    switch (PQtransactionStatus(connection_)) {
-        case PQTRANS_IDLE: break;
-        case PQTRANS_UNKNOWN: throw connection_lost(connection_);
-        default:
-            throw Error(ErrorKind::invalid, "transaction_open",
-                        "the connection is in a transaction already",
-                        "end it first, or use mark and failed in your own unit of work");
+    if (PQtransactionStatus(connection_) != PQTRANS_IDLE) {
+        throw Error(ErrorKind::invalid, "transaction_open",
+                    "the connection is in a transaction already",
+                    "end it first, or use mark and failed in your own unit of work");
     }
+}
+
+void LibpqUnitOfWork::begin() {
+    check_is_idle();
     command("BEGIN");
     is_open_ = true;
+}
+
+Rows LibpqUnitOfWork::begin_with(const Statement& first) {
+    check_is_idle();
+    const Values values(first.parameters);
+    Pipeline pipeline(connection_);
+    pipeline.send("BEGIN", Values({}));
+    pipeline.send(first.sql, values);
+    const auto results = pipeline.finish();
+    is_open_ = true;  // It may have begun, whatever became of the rest: rollback looks.
+    for (const auto& result : results) {
+        if (!is_done(result.get())) throw postgres::error_of(result.get(), connection_);
+    }
+    if (results.size() != 2) throw connection_lost(connection_);
+    return rows_in(results[1].get());
 }
 
 void LibpqUnitOfWork::commit() {
