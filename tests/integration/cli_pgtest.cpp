@@ -397,11 +397,13 @@ TEST_F(CliRelay, SaysNothingOfABacklogThatItCannotSee) {
     }
     EXPECT_TRUE(has(pending + "0") && has(up + "1"));
     server.stop(StopMode::immediate);
-    wait_for("the relay to see it", [&] { return has(up + "0"); });
+    constexpr std::chrono::seconds kPatience{60};  // A pooler lets a client wait for its server.
+    wait_for("the relay to see it", [&] { return has(up + "0"); }, kPatience);
     EXPECT_FALSE(has(pending));
     EXPECT_TRUE(has(R"(outbox_slots_owned{destination="default"} )")) << "its own it still knows";
     server.start();
-    wait_for("the relay to come back", [&] { return has(up + "1") && has(pending + "0"); });
+    wait_for(
+        "the relay to come back", [&] { return has(up + "1") && has(pending + "0"); }, kPatience);
     process.signal(SIGTERM);
     EXPECT_EQ(process.wait(), 0) << process.err();
 }
