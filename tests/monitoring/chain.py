@@ -18,6 +18,10 @@ import urllib.request
 import promql
 
 WAIT = 60  # seconds for an alert to come or go
+FOR = 3  # what chain.sh makes of every `for`
+
+# How fast a busy test machine is, is no question here: alerts_test.py asks about this one.
+OF_THE_MACHINE = {'OutboxHighLatency'}
 
 # What a dashboard rightly has nothing of in this run, and why.
 MAY_BE_EMPTY = {}
@@ -45,41 +49,42 @@ class Prometheus:
         return float(result[0]['value'][1]) if len(result) == 1 else None
 
     def states(self):
-        """The alerts that are pending or firing: {name: state}."""
+        """The alerts that are pending or firing: {name: state}. Pending is no trouble yet."""
         states = {}
         for alert in self.ask('alerts')['alerts']:
             for text in alert['annotations'].values():
                 if 'error expanding' in text or '<no value>' in text:
                     sys.exit(f'{alert["labels"]["alertname"]}: {text}')
             name = alert['labels']['alertname']
-            if states.get(name) != 'firing':
+            if name not in OF_THE_MACHINE and states.get(name) != 'firing':
                 states[name] = alert['state']
         return states
 
 
-def wait_for(what, check, seconds=WAIT):
-    deadline = time.monotonic() + seconds
+def wait_for(what, check):
+    deadline = time.monotonic() + WAIT
     while True:
         seen = check()
         if seen:
             return seen
         if time.monotonic() > deadline:
-            sys.exit(f'timed out after {seconds} s waiting for {what}')
+            sys.exit(f'timed out after {WAIT} s waiting for {what}')
         time.sleep(0.25)
 
 
-def expect(prometheus, wanted, seconds=WAIT):
-    """Waits until all of these fire; nothing else may fire or be about to, nor a little later."""
+def expect(prometheus, wanted):
+    """Waits until all of these fire; nothing else may, then or in the time that it would take."""
     def all_fire():
         states = prometheus.states()
-        foreign = sorted(set(states) - set(wanted))
+        foreign = sorted(name for name, state in states.items()
+                         if state == 'firing' and name not in wanted)
         if foreign:
-            sys.exit(f'{foreign} came though nothing of theirs is wrong: {states}')
+            sys.exit(f'{foreign} fire though nothing of theirs is wrong: {states}')
         return all(states.get(name) == 'firing' for name in wanted)
     began = time.monotonic()
-    wait_for(f'{wanted} to fire (seen: {prometheus.states()})', all_fire, seconds)
+    wait_for(f'{wanted} to fire', all_fire)
     say(f'   {", ".join(wanted) or "nothing"} after {time.monotonic() - began:.1f} s')
-    until = time.monotonic() + 3
+    until = time.monotonic() + FOR + 2
     while time.monotonic() < until:
         all_fire()
         time.sleep(0.25)

@@ -60,6 +60,16 @@ def tokens(text):
             yield match.lastgroup, match.group()
 
 
+def of_names(matchers, text):
+    """A selector for each of {__name__=~"one|other",...}."""
+    words = [word for _, word in matchers[:-1]]
+    at = words.index('__name__') if '__name__' in words else -1
+    if at < 0 or words[at + 1] not in ('=', '=~') or not re.fullmatch(r'"[\w|]+"', words[at + 2]):
+        raise Unknown(f'a selector without a metric in {text!r}')
+    others = ''.join(words[:at] + words[at + 3:]).strip(',')
+    return [(name, name + '{' + others + '}') for name in words[at + 2].strip('"').split('|')]
+
+
 def asked(text):
     found = list(tokens(text)) + [('end', '')]
     selectors, labels = [], set()
@@ -80,7 +90,9 @@ def asked(text):
         at += 1
         if kind != 'word':
             if word == '{':
-                raise Unknown(f'a selector without a metric in {text!r}')
+                matchers = upto('}')
+                labels.update(name for kind, name in matchers if kind == 'word')
+                selectors.extend(of_names(matchers, text))
             continue
         following = found[at][1]
         if word in LABEL_LISTS:
@@ -93,7 +105,7 @@ def asked(text):
             matchers = upto('}') if following == '{' else []
             labels.update(name for kind, name in matchers if kind == 'word')
             selectors.append((word, word + ''.join(part for _, part in matchers)))
-    return Asked(tuple(selectors), frozenset(labels - {'le'}))
+    return Asked(tuple(selectors), frozenset(labels - {'le', '__name__'}))
 
 
 # ------------------------------------------------------------------------------ who has expressions
