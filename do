@@ -9,7 +9,8 @@ kBuild="g++ cmake ninja-build pkg-config git ccache mold
     nlohmann-json3-dev libcpp-httplib-dev prometheus-cpp-dev libgtest-dev libgmock-dev libssl-dev
     libpqxx-dev python3"
 kTest="postgresql pgbouncer kcat default-jre-headless maven ca-certificates
-    procps util-linux curl make binutils faketime python3-psycopg python3-confluent-kafka"
+    procps util-linux curl make binutils faketime python3-psycopg python3-confluent-kafka
+    prometheus python3-yaml"
 kStyle="clang-format-19 clang-tidy-19"
 
 # A fresh clone elsewhere on the machine then finds what another one has compiled.

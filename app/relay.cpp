@@ -139,10 +139,24 @@ std::string why_not_ready(const Relay& relay) {
                                       : "store: " + status.store_error;
 }
 
+// What a relay knows of the database is true only while it reaches it. What it saw last would be
+// taken for the backlog of today by whoever asks for the highest of all relays, an autoscaler too.
+constexpr std::array<std::string_view, 7> kOfTheStore{"outbox_pending_events",
+                                                      "outbox_oldest_pending_age_seconds",
+                                                      "outbox_parked_events",
+                                                      "outbox_slots_without_owner",
+                                                      "outbox_reclaim_blocked_seconds",
+                                                      "outbox_database_clock_skew_seconds",
+                                                      "outbox_database_wraparound_ratio"};
+
 // The relay says when the destination changes; a scrape before the first change must see it too.
 std::string page(const Relay& relay, PrometheusTelemetry& metrics) {
-    metrics.gauge("outbox_destination_up", relay.status().destination_down.empty() ? 1 : 0, {});
-    return metrics.page();
+    const auto status = relay.status();
+    const std::chrono::duration<double> turn_age = milliseconds{status.turned_ms_ago};
+    metrics.gauge("outbox_destination_up", status.destination_down.empty() ? 1 : 0, {});
+    metrics.gauge("outbox_store_up", status.store_up ? 1 : 0, {});
+    metrics.gauge("outbox_relay_turn_age_seconds", turn_age.count(), {});
+    return status.store_up ? metrics.page() : metrics.page(kOfTheStore);
 }
 
 // Two writers to one stream could tear each other's lines.

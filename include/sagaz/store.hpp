@@ -265,6 +265,8 @@ struct Backlog {
     double oldest_age_seconds{};
     std::int64_t parked_waiting{};
     std::int64_t parked_dead{};
+    std::optional<Time> clock{};  ///< The database's when it answered; none: it is this host's.
+    std::optional<double> wraparound{};  ///< Transaction ids used up, of 1; none: they do not end.
 };
 
 /// What `reclaim` may remove of what is delivered.

@@ -16,6 +16,14 @@ inline Milliseconds milliseconds_until(Instant now, Instant then) {
     return std::chrono::ceil<Milliseconds>(then - now);
 }
 
+/// How far another clock that showed `theirs` is ahead of the one that showed `before` and `after`
+/// around it; negative: behind. Zero when it may be right, however long the answer took.
+inline std::chrono::duration<double> skew_of(Time theirs, Time before, Time after) {
+    if (theirs > after) return theirs - after;
+    if (theirs < before) return theirs - before;
+    return {};
+}
+
 /// Where the shells get the time from; the simulator has its own.
 class Clock {
 public:

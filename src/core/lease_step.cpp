@@ -179,6 +179,14 @@ void LeaseStep::stop_claiming() noexcept {
     leaving_.reset();
 }
 
+std::size_t LeaseStep::without_owner() const {
+    const auto count = std::ranges::count_if(watches_, [&](const auto& entry) {
+        const auto& [slot, watch] = entry;
+        return !owned_.contains(slot) && (!watch.seen.owner || is_expired(watch));
+    });
+    return static_cast<std::size_t>(count);
+}
+
 std::vector<OwnedSlot> LeaseStep::owned() const {
     std::vector<OwnedSlot> slots;
     slots.reserve(owned_.size());

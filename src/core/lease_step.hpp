@@ -79,6 +79,8 @@ public:
 
     std::vector<OwnedSlot> owned() const;
     std::size_t owned_count() const noexcept { return owned_.size(); }
+    /// Slots that nobody who lives owned at the last look; those taken since do not count.
+    std::size_t without_owner() const;
     bool owns_all() const noexcept { return slot_count_ > 0 && owned_.size() == slot_count_; }
 
 private:

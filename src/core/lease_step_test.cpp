@@ -46,6 +46,21 @@ TEST_F(LeaseStepTest, TakesASilentOwnersSlotAfterTheLeaseAndNotBefore) {
     EXPECT_EQ(lease_.claims().size(), 1U);
 }
 
+TEST_F(LeaseStepTest, CountsASlotAsWithoutOwnerWhileNobodyWhoLivesHasIt) {
+    see({0, 4, std::nullopt, -1}, 0s);
+    EXPECT_EQ(lease_.without_owner(), 1U);
+    const OwnedSlot mine{0, 5};
+    lease_.acquired({&mine, 1});
+    EXPECT_EQ(lease_.without_owner(), 0U) << "the next look has not been taken yet";
+    see({0, 6, kOther, 17}, 1s);
+    watch_silence(9s);
+    EXPECT_EQ(lease_.without_owner(), 0U);
+    watch_silence(2s);
+    EXPECT_EQ(lease_.without_owner(), 1U) << "its owner is dead";
+    see({0, 6, kOther, 18}, 500ms);
+    EXPECT_EQ(lease_.without_owner(), 0U) << "it was only slow";
+}
+
 TEST_F(LeaseStepTest, ABeatStartsTheLeaseAnew) {
     see({0, 4, kOther, 17}, 0s);
     watch_silence(9s);

@@ -147,6 +147,7 @@ public:
     const RetryStep& retry() const noexcept { return retry_; }
     Delivery::TopicCounts take_published() { return delivery_.take_published(); }
     std::size_t slots_owned() const noexcept { return lease_.owned_count(); }
+    std::size_t slots_without_owner() const { return lease_.without_owner(); }
     bool store_is_up() const noexcept { return attached_ && store_at_ == Instant{}; }
     const std::string& destination_down() const noexcept { return down_; }
     Duration down_for(Instant now) const { return down_.empty() ? Duration{} : now - down_since_; }

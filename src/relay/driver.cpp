@@ -17,10 +17,13 @@ namespace {
 constexpr Field kDestination{"destination", "default"};
 constexpr std::span<const Field> kPlain{&kDestination, 1};
 
+Time wall_clock() {
+    return std::chrono::time_point_cast<std::chrono::microseconds>(
+        std::chrono::system_clock::now());
+}
+
 double seconds_since(Time time) {
-    const auto now =
-        std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
-    return std::max(0.0, std::chrono::duration<double>(now - time).count());
+    return std::max(0.0, std::chrono::duration<double>(wall_clock() - time).count());
 }
 
 }  // namespace
@@ -37,7 +40,20 @@ Driver::Driver(Store& store, Broker& broker, const RelayOptions& options, core::
       clock_(clock),
       telemetry_(telemetry),
       relay_(relay),
-      step_(relay, options, seed) {}
+      step_(relay, options, seed) {
+    begin_metrics();
+}
+
+// A series that appears with its first event has no increase by it, so an alert would not see what
+// happens once. Why an event died is known by its refusals, which come before: see log_refusals.
+void Driver::begin_metrics() {
+    if (telemetry_ == nullptr) return;
+    for (const std::string_view reason : {"refused", "unknown"}) {
+        const Field labels[] = {kDestination, {"reason", reason}};
+        telemetry_->count("outbox_publish_failures_total", 0, labels);
+    }
+    telemetry_->gauge("outbox_slots_owned", 0, kPlain);
+}
 
 Turn Driver::turn() {
     turn_ = {false, clock_.now()};
@@ -64,6 +80,9 @@ void Driver::run(command::Observe& observe) {
     const Observed seen = store_.observe(observe.report);
     step_.on_observed(seen, clock_.now());
     store_error_.clear();
+    if (telemetry_ == nullptr) return;
+    telemetry_->gauge("outbox_slots_without_owner",
+                      static_cast<double>(step_.slots_without_owner()), kPlain);
 }
 
 void Driver::run(command::Acquire& acquire) {
@@ -155,7 +174,9 @@ void Driver::run(command::Tidy& tidy) {
 
 void Driver::run(command::Measure&) {
     last_command_ = "measure";
+    const Time before = wall_clock();
     const Backlog backlog = store_.measure();
+    const Time after = wall_clock();
     step_.on_measured(backlog, clock_.now());
     if (telemetry_ == nullptr) return;
     const auto parked = [&](std::string_view state, std::int64_t count) {
@@ -168,6 +189,13 @@ void Driver::run(command::Measure&) {
     parked("dead", backlog.parked_dead);
     const std::chrono::duration<double> blocked = step_.reclaiming().blocked_for(clock_.now());
     telemetry_->gauge("outbox_reclaim_blocked_seconds", blocked.count(), kPlain);
+    if (backlog.clock) {
+        const auto skew = core::skew_of(*backlog.clock, before, after);
+        telemetry_->gauge("outbox_database_clock_skew_seconds", skew.count(), kPlain);
+    }
+    if (backlog.wraparound) {
+        telemetry_->gauge("outbox_database_wraparound_ratio", *backlog.wraparound, kPlain);
+    }
 }
 
 void Driver::run(command::Reclaim& reclaim) {
@@ -226,6 +254,8 @@ void Driver::log_refusals(std::span<const Receipt> receipts) {
         if (receipt.state != Receipt::State::refused) continue;
         const Field fields[] = {{"reason", receipt.reason}, {"detail", receipt.detail}};
         telemetry_->log(LogLevel::warning, "event_refused", fields);
+        const Field labels[] = {kDestination, {"reason", receipt.reason}};
+        telemetry_->count("outbox_dead_letter_events_total", 0, labels);
     }
 }
 

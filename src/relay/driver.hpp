@@ -76,6 +76,7 @@ private:
     void run(core::command::Abandon& abandon);
     void run(core::command::Wait& wait);
     void run(core::command::End&);
+    void begin_metrics();
     bool open_retry_broker();
     void take_receipts(std::vector<Receipt> receipts);
     void take_store_error(const Error& error);

@@ -6,8 +6,12 @@
 #include <sagaz/adapters/metric_table.hpp>
 #include <sagaz/adapters/prometheus.hpp>
 
+#include <prometheus/metric_family.h>
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <vector>
 
 namespace sagaz::inline v0::telemetry {
 namespace {
@@ -63,8 +67,12 @@ void PrometheusTelemetry::log(LogLevel level, std::string_view event,
     log_.write(level, event, fields);
 }
 
-std::string PrometheusTelemetry::page() const {
-    return ::prometheus::TextSerializer{}.Serialize(state_->registry.Collect());
+std::string PrometheusTelemetry::page(std::span<const std::string_view> without) const {
+    auto families = state_->registry.Collect();
+    std::erase_if(families, [&](const ::prometheus::MetricFamily& family) {
+        return std::ranges::find(without, family.name) != without.end();
+    });
+    return ::prometheus::TextSerializer{}.Serialize(families);
 }
 
 }  // namespace sagaz::inline v0::telemetry

@@ -4,7 +4,9 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 
 namespace sagaz::inline v0::telemetry {
 
@@ -32,8 +34,8 @@ public:
     void log(LogLevel level, std::string_view event,
              std::span<const Field> fields) noexcept override;
 
-    /// The page of /metrics, in Prometheus' text format.
-    std::string page() const;
+    /// The page of /metrics, in Prometheus' text format, but for those families.
+    std::string page(std::span<const std::string_view> without = {}) const;
 
 private:
     struct State;

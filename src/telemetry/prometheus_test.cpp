@@ -38,10 +38,15 @@ TEST_F(PrometheusTelemetryTest, ShowsEveryMetricOfTheContractByItsName) {
                            "outbox_batch_size",
                            "outbox_headers_dropped_total",
                            "outbox_slots_owned",
+                           "outbox_slots_without_owner",
+                           "outbox_store_up",
                            "outbox_destination_up",
                            "outbox_last_publish_timestamp_seconds",
                            "outbox_segment_truncations_total",
                            "outbox_reclaim_blocked_seconds",
+                           "outbox_relay_turn_age_seconds",
+                           "outbox_database_clock_skew_seconds",
+                           "outbox_database_wraparound_ratio",
                            "outbox_build_info",
                            "consumer_inbox_processed_total",
                            "consumer_inbox_duplicates_total",
@@ -78,6 +83,16 @@ TEST_F(PrometheusTelemetryTest, PutsTheDestinationOnEverySeries) {
     EXPECT_TRUE(has_line(R"(outbox_batch_size_bucket{destination="default",le="5"} 0)"));
     EXPECT_TRUE(has_line(R"(outbox_batch_size_bucket{destination="default",le="10"} 1)"));
     EXPECT_TRUE(has_line(R"(outbox_build_info{destination="default",version="1.2.3"} 1)"));
+}
+
+TEST_F(PrometheusTelemetryTest, LeavesOutTheFamiliesThatAreNotKnownNow) {
+    telemetry_.gauge("outbox_pending_events", 7, {});
+    telemetry_.gauge("outbox_slots_owned", 16, {});
+    constexpr std::array<std::string_view, 1> kUnknown{"outbox_pending_events"};
+    const auto page = telemetry_.page(kUnknown);
+    EXPECT_EQ(page.find("outbox_pending_events"), std::string::npos);
+    EXPECT_NE(page.find("outbox_slots_owned"), std::string::npos);
+    EXPECT_TRUE(has_line(R"(outbox_pending_events{destination="default"} 7)"));
 }
 
 TEST_F(PrometheusTelemetryTest, StartsPlainCountersAtZero) {

@@ -115,6 +115,18 @@ TEST_F(PrometheusAdapter, KeepsWhatTheInboxReports) {
         << "types come from outside";
 }
 
+TEST_F(PrometheusAdapter, BeginsAllThatAConsumerCountsOfAnEventTypeAtZero) {
+    prometheus::Telemetry telemetry{registry_};
+    const inbox::Reporter reporter{&telemetry, "billing"};
+    reporter.settled(Settlement::processed, "OrderPlaced", "", 0.003);
+    for (const auto* const name : {"duplicates", "parked", "failures"}) {
+        EXPECT_TRUE(has_line(std::string{"consumer_inbox_"} + name +
+                             R"(_total{consumer_name="billing",event_type="OrderPlaced"} 0)"))
+            << name << page();
+    }
+    EXPECT_EQ(page().find("outbox_published_events_total{"), std::string::npos);
+}
+
 TEST_F(PrometheusAdapter, LeavesOutWhatItDoesNotKnow) {
     prometheus::Telemetry telemetry{registry_};
     const auto before = page();

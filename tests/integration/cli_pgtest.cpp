@@ -366,6 +366,44 @@ TEST_F(CliRelay, IsAliveButNotReadyWhileTheDatabaseIsDown) {
              [&] { return probe("ready", address).err.find("store: ") != std::string::npos; });
     EXPECT_EQ(probe("ready", address).code, 1);
     EXPECT_EQ(probe("live", address).code, 0);
+    httplib::Client client{"http://" + address};
+    const auto page = client.Get("/metrics");
+    ASSERT_TRUE(page);
+    EXPECT_NE(page->body.find(R"(outbox_store_up{destination="default"} 0)"), std::string::npos);
+    process.signal(SIGTERM);
+    EXPECT_EQ(process.wait(), 0) << process.err();
+}
+
+// What it saw last is no longer true, and an autoscaler takes the highest of all relays.
+TEST_F(CliRelay, SaysNothingOfABacklogThatItCannotSee) {
+    PostgresServer server;
+    url_ = server.url();
+    migrate();
+    CliProcess process{relay("null:"), {.environment = any_port_}};
+    httplib::Client client{"http://" + address_of(process)};
+    const auto has = [&](const std::string& line) {
+        const auto page = client.Get("/metrics");
+        return page && page->body.find("\n" + line) != std::string::npos;
+    };
+    const std::string pending = R"(outbox_pending_events{destination="default"} )";
+    const std::string up = R"(outbox_store_up{destination="default"} )";
+    for (const auto* const seen :
+         {R"(outbox_slots_without_owner{destination="default"} 0)",
+          R"(outbox_database_clock_skew_seconds{destination="default"} 0)",
+          R"(outbox_database_wraparound_ratio{destination="default"} )",
+          R"(outbox_publish_failures_total{destination="default",reason="refused"} 0)",
+          R"(outbox_publish_failures_total{destination="default",reason="unknown"} 0)"}) {
+        wait_for(seen, [&] { return has(seen); });
+    }
+    EXPECT_TRUE(has(pending + "0") && has(up + "1"));
+    server.stop(StopMode::immediate);
+    constexpr std::chrono::seconds kPatience{60};  // A pooler lets a client wait for its server.
+    wait_for("the relay to see it", [&] { return has(up + "0"); }, kPatience);
+    EXPECT_FALSE(has(pending));
+    EXPECT_TRUE(has(R"(outbox_slots_owned{destination="default"} )")) << "its own it still knows";
+    server.start();
+    wait_for(
+        "the relay to come back", [&] { return has(up + "1") && has(pending + "0"); }, kPatience);
     process.signal(SIGTERM);
     EXPECT_EQ(process.wait(), 0) << process.err();
 }

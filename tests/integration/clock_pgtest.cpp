@@ -5,6 +5,8 @@
 #include "tests/support/postgres_process.hpp"
 #include "tests/support/postgres_server.hpp"
 
+#include <sagaz/postgres.hpp>
+
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -146,6 +148,18 @@ TEST_F(Clocks, F23_NoJumpOfAnyClockMovesASlotOrStopsAnEvent) {
         relay->signal(SIGTERM);
         EXPECT_EQ(relay->wait(), 0) << relay->err();
     }
+}
+
+TEST_F(Clocks, TheDatabasesClockIsSeenBesideOurs) {
+    const auto store = postgres::open(server_->url(), {.schema = schema_.name()});
+    store->attach(Id::generate());
+    const auto skew = [&] {
+        const auto ours = std::chrono::system_clock::now();
+        return std::chrono::duration<double>(store->measure().clock.value() - ours).count();
+    };
+    EXPECT_NEAR(skew(), 0, 60);
+    database_clock_.shift("-3600");
+    EXPECT_NEAR(skew(), -3'600, 60);
 }
 
 TEST_F(Clocks, F24_GoesOnAtANewPrimaryWhoseClockIsBehind) {

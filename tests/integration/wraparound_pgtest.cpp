@@ -64,6 +64,7 @@ TEST(Wraparound, F16_DeliversReclaimsAndWarnsNearTheLimitAndIsFrozenByItself) {
 
     store = open_store(schema);
     StoreReader reader(*store);
+    EXPECT_NEAR(store->measure().wraparound.value(), 0.635, 0.005);
     commit_event(schema, "after");
     EXPECT_EQ(payloads_of(reader.read_window()), (std::vector<std::string>{"pending", "after"}));
     EXPECT_EQ(store->store(reader.moves(), {}).size(), 16U);

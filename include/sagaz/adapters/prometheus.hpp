@@ -70,7 +70,10 @@ public:
 
     void count(std::string_view metric, double by,
                std::span<const Field> labels) noexcept override {
-        measure(counters_, metric, labels, [&](auto& family, const auto&, const auto& series) {
+        measure(counters_, metric, labels, [&](auto& family, const auto& info, const auto& series) {
+            if (info.bearer == telemetry::table::kConsumer && !family.Has(series)) {
+                begin_with(info, series);
+            }
             family.Add(series).Increment(by);
         });
     }
@@ -128,6 +131,15 @@ private:
             }
         } catch (const std::exception&) {
             ++lost_;
+        }
+    }
+
+    // All that a consumer counts of an event type begins at 0 with the first of it. A series that
+    // appears with its first failure has no increase by it, and no alert would see that one.
+    void begin_with(const telemetry::MetricInfo& first, const ::prometheus::Labels& series) {
+        for (const auto& [name, family] : counters_) {
+            const auto* const info = telemetry::find_metric(name);
+            if (info->bearer == first.bearer && info->label == first.label) family->Add(series);
         }
     }
 

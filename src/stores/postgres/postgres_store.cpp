@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -270,6 +271,9 @@ Backlog PostgresStore::measure() {
     backlog.oldest_age_seconds = number_at<double>(row.get(), 0, 1);
     backlog.parked_waiting = number_at<std::int64_t>(row.get(), 0, 2);
     backlog.parked_dead = number_at<std::int64_t>(row.get(), 0, 3);
+    backlog.clock = Time{std::chrono::microseconds{number_at<std::int64_t>(row.get(), 0, 4)}};
+    constexpr double kIdsMax = 2'147'483'648.0;
+    backlog.wraparound = static_cast<double>(number_at<std::int64_t>(row.get(), 0, 5)) / kIdsMax;
     return backlog;
 }
 

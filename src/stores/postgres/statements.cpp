@@ -426,7 +426,8 @@ SELECT b.slot, b.n FROM guard LEFT JOIN bound b ON true)";
 
 // ---------------------------------------------------------------------------------- measuring
 
-// $2 destination. What is parked is counted as far as a person would care.
+// $2 destination. What is parked is counted as far as a person would care. Any one database of the
+// server, a template too, stops them all when its ids have run out.
 constexpr std::string_view kMeasure = R"(WITH guard
 SELECT b.pending_events, b.oldest_pending_age_seconds,
        (SELECT pg_catalog.count(*) FROM (SELECT FROM @schema@.parked p
@@ -434,7 +435,11 @@ SELECT b.pending_events, b.oldest_pending_age_seconds,
                                 AND p.state = 'waiting' LIMIT 100000) w),
        (SELECT pg_catalog.count(*) FROM (SELECT FROM @schema@.parked p
                               WHERE p.direction = 'outbox' AND p.destination = $2::text
-                                AND p.state = 'dead' LIMIT 100000) d)
+                                AND p.state = 'dead' LIMIT 100000) d),
+       (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint,
+       (SELECT pg_catalog.max(greatest(pg_catalog.age(w.datfrozenxid),
+                                       pg_catalog.mxid_age(w.datminmxid)))
+        FROM pg_catalog.pg_database w)
 FROM guard CROSS JOIN @schema@.backlog b)";
 
 // ------------------------------------------------------------------------------------- reclaiming
