@@ -410,6 +410,18 @@ def authentication(documents):
 
 
 @check
+def guide(documents):
+    """The commands of k8s/README.md name the job and the image that are there."""
+    text = (manifests.ROOT / "k8s/README.md").read_text(encoding="utf-8")
+    words = [f"job/{job['metadata']['name']} " for job in of_kind(documents, "Job")]
+    words += [container["image"] for _, template in workloads(documents)
+              for container in containers(template["spec"]) if manifests.is_ours(container)]
+    for word in sorted(set(words)):
+        if word not in text:
+            yield f"k8s/README.md does not name {word}"
+
+
+@check
 def examples(documents):
     """The example secrets cannot overwrite a real one, and no pod reads them."""
     for secret in of_kind(documents, "Secret"):

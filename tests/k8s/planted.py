@@ -99,6 +99,11 @@ def a_job_that_keeps_its_name(documents):
     of_kind(documents, "Job")[0]["metadata"]["name"] = "sagaz-migrate"
 
 
+@mistake("guide")
+def a_guide_of_another_version(documents):
+    of_kind(documents, "Job")[0]["metadata"]["name"] = "sagaz-migrate-0-1-1"
+
+
 @mistake("scaling")
 def an_autoscaler_of_nothing(documents):
     scaler = find(documents, "HorizontalPodAutoscaler", "outbox-worker")
