@@ -52,7 +52,7 @@ Absence look_for(const std::string& target, const WaitOptions& options, millisec
         return {};
     } catch (const Error& error) {
         // A database that is still being made refuses names and passwords for a while.
-        if (info_of(error.code()).exit == kUsage) {
+        if (info_of(error.code()).exit == kUsage || error.code() == "schema_too_new") {
             throw;
         }
         return {std::string{error.code()} + ": " + error.what(), std::string{error.hint()}};
