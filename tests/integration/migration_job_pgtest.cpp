@@ -216,6 +216,10 @@ TEST_F(MigrationJob, WaitsForADatabaseThatComesUpLate) {
     EXPECT_FALSE(waiting.has_ended());
     late.start();
     ASSERT_EQ(waiting.wait(), 0) << waiting.err();
+    const auto said = lines_of(waiting.err());
+    ASSERT_GE(said.size(), 2U) << "a pod that waits must say for what";
+    EXPECT_TRUE(said.front().starts_with("waiting for store: connection_")) << said.front();
+    EXPECT_EQ(said.back(), "store is there");
     expect_to_succeed();
 }
 
