@@ -9,8 +9,11 @@ kBuild="g++ cmake ninja-build pkg-config git ccache mold
     nlohmann-json3-dev libcpp-httplib-dev prometheus-cpp-dev libgtest-dev libgmock-dev libssl-dev
     libpqxx-dev python3"
 kTest="postgresql pgbouncer kcat default-jre-headless maven ca-certificates
-    procps util-linux curl make binutils faketime python3-psycopg python3-confluent-kafka"
+    procps util-linux curl make binutils faketime python3-psycopg python3-confluent-kafka
+    python3-yaml"
 kStyle="clang-format-19 clang-tidy-19"
+# For ./do k8s-check alone, as PROGRAM:PACKAGE: a program of another origin does as well.
+kOps="node:nodejs npm:npm go:golang-go etcd:etcd-server openssl:openssl"
 
 # A fresh clone elsewhere on the machine then finds what another one has compiled.
 export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
@@ -43,6 +46,7 @@ help() {
 ./do realrun [...]       pgbench, a release relay and Kafka; compares what arrived with the truth
 ./do chaos [...]         the same under kills, freezes and outages
 ./do bench [...]         how fast, beside a bare read and others; writes bench/RESULTS.md
+./do k8s-check [--server]   the manifests of k8s/; with --server also by a real API server
 ./do format [--check]    clang-format 19 on every file of ours
 ./do tidy [FILE...]      clang-tidy 19 on those files; without any, on all
 ./do tidy --changed [REV]   the same on what differs from that revision (default HEAD)
@@ -156,6 +160,12 @@ run_tests() {
     esac
 }
 
+# The packages of those kOps whose program is not there.
+absent_programs() {
+    local pair
+    for pair in $kOps; do command -v "${pair%:*}" >/dev/null || printf '%s ' "${pair#*:}"; done
+}
+
 ours() {
     find app include src tests examples \( -name '*.cpp' -o -name '*.hpp' \) 2>/dev/null | sort
 }
@@ -192,6 +202,10 @@ case ${1:-help} in
     realrun) setup "$kBuild $kTest"; exec tests/chaos/realrun.sh "${@:2}" ;;
     chaos) setup "$kBuild $kTest"; exec tests/chaos/chaos.sh "${@:2}" ;;
     bench) setup "$kBuild $kTest"; exec tests/bench/bench.sh "${@:2}" ;;
+    k8s-check)
+        setup "$kBuild $kTest python3-venv $(absent_programs)"
+        exec tests/k8s/check.sh "${@:2}"
+        ;;
     format) format "${@:2}" ;;
     tidy) tidy "${@:2}" ;;
     *) help >&2; die "unknown command '$1'" ;;

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -37,6 +39,31 @@ std::string without_last_newline(std::string text) {
     return text;
 }
 
+// The namespace of the pod, where k8s/*.yaml says it; else nothing. Then a message may name
+// kubectl.
+std::string kubectl() {
+    const char* const name = std::getenv("POD_NAMESPACE");
+    return name == nullptr ? std::string{} : "kubectl -n " + std::string{name};
+}
+
+// There a folder of /run/secrets is a secret and a file in it one of its keys, which kubectl takes
+// from the name of a file (password=... would be hidden as a password). All keys of that
+// secret stand in one command, since a second one would find that it exists.
+std::string how_to_make(const Config& config, const std::filesystem::path& path) {
+    const auto folder = path.parent_path();
+    if (kubectl().empty() || folder.parent_path() != "/run/secrets") {
+        return "make the file readable for this user, or correct the path";
+    }
+    auto command = kubectl() + " create secret generic " + folder.filename().string();
+    for (const auto& [key, value] : config.values) {
+        const std::filesystem::path file{value.text};
+        if (key.ends_with("_file") && file.parent_path() == folder) {
+            command += " --from-file=./" + file.filename().string();
+        }
+    }
+    return command;
+}
+
 std::string read_secret(const Config& config, std::string_view key) {
     const auto& path = config.text(key);
     auto text = read_small_file(path);
@@ -44,7 +71,7 @@ std::string read_secret(const Config& config, std::string_view key) {
         refuse("secret_file",
                std::string{key} + " is \"" + path + "\" (from " +
                    config.values.find(key)->second.where + ") and cannot be read",
-               "make the file readable for this user, or correct the path");
+               how_to_make(config, path));
     }
     return without_last_newline(*std::move(text));
 }
@@ -134,9 +161,11 @@ BrokerTarget broker_target(const Config& config) {
     BrokerTarget target{config.text("broker.url"), {}};
     if (target.url.empty()) {
         refuse("broker_url_missing", "no --broker, no SAGAZ_BROKER_URL, no broker.url",
-               "give --broker kafka://host:port, or set SAGAZ_BROKER_URL, or broker.url in the "
-               "file of "
-               "--config");
+               kubectl().empty()
+                   ? "give --broker kafka://host:port, or set SAGAZ_BROKER_URL, or broker.url in "
+                     "the file of --config"
+                   : "write broker.url into k8s/configmap.yaml, then: " + kubectl() +
+                         " apply -f k8s/configmap.yaml");
     }
     for (const auto& [name, value] : config.broker_options) {
         target.options[name] = value.text;

@@ -167,6 +167,43 @@ TEST(Config, NamesFlagKeyAndVariableOfAMissingUrl) {
     }
 }
 
+// As the manifests mount them: optional, so a pod without its secrets starts and says this.
+TEST(Config, NamesTheCommandThatMakesAMissingSecretOfAPod) {
+    const auto hint_of = [](const std::string& text) {
+        try {
+            const auto config = load_config(file(text));
+            store_target(config);
+            broker_target(config);
+        } catch (const Error& error) {
+            return std::string{error.hint()};
+        }
+        return std::string{};
+    };
+    const std::string folder = "/run/secrets/sagaz-test-";
+    const auto store = "store:\n  url_file: " + folder + "db/connection-string\n";
+    const auto broker =
+        "store:\n  url: postgresql://h/d\nbroker:\n  url: kafka://h:1\n"
+        "  username_file: " +
+        folder +
+        "broker/username\n"
+        "  password_file: " +
+        folder + "broker/password\n";
+    EXPECT_EQ(hint_of(store), "make the file readable for this user, or correct the path");
+    ::setenv("POD_NAMESPACE", "shop", 1);
+    EXPECT_EQ(hint_of(store),
+              "kubectl -n shop create secret generic sagaz-test-db "
+              "--from-file=./connection-string");
+    EXPECT_EQ(hint_of(broker),
+              "kubectl -n shop create secret generic sagaz-test-broker "
+              "--from-file=./password --from-file=./username");
+    EXPECT_EQ(hint_of("store:\n  url: postgresql://h/d\n"),
+              "write broker.url into k8s/configmap.yaml, then: kubectl -n shop apply -f "
+              "k8s/configmap.yaml");
+    EXPECT_EQ(hint_of("store:\n  url_file: /elsewhere/url\n"),
+              "make the file readable for this user, or correct the path");
+    ::unsetenv("POD_NAMESPACE");
+}
+
 TEST(Config, TurnsSecretFilesIntoClientOptions) {
     const SecretFile user{"ann\n"};
     const SecretFile password{"hush"};

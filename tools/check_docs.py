@@ -12,7 +12,7 @@ import tree
 ENTRY = re.compile(r'^\s*\{"(\w+)",\s*\w+\s*\}', re.MULTILINE)
 NAMED = re.compile(r"`([A-Z]\w*\.(?:[A-Z]\d+_)*[A-Z]\w*)`")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
-VERB = re.compile(r"\./do ([a-z]+)")
+VERB = re.compile(r"\./do ([a-z][a-z0-9-]*)")
 # Names in our sources, and the document that explains each.
 EXPLAINED = (
     ("key", re.compile(r'KeyInfo\{"([a-z.\_]+)"'), "docs/reference/configuration.md"),
@@ -42,7 +42,8 @@ def verbs_of(root):
     script = root / "do"
     if not script.is_file():
         return set()
-    return set(re.findall(r"^    ([a-z]+)(?: \| [^)]*)?\) ", script.read_text(), re.MULTILINE))
+    verb = re.compile(r"^    ([a-z][a-z0-9-]*)(?: \| [^)]*)?\)(?:$| )", re.MULTILINE)
+    return set(verb.findall(script.read_text()))
 
 
 def check_guarantees(root):
