@@ -20,6 +20,10 @@ using sagaz::ErrorKind;
 // The relay and whoever else must finish something blocks the signal and waits for it instead.
 void interrupt(int /*signal*/) { _exit(sagaz::app::kInterrupted); }
 
+// What the signal does anyway, but the first process of a container gets only those with a handler:
+// without one `sagaz wait` and `sagaz migrate` would outlive their deleted pod by its grace.
+void terminate(int signal) { _exit(128 + signal); }
+
 int run(int argc, const char* const* argv, sagaz::app::Console& console) {
     const int code = sagaz::app::run_cli(argc, argv, console);
     if (!console.out().flush()) {
@@ -33,6 +37,7 @@ int run(int argc, const char* const* argv, sagaz::app::Console& console) {
 
 int main(int argc, char** argv) {
     std::signal(SIGINT, interrupt);
+    std::signal(SIGTERM, terminate);
     std::ios::sync_with_stdio(false);
     const bool terminal = isatty(STDERR_FILENO) == 1;
     const char* const no_color = std::getenv("NO_COLOR");

@@ -52,7 +52,7 @@ Absence look_for(const std::string& target, const WaitOptions& options, millisec
         return {};
     } catch (const Error& error) {
         // A database that is still being made refuses names and passwords for a while.
-        if (info_of(error.code()).exit == kUsage) {
+        if (info_of(error.code()).exit == kUsage || error.code() == "schema_too_new") {
             throw;
         }
         return {std::string{error.code()} + ": " + error.what(), std::string{error.hint()}};
@@ -66,6 +66,7 @@ int run_wait(const WaitOptions& options, Console& console) {
     const auto deadline = started + options.timeout;
     nlohmann::ordered_json ready = nlohmann::ordered_json::array();
     for (const auto& target : options.targets) {
+        std::string said;
         for (;;) {
             const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
             const auto absence = look_for(target, options, left);
@@ -89,8 +90,10 @@ int run_wait(const WaitOptions& options, Console& console) {
                                 ": " + reason,
                             absence.what_to_do + "; --timeout waits longer"};
             }
-            console.progress(
-                std::string{"waiting for "}.append(target).append(": ").append(reason));
+            if (reason != said) {  // A pod's log has no progress to watch.
+                console.say(std::string{"waiting for "}.append(target).append(": ").append(reason));
+                said = reason;
+            }
             std::this_thread::sleep_for(kBetween);
         }
     }

@@ -3,7 +3,7 @@
 #
 #   chaos.sh [NAME...]     all without a name:
 #       realrun faults two_relays many_relays postgres_crash broker_outage ring restore poison
-#       consumers inbox inbox_sqlite optimistic optimistic_hot
+#       consumers inbox inbox_sqlite optimistic optimistic_hot rolling_update
 #
 # Exits 1 when one fails. LOGS (a new temporary folder) keeps each one's output.
 set -uo pipefail
@@ -11,7 +11,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 logs=${LOGS:-$(mktemp -d "${TMPDIR:-/tmp}/sagaz-chaos-XXXXXX")}
 mkdir -p "$logs"
 all="realrun faults two_relays many_relays postgres_crash broker_outage ring restore poison
-    consumers inbox inbox_sqlite optimistic optimistic_hot"
+    consumers inbox inbox_sqlite optimistic optimistic_hot rolling_update"
 # shellcheck disable=SC2086  # a list of words
 [ $# -gt 0 ] || set -- $all
 failed=0
@@ -23,7 +23,7 @@ for name in "$@"; do
         optimistic_hot) command=(env HOT=10 "$here/optimistic.sh") ;;
         inbox_sqlite) command=(env STORE=sqlite EVENTS=5000 "$here/inbox.sh") ;;
         two_relays | many_relays | postgres_crash | broker_outage | ring | restore | poison | \
-        consumers | inbox | optimistic)
+        consumers | inbox | optimistic | rolling_update)
             command=("$here/$name.sh")
             ;;
         *) echo "chaos.sh: no scenario $name" >&2; exit 2 ;;

@@ -6,6 +6,7 @@ read as a history (docs/internals/history.md).
     plain_check.py --summary VERIFY.json      one line of a report of `sagaz verify`
     plain_check.py --topics KCAT.json         the topics of `kcat -L -J` but Kafka's own
 """
+import datetime
 import hashlib
 import json
 import sys
@@ -25,6 +26,11 @@ def read_truth(path):
             own = [list(pair) for pair in (headers or {}).items()]
             truth[event_id] = (topic, key, order, payload_md5, event_type, own)
     return truth
+
+
+def milliseconds(time):
+    """Of an RFC 3339 time, since 1970."""
+    return datetime.datetime.fromisoformat(time.replace("Z", "+00:00")).timestamp() * 1000
 
 
 def is_of_sagaz(name):
@@ -66,7 +72,8 @@ def compare(truth, messages, history):
         payload_md5 = hashlib.md5((message.get("payload") or "").encode()).hexdigest()
         history.write("broker", "arrive", id=event_id, topic=topic, key=key,
                       digest=digest_of(payload_md5, event_type, own),
-                      partition=partition, offset=message["offset"])
+                      partition=partition, offset=message["offset"], at_ms=message.get("ts"),
+                      appended_ms=milliseconds(named["ce_time"]) if "ce_time" in named else None)
         count["messages"] += 1
         if event_id not in truth:
             count["foreign"] += 1
