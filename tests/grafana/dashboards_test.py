@@ -17,7 +17,7 @@ SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 # Grafana's names for what we measure; a name that it does not know shows as a plain number.
 UNITS = {"none", "short", "s", "percentunit", "eps", "mps", "ops"}
 VARIABLE = re.compile(r"\$\{?([a-z_]+)")
-NOT_OURS = {"__all", "__rate_interval", "__value", "__from", "__to"}
+NOT_OURS = {"__all", "__range", "__rate_interval", "__value", "__from", "__to"}
 # One number for the whole database, told by every relay.
 WHOLE = ("outbox_pending_events", "outbox_oldest_pending_age_seconds", "outbox_parked_events",
          "outbox_reclaim_blocked_seconds", "outbox_slots_without_owner",
