@@ -18,6 +18,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
+// Of each question: a monitor gives the whole check ten seconds.
+constexpr int kDeadlineMs = 4'000;
+
 constexpr std::array kWords{"OK", "WARNING", "CRITICAL", "UNKNOWN"};
 
 milliseconds age_of(const StoreLook& look) {
@@ -55,15 +58,13 @@ std::string values_of(const StoreLook& look, const CheckOptions& options) {
            seconds(options.age_critical);
 }
 
-int report(CheckState state, const std::string& text, const std::string& values, bool json,
-           Console& console) {
-    const auto* const word = kWords.at(static_cast<std::size_t>(state));
-    if (json) {
-        console.out() << line_of({{"schema", 1}, {"state", word}, {"text", text}}) << '\n';
-    } else {
-        console.out() << "SAGAZ " << word << " - " << plain(text)
-                      << (values.empty() ? "" : " | " + values) << '\n';
-    }
+const char* word_of(CheckState state) { return kWords.at(static_cast<std::size_t>(state)); }
+
+// What follows a bar is values: one in a broker's words must not be taken for theirs.
+int say(CheckState state, std::string text, const std::string& values, Console& console) {
+    std::replace(text.begin(), text.end(), '|', '/');
+    console.out() << "SAGAZ " << word_of(state) << " - " << plain(text)
+                  << (values.empty() ? "" : " | " + values) << '\n';
     return static_cast<int>(state);
 }
 
@@ -74,17 +75,31 @@ int run_check(const CheckOptions& options, Console& console) {
         refuse("argument_invalid", "--age-critical is below --age-warn",
                "give it a longer duration");
     }
-    StoreWindow window{options.store};
+    StoreWindow window{options.store, kDeadlineMs};
     const auto look = window.look();
     const auto wrong = diagnosis(look, newest_version(options.store));
-    return report(state_of(look, options, wrong.empty()), text_of(look, wrong),
-                  values_of(look, options), options.json, console);
+    const auto state = state_of(look, options, wrong.empty());
+    if (!options.json) return say(state, text_of(look, wrong), values_of(look, options), console);
+    console.out() << line_of({{"schema", 1},
+                              {"state", word_of(state)},
+                              {"text", text_of(look, wrong)},
+                              {"pending_events", look.backlog.pending},
+                              {"is_estimate", look.backlog.is_estimate},
+                              {"oldest_pending_age_seconds", look.backlog.oldest_age_seconds}})
+                  << '\n';
+    return static_cast<int>(state);
 }
 
 int say_unknown(const Error& error, bool json, Console& console) {
     const auto text = std::string{error.code()} + ": " + hide_secrets(error.what()) + "; " +
                       std::string{error.hint()};
-    return report(CheckState::unknown, text, "", json, console);
+    if (!json) return say(CheckState::unknown, text, "", console);
+    console.out() << line_of({{"schema", 1},
+                              {"state", word_of(CheckState::unknown)},
+                              {"text", text},
+                              {"code", error.code()}})
+                  << '\n';
+    return static_cast<int>(CheckState::unknown);
 }
 
 }  // namespace sagaz::inline v0::app

@@ -57,13 +57,16 @@ public:
 
     int run(int argc, const char* const* argv) {
         // A monitor takes every other code for a state of its own, a usage error's too.
-        if (argc < 2 || std::string_view{argv[1]} != "check") {
-            return run_verb(argc, argv);
-        }
+        if (first_verb(app_, argc, argv) != "check") return run_verb(argc, argv);
         try {
-            return run_verb(argc, argv);
+            const int code = run_verb(argc, argv);
+            return console_.out().flush() ? code : static_cast<int>(CheckState::unknown);
         } catch (const Error& error) {
             return say_unknown(error, json_, console_);
+        } catch (const std::exception& error) {
+            const Error unexpected{ErrorKind::fatal, "internal", error.what(),
+                                   "please report this, with the command"};
+            return say_unknown(unexpected, json_, console_);
         }
     }
 
@@ -520,6 +523,7 @@ private:
                 health_.timeout =
                     timeout_.empty() ? health_.timeout : duration_of("--timeout", timeout_);
                 health_.address = config_with_warnings().text("admin.listen");
+                health_.json = json_;
                 return run_healthcheck(health_, console_);
             };
         });

@@ -10,6 +10,17 @@
 /// The verbs as a shell completes them. Only for cli.cpp, which includes CLI11 before it.
 namespace sagaz::inline v0::app {
 
+/// The first word that is a verb of `app`, since flags may stand before it; empty: none is.
+inline std::string first_verb(const CLI::App& app, int argc, const char* const* argv) {
+    const auto verbs = app.get_subcommands([](const CLI::App*) { return true; });
+    for (int n = 1; n < argc; ++n) {
+        const std::string word = argv[n];
+        const auto is_it = [&](const CLI::App* verb) { return verb->get_name() == word; };
+        if (std::any_of(verbs.begin(), verbs.end(), is_it)) return word;
+    }
+    return {};
+}
+
 /// Appends `app` at `path` and all below it; the flags of `root` may stand after each verb.
 inline void list_verbs(const CLI::App& app, const CLI::App& root, const std::string& path,
                        std::vector<VerbInfo>& verbs) {

@@ -180,6 +180,7 @@ struct HealthcheckOptions {
     std::string probe{};    ///< "live" or "ready".
     std::string address{};  ///< host:port of the admin server.
     std::chrono::milliseconds timeout{3'000};
+    bool json{};
 };
 
 /// Exit codes of `check` are those of monitors.

@@ -2,6 +2,7 @@
 #include "app/commands.hpp"
 #include "app/console.hpp"
 #include "app/errors.hpp"
+#include "app/json_text.hpp"
 
 #include <httplib.h>
 
@@ -38,8 +39,15 @@ int run_healthcheck(const HealthcheckOptions& options, Console& console) {
     while (body.ends_with('\n')) {
         body.pop_back();
     }
-    console.say(body);
-    return answer->status == 200 ? kOk : kFailed;
+    const bool is_well = answer->status == 200;
+    if (options.json) {
+        console.out()
+            << line_of({{"schema", 1}, {"probe", options.probe}, {"ok", is_well}, {"text", body}})
+            << '\n';
+    } else {
+        console.say(body);
+    }
+    return is_well ? kOk : kFailed;
 }
 
 }  // namespace sagaz::inline v0::app

@@ -12,6 +12,11 @@ void keep_words(rd_kafka_t* /*client*/, int error, const char* text, void* words
 
 }  // namespace
 
+Error broker_unreachable(const std::string& why) {
+    return {ErrorKind::unavailable, "broker_unreachable", why,
+            "start it, or correct --broker and broker.options"};
+}
+
 kafka::Options kafka_options(const std::string& servers, const BrokerTarget& target) {
     kafka::Options options;
     options.bootstrap_servers = servers;

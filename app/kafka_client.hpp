@@ -1,5 +1,6 @@
 #pragma once
 
+#include <sagaz/error.hpp>
 #include <sagaz/kafka.hpp>
 
 #include <librdkafka/rdkafka.h>
@@ -15,6 +16,9 @@ struct DestroyKafkaClient {
     void operator()(rd_kafka_t* client) const noexcept { rd_kafka_destroy(client); }
 };
 using KafkaClient = std::unique_ptr<rd_kafka_t, DestroyKafkaClient>;
+
+/// `unavailable` (`broker_unreachable`), with what to do.
+Error broker_unreachable(const std::string& why);
 
 kafka::Options kafka_options(const std::string& servers, const BrokerTarget& target);
 

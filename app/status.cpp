@@ -106,9 +106,9 @@ void write_text(const StoreLook& look, double rate, const std::string& wrong, st
         out << " for " << duration_text(Milliseconds{down->down_for_ms}) << ": "
             << plain(down->down_reason);
     }
-    const auto unowned = owned.contains("") ? owned[""] : 0;
-    out << "\nslots        " << look.slots.size() - static_cast<std::size_t>(unowned) << " of "
-        << look.slots.size() << " owned\n";
+    const auto unowned = static_cast<std::size_t>(slots_without_owner(look));
+    out << "\nslots        " << look.slots.size() - unowned << " of " << look.slots.size()
+        << " owned\n";
     for (const auto& count : look.parked) {
         out << "parked       " << grouped(count.events) << ' ' << count.state << ": "
             << plain(count.reason) << (count.detail.empty() ? "" : ": ") << plain(count.detail)

@@ -18,6 +18,7 @@ namespace sagaz::inline v0::app {
 namespace {
 
 constexpr Milliseconds kConnectMax{5'000};
+constexpr Milliseconds kServerSooner{500};  // so that its words arrive before we stop listening
 
 std::string bytea(std::string_view bytes) {
     constexpr std::string_view kDigits = "0123456789abcdef";
@@ -124,6 +125,7 @@ std::unique_ptr<Store> open_store(const StoreTarget& target) {
 
 struct StoreSession::State {
     std::string schema;
+    Milliseconds deadline{};
     std::unique_ptr<postgres::Connection> postgres{};
     std::unique_ptr<sqlite::Database> sqlite{};
     std::unique_ptr<sqlite::SqliteUnitOfWork> sqlite_unit{};
@@ -140,7 +142,7 @@ struct StoreSession::State {
 };
 
 StoreSession::StoreSession(const StoreTarget& target, Purpose purpose, Milliseconds deadline)
-    : state_(new State{target.schema}) {
+    : state_(new State{target.schema, deadline}) {
     core::check_schema_name(target.schema);
     if (const auto path = sqlite_path(target.url)) {
         state_->sqlite = std::make_unique<sqlite::Database>(*path, sqlite::Access::look, deadline);
@@ -173,6 +175,20 @@ Rows StoreSession::run(std::string_view sql, const std::vector<std::string>& val
     postgres::Parameters parameters;
     for (const auto& value : values) parameters.text(value);
     return rows_of(state_->server().execute(core::with_schema(sql, state_->schema), parameters));
+}
+
+// In one message, hence one transaction: the settings end with it. Compiling what runs once took
+// the server seconds, where a look took some milliseconds.
+Rows StoreSession::look(std::string_view sql) {
+    if (state_->sqlite) return run(sql);
+    const auto most = std::max(state_->deadline - kServerSooner, kServerSooner);
+    return run_script("SELECT pg_catalog.set_config('statement_timeout', '" +
+                      std::to_string(most.count()) +
+                      "', true), pg_catalog.set_config('jit', 'off', true); " + std::string{sql});
+}
+
+int StoreSession::backend_pid() const {
+    return state_->postgres ? state_->postgres->backend_pid() : 0;
 }
 
 Rows StoreSession::run_change(std::string_view sql, const std::vector<std::string>& values,
@@ -235,11 +251,11 @@ void StoreSession::command(std::string_view sql) {
 
 // ------------------------------------------------------------------------------------- the schema
 
-core::MigrationStatus schema_status(const StoreTarget& target) {
+core::MigrationStatus schema_status(const StoreTarget& target, Milliseconds deadline) {
     if (const auto path = sqlite_path(target.url)) {
         return sqlite::migration_status(*path, target.schema);
     }
-    return postgres::migration_status(target.url, target.schema);
+    return postgres::migration_status(target.url, target.schema, deadline);
 }
 
 int newest_version(const StoreTarget& target) {

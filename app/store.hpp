@@ -43,9 +43,14 @@ public:
     Rows execute(const Statement& statement) override;
     Dialect dialect() const noexcept override;
     bool is_sqlite() const { return dialect() == Dialect::sqlite; }
+    /// What the start of the connection named as the server's process; 0 without one.
+    int backend_pid() const;
 
     /// `sql` names tables as "@schema@.outbox" and values as $1, $2, ..., first in this order.
     Rows run(std::string_view sql, const std::vector<std::string>& values = {});
+    /// The same for who only looks, without values: a server that is slow gives up too, and does
+    /// not go on for nobody. It leaves no setting behind, whatever pooler stands in between.
+    Rows look(std::string_view sql);
     /// The same for PostgreSQL, of a statement that is a transaction of its own and changes
     /// something. Throws `in_doubt` (`commit_in_doubt`) with `hint` when its answer was lost.
     Rows run_change(std::string_view sql, const std::vector<std::string>& values,
@@ -64,7 +69,8 @@ private:
     std::unique_ptr<State> state_;
 };
 
-core::MigrationStatus schema_status(const StoreTarget& target);
+core::MigrationStatus schema_status(const StoreTarget& target,
+                                    Milliseconds deadline = StoreSession::kDeadline);
 int newest_version(const StoreTarget& target);
 std::string name_of_version(const StoreTarget& target, int version);
 std::string schema_script(const StoreTarget& target, int from, int to, bool with_roles);

@@ -38,22 +38,6 @@ where julianday(r.beat_at) > julianday('now') - 1.0 / 24
 order by r.started_at, r.id
 limit 100)";
 
-// The first is the cause with the most events: what waits behind another comes last.
-std::string parked_sentence(const std::vector<ParkedCount>& parked) {
-    std::int64_t events = 0;
-    for (const auto& count : parked) {
-        events += count.events;
-    }
-    if (events == 0) {
-        return {};
-    }
-    const auto& cause = parked.front();
-    return std::to_string(events) + (events == 1 ? " event is" : " events are") +
-           " parked, first of all for " + cause.reason +
-           (cause.detail.empty() ? "" : ": " + cause.detail) +
-           " (later events of its key are parked behind it): see sagaz parked ls";
-}
-
 }  // namespace
 
 struct StoreWindow::State {
@@ -66,7 +50,7 @@ StoreWindow::StoreWindow(const StoreTarget& target, int deadline_ms)
 StoreWindow::~StoreWindow() = default;
 
 BacklogLook StoreWindow::backlog() {
-    const auto rows = state_->session.run(
+    const auto rows = state_->session.look(
         "select pending_events, oldest_pending_age_seconds, is_estimate from @schema@.backlog");
     if (rows.empty()) {
         return {};
@@ -77,7 +61,7 @@ BacklogLook StoreWindow::backlog() {
 
 std::vector<ParkedCount> StoreWindow::parked() {
     std::vector<ParkedCount> counts;
-    for (const auto& row : state_->session.run(
+    for (const auto& row : state_->session.look(
              "select state, reason, count(*), max(detail) from @schema@.parked "
              "where direction = 'outbox' group by state, reason "
              "order by reason = 'behind_parked', count(*) desc, state, reason limit 100")) {
@@ -89,7 +73,7 @@ std::vector<ParkedCount> StoreWindow::parked() {
 std::vector<RelayLook> StoreWindow::relays() {
     std::vector<RelayLook> relays;
     for (const auto& row :
-         state_->session.run(state_->session.is_sqlite() ? kSqliteRelays : kRelays)) {
+         state_->session.look(state_->session.is_sqlite() ? kSqliteRelays : kRelays)) {
         relays.push_back({text(row, 0), text(row, 1), real(row, 2), real(row, 3), whole(row, 4),
                           whole(row, 5), text(row, 6), whole(row, 7)});
     }
@@ -99,15 +83,15 @@ std::vector<RelayLook> StoreWindow::relays() {
 StoreLook StoreWindow::look() {
     StoreLook look;
     for (const auto& row :
-         state_->session.run("select version, compatible_from from @schema@.schema_version "
-                             "order by version desc limit 1")) {
+         state_->session.look("select version, compatible_from from @schema@.schema_version "
+                              "order by version desc limit 1")) {
         look.version = static_cast<int>(whole(row, 0));
         look.compatible_from = static_cast<int>(whole(row, 1));
     }
     look.backlog = backlog();
     look.parked = parked();
     look.relays = relays();
-    for (const auto& row : state_->session.run(
+    for (const auto& row : state_->session.look(
              "select slot, owner, epoch from @schema@.slot where destination = 'default' "
              "order by slot")) {
         look.slots.push_back(
@@ -135,6 +119,47 @@ double rate_between(const std::vector<RelayLook>& before, const std::vector<Rela
     return rate;
 }
 
+std::int64_t slots_without_owner(const StoreLook& look) {
+    return std::ranges::count_if(look.slots, [&](const SlotLook& slot) {
+        return std::ranges::none_of(look.relays, [&](const RelayLook& relay) {
+            return relay.is_alive() && relay.id == slot.owner;
+        });
+    });
+}
+
+std::string destination_sentence(const StoreLook& look) {
+    for (const auto& relay : look.relays) {
+        if (relay.is_alive() && !relay.down_reason.empty()) {
+            const auto since = Milliseconds{relay.down_for_ms} + seconds(relay.beat_age_seconds);
+            return "the destination has been down for " + duration_text(since) + ": " +
+                   relay.down_reason;
+        }
+    }
+    return {};
+}
+
+// The first is the cause with the most events: what waits behind another comes last.
+std::string parked_sentence(const std::vector<ParkedCount>& parked) {
+    std::int64_t events = 0;
+    for (const auto& count : parked) {
+        events += count.events;
+    }
+    if (events == 0) {
+        return {};
+    }
+    const auto& cause = parked.front();
+    return std::to_string(events) + (events == 1 ? " event is" : " events are") +
+           " parked, first of all for " + cause.reason +
+           (cause.detail.empty() ? "" : ": " + cause.detail) +
+           " (later events of its key are parked behind it): see sagaz parked ls";
+}
+
+std::string backlog_sentence(const StoreLook& look) {
+    if (look.backlog.oldest_age_seconds <= 60) return {};
+    return "the relay is behind: the oldest event has waited " +
+           duration_text(seconds(look.backlog.oldest_age_seconds));
+}
+
 std::string diagnosis(const StoreLook& look, int newest) {
     if (look.version < newest) {
         return "the schema is at version " + std::to_string(look.version) +
@@ -149,31 +174,13 @@ std::string diagnosis(const StoreLook& look, int newest) {
     if (std::none_of(look.relays.begin(), look.relays.end(), is_alive)) {
         return "no relay is running, so nothing is published: start sagaz relay";
     }
-    for (const auto& relay : look.relays) {
-        if (relay.is_alive() && !relay.down_reason.empty()) {
-            const auto since = Milliseconds{relay.down_for_ms} + seconds(relay.beat_age_seconds);
-            return "the destination has been down for " + duration_text(since) + ": " +
-                   relay.down_reason;
-        }
-    }
-    std::int64_t unowned = 0;
-    for (const auto& slot : look.slots) {
-        unowned += std::none_of(
-            look.relays.begin(), look.relays.end(),
-            [&](const RelayLook& relay) { return relay.is_alive() && relay.id == slot.owner; });
-    }
-    if (unowned > 0) {
+    if (auto down = destination_sentence(look); !down.empty()) return down;
+    if (const auto unowned = slots_without_owner(look); unowned > 0) {
         return std::to_string(unowned) + " of " + std::to_string(look.slots.size()) +
                " slots have no live owner: a relay takes them within its lease, else see its log";
     }
-    if (const auto parked = parked_sentence(look.parked); !parked.empty()) {
-        return parked;
-    }
-    if (look.backlog.oldest_age_seconds > 60) {
-        return "the relay is behind: the oldest event has waited " +
-               duration_text(seconds(look.backlog.oldest_age_seconds));
-    }
-    return {};
+    if (auto parked = parked_sentence(look.parked); !parked.empty()) return parked;
+    return backlog_sentence(look);
 }
 
 }  // namespace sagaz::inline v0::app

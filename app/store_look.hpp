@@ -73,6 +73,14 @@ private:
 /// Events a second, from what each relay reported at two looks; negative: not known.
 double rate_between(const std::vector<RelayLook>& before, const std::vector<RelayLook>& after);
 
+/// Slots whose owner is none or has not reported lately.
+std::int64_t slots_without_owner(const StoreLook& look);
+
+/// Sentences on one thing each; empty when it is well.
+std::string destination_sentence(const StoreLook& look);
+std::string parked_sentence(const std::vector<ParkedCount>& parked);
+std::string backlog_sentence(const StoreLook& look);
+
 /// One sentence on what is wrong, the worst first; empty when nothing is. `newest` is the schema
 /// version of this build.
 std::string diagnosis(const StoreLook& look, int newest);

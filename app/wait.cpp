@@ -24,8 +24,8 @@ struct Absence {
     std::string what_to_do{};
 };
 
-Absence schema_absence(const StoreTarget& store) {
-    const auto status = schema_status(store);
+Absence schema_absence(const StoreTarget& store, milliseconds deadline) {
+    const auto status = schema_status(store, deadline);
     if (status.is_too_new()) {
         throw core::schema_too_new(store.schema, status.version, status.newest);
     }
@@ -46,7 +46,7 @@ Absence look_for(const std::string& target, const WaitOptions& options, millisec
                     "start it, or correct --broker and broker.options"};
         }
         if (target == "schema") {
-            return schema_absence(options.store);
+            return schema_absence(options.store, look);
         }
         StoreSession{options.store, Purpose::look, look}.run("select 1");
         return {};

@@ -49,21 +49,27 @@ TEST_F(CliDoctor, FindsNothingWhereAllIsWell) {
     EXPECT_NE(result.out.find("skipped  broker"), std::string::npos) << "skipped is not passed";
 }
 
-TEST_F(CliDoctor, MissesTheRelay) { expect_finding("relay", "start sagaz relay"); }
+TEST_F(CliDoctor, MissesTheRelayThatHasRun) {
+    EXPECT_EQ(check("relay", 0).first, "skipped") << "none ever ran, and nothing waits";
+    sql().run("update sagaz.slot set epoch = 1");
+    expect_finding("relay", "start sagaz relay");
+}
 
 TEST_F(CliDoctor, NamesTheGrantThatIsMissing) {
     sql().run("drop role if exists ann; create role ann login; grant sagaz_reader to ann");
     url_ = server_.url(database_, "ann");
+    EXPECT_EQ(check("rights", 0).first, "skipped") << "it may be no relay's";
+    sql().run("grant insert on sagaz.cursor to ann");
     expect_finding("rights", "GRANT sagaz_relay TO ann");
     sql().run("grant sagaz_relay to ann");
-    EXPECT_EQ(check("rights", 3).first, "ok");
+    EXPECT_EQ(check("rights", 0).first, "ok");
     for (const char* part : {"execute on function sagaz.rebase(boolean)", "delete on sagaz.parked",
                              "truncate on sagaz.outbox_15"}) {
         sql().run(std::string{"revoke "} + part + " from sagaz_relay");
-        EXPECT_EQ(check("rights", 3).first, "finding") << part;
+        expect_finding("rights", "sagaz migrate");
         sql().run(std::string{"grant "} + part + " to sagaz_relay");
     }
-    EXPECT_EQ(check("rights", 3).first, "ok");
+    EXPECT_EQ(check("rights", 0).first, "ok");
 }
 
 TEST_F(CliDoctor, F71_SeesAnInboxThatNobodyKeeps) {
@@ -99,7 +105,7 @@ TEST_F(CliDoctor, F60_ExplainsWhatARestoreNeedsAndWhatWasDone) {
     const auto migrated = run({"migrate", "--after-restore", "--json"});
     EXPECT_EQ(migrated.code, 0) << migrated.err;
     EXPECT_EQ(json::parse(migrated.out)["rebase"]["moved"], 0);
-    EXPECT_EQ(check("restore", 3).first, "ok");
+    EXPECT_EQ(check("restore", 0).first, "ok");
     EXPECT_NE(run({"doctor"}).out.find("the log came from cluster"), std::string::npos);
 }
 

@@ -18,7 +18,7 @@ std::string find_program() {
 
 }  // namespace
 
-PgbouncerServer::PgbouncerServer(const PostgresServer& server, int pool_size)
+PgbouncerServer::PgbouncerServer(const PostgresServer& server, int pool_size, std::string_view mode)
     : folder_(make_folder("sagaz-pgbouncer")), port_(free_port()) {
     std::ofstream config(folder_ / "pgbouncer.ini");
     // Whoever has a login on the server has one here; in turn, so that a client's next
@@ -26,7 +26,7 @@ PgbouncerServer::PgbouncerServer(const PostgresServer& server, int pool_size)
     config << "[databases]\n* = host=127.0.0.1 port=" << server.port() << " auth_user=postgres\n"
            << "[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = " << port_ << "\n"
            << "unix_socket_dir =\nauth_type = trust\nauth_file = " << (folder_ / "users").string()
-           << "\npool_mode = transaction\ndefault_pool_size = " << pool_size
+           << "\npool_mode = " << mode << "\ndefault_pool_size = " << pool_size
            << "\nmax_client_conn = 200\nserver_login_retry = 0\nserver_idle_timeout = 10\n"
            << "server_round_robin = 1\nauth_query = SELECT rolname, ''::text FROM pg_roles WHERE "
            << "rolname = $1\n"

@@ -10,13 +10,14 @@
 
 namespace sagaz::test {
 
-/// pgbouncer in transaction mode in front of a PostgresServer: any two transactions of a client
+/// pgbouncer in front of a PostgresServer. In transaction mode any two transactions of a client
 /// may run on different server connections, and a restart of the server behind it goes unnoticed
 /// by the client. Ended by pid by the destructor.
 class PgbouncerServer {
 public:
     /// `pool_size` server connections for all clients; 1 makes every client share one.
-    explicit PgbouncerServer(const PostgresServer& server, int pool_size = 4);
+    explicit PgbouncerServer(const PostgresServer& server, int pool_size = 4,
+                             std::string_view mode = "transaction");
     ~PgbouncerServer();
     PgbouncerServer(const PgbouncerServer&) = delete;
     PgbouncerServer& operator=(const PgbouncerServer&) = delete;

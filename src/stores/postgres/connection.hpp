@@ -102,6 +102,10 @@ public:
     }
     bool is_connected() const noexcept { return connection_ != nullptr; }
 
+    /// The server's process as the connection's start named it; 0 without one. A pooler names
+    /// another than the one that answers.
+    int backend_pid() const noexcept { return PQbackendPID(connection_.get()); }
+
     /// True once after a commit on this connection was not waited for: see `is_of_cancelled_wait`.
     bool take_cancelled_wait() noexcept { return std::exchange(cancelled_wait_, false); }
 

@@ -19,7 +19,7 @@ inline constexpr std::string_view kLockHolders = R"(lock AS (
       AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
     GROUP BY l.pid, l.virtualtransaction
 ), holder AS (
-    SELECT k.pid, k.relname, k.tables,
+    SELECT k.pid, k.virtualtransaction, k.relname, k.tables,
            CASE WHEN k.pid IS NULL THEN pg_catalog.format('prepared transaction %L', p.gid)
                 ELSE pg_catalog.format('pid %s', k.pid) END AS who,
            coalesce(p.prepared, a.xact_start) AS since,

@@ -185,9 +185,10 @@ std::string migration_script(std::string_view schema, int from, int to, bool wit
     return script;
 }
 
-MigrationStatus migration_status(const std::string& url, std::string_view schema) {
+MigrationStatus migration_status(const std::string& url, std::string_view schema,
+                                 Milliseconds deadline) {
     check_schema_name(schema);
-    Connection connection(url, kDeadlines);
+    Connection connection(url, {.connect = deadline, .statement = deadline});
     connection.needs({std::string(schema) + "_reader"});
     return read_status(connection, schema);
 }

@@ -2,6 +2,7 @@
 
 #include "core/migration.hpp"
 
+#include <sagaz/event.hpp>
 #include <sagaz/export.hpp>
 
 #include <string>
@@ -32,7 +33,9 @@ SAGAZ_EXPORT int newest_version();
 SAGAZ_EXPORT std::string migration_script(std::string_view schema, int from, int to,
                                           bool with_roles);
 
-SAGAZ_EXPORT MigrationStatus migration_status(const std::string& url, std::string_view schema);
+/// `deadline`: of the connection, and of each statement.
+SAGAZ_EXPORT MigrationStatus migration_status(const std::string& url, std::string_view schema,
+                                              Milliseconds deadline = Milliseconds{15'000});
 
 /// Brings the schema up and returns the versions applied now. Idempotent. Throws `invalid`
 /// (`schema_too_new`; `permission_denied`, with what to grant).
