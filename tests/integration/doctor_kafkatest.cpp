@@ -366,6 +366,26 @@ TEST_F(DoctorAlone, EndsSoonWhenATableIsLocked) {
     EXPECT_EQ(said.of("relay")["state"], "ok");
 }
 
+TEST(DoctorOfAFile, LooksAtWhatThereIsOfIt) {
+    const auto folder = make_folder("sagaz-doctor");
+    const Arguments store{"--store", "sqlite:" + (folder / "log.db").string()};
+    const auto with = [&](Arguments words) {
+        words.insert(words.end(), store.begin(), store.end());
+        return words;
+    };
+    EXPECT_EQ(doctor_of(store).found(), std::set<std::string>{"store"}) << "there is no file";
+    ASSERT_EQ(run_cli(with({"migrate"})).code, 0);
+    const auto fresh = doctor_of(store);
+    expect_healthy(fresh);
+    EXPECT_EQ(fresh.of("relay")["state"], "skipped");
+    EXPECT_EQ(fresh.of("pooler")["state"], "not made");
+    const auto appended =
+        run_cli(with({"append", "--topic", "t", "--key", "k", "--type", "T", "--payload", "{}"}));
+    ASSERT_EQ(appended.code, 0) << appended.err;
+    expect_only(doctor_of(store), "relay", "1 events wait", "start sagaz relay");
+    remove_folder(folder);
+}
+
 // A server whose clock is set forward after something was forgotten: an hour in a second.
 class DoctorOfTheOld : public testing::Test {
 protected:
