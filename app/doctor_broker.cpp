@@ -40,7 +40,8 @@ Result check_topics(Patient& patient) {
         if (!topic.exists) missing.push_back(topic.name);
     }
     if (missing.empty()) {
-        return ok(std::to_string(cluster.topics.size()) + " of the newest events are there");
+        return ok("all " + std::to_string(cluster.topics.size()) +
+                  " that the newest events name are there");
     }
     if (!cluster.makes_topics) {
         return skipped("not there, or hidden from this login: " + joined(missing) +

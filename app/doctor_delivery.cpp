@@ -61,7 +61,12 @@ Result check_parked(Patient& patient) {
 Result check_delivery(Patient& patient) {
     const auto found = patient.found({"relay", "slots", "broker", "topics", "replication"});
     if (!found.empty()) return skipped("follows from " + found + ": run doctor again after that");
-    const auto down = destination_sentence(patient.look());
+    // A relay that has just started is not connected yet, and reports every two seconds.
+    auto down = destination_sentence(patient.look());
+    for (int n = 0; n < 5 && !down.empty(); ++n) {
+        std::this_thread::sleep_for(std::chrono::seconds{1});
+        down = destination_sentence(patient.look_again());
+    }
     if (!down.empty()) return finding(down, "change what it names; see sagaz status");
     const auto behind = backlog_sentence(patient.look());
     if (!behind.empty()) {

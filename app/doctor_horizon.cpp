@@ -26,9 +26,10 @@ where p.database = current_database() and p.prepared < clock_timestamp() - inter
 order by 2 desc
 limit 10)";
 
+// Of those even what kind of process they are is hidden.
 constexpr auto kHidden = R"(
 select count(*) from pg_catalog.pg_stat_activity a
-where a.backend_type = 'client backend' and a.datname = current_database()
+where a.datname = current_database() and a.usesysid is not null
   and a.pid <> pg_backend_pid() and not pg_has_role(a.usesysid, 'usage'))";
 
 Result check_old_transactions(Patient& patient) {

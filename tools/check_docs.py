@@ -1,7 +1,7 @@
 """Checks documents and tree against each other.
 
 What documents name is there: tests, files behind links, verbs of ./do. What others hold on to
-stands in its document: configuration keys, metrics (and error codes, by a test of the app). Each
+stands in its document: configuration keys, metrics, checks (and error codes, by a test of the app). Each
 guarantee of README.md names a test that holds it, and each row of the table of failures too.
 """
 
@@ -17,6 +17,7 @@ VERB = re.compile(r"\./do ([a-z][a-z0-9-]*)")
 EXPLAINED = (
     ("key", re.compile(r'KeyInfo\{"([a-z.\_]+)"'), "docs/reference/configuration.md"),
     ("metric", re.compile(r'MetricInfo\{"(\w+)"'), "docs/reference/metrics.md"),
+    ("check", re.compile(r'Check\{"(\w+)"'), "docs/reference/doctor.md"),
 )
 ITEM = re.compile(r"^\d+\. ")
 # The rows of the failure catalogue that the document must have, each held by a test.

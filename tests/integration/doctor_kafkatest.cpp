@@ -189,7 +189,7 @@ TEST_F(DoctorAlone, FindsEachGrantThatIsMissing) {
     // As statements; those of leaves and of functions of leaves once a kind.
     const auto grants = sql().rows(R"(
 with held as (
-    select c.relname as object, c.relkind::text as kind, null::name as col,
+    select c.relname::text as object, c.relkind::text as kind, null::text as col,
            (aclexplode(c.relacl)).*
     from pg_class c where c.relnamespace = 'sagaz'::regnamespace
     union all
@@ -209,6 +209,7 @@ where r.rolname like 'sagaz\_%' and h.object !~ '_(0[1-9]|1[0-4])(\(|$)'
 order by r.rolname, 1)");
     ASSERT_GT(grants.size(), 100U);
     auto session = sql();
+    session.run("set jit = off");  // as doctor does
     const auto asked = core::replaced(
         core::replaced(app::kMissingGrants, "{judged}", app::kJudgeRoles), "@schema@", "sagaz");
     for (const auto& grant : grants) {
@@ -310,8 +311,9 @@ TEST_F(DoctorAlone, FindsAPoolerInStatementModeAndNamesTheOthers) {
 TEST_F(DoctorAlone, FindsWhatIsParked) {
     beat();
     sql().run(
-        "insert into sagaz.parked (direction, destination, event_id, slot, state, reason, detail, "
-        "event_type, content_type) values ('outbox', 'default', gen_random_uuid(), 0, 'dead', "
+        "insert into sagaz.parked (direction, destination, position, event_id, slot, state, "
+        "reason, detail, "
+        "event_type, content_type) values ('outbox', 'default', 0, gen_random_uuid(), 0, 'dead', "
         "'payload_too_large', '7 bytes', 'T', 'text/plain')");
     expect_only(doctor(), "parked", "payload_too_large", "sagaz parked replay");
 }
@@ -339,12 +341,15 @@ TEST_F(DoctorAlone, EndsSoonWhenTheDatabaseIsFrozen) {
     const auto url = server.url();
     ASSERT_EQ(run_cli({"migrate", "--store", url}).code, 0);
     server.freeze(server.pid());
-    const auto said = doctor_of({"--store", url});
     const auto start = std::chrono::steady_clock::now();
-    EXPECT_EQ(run_cli({"check", "--store", url}).code, 3);
+    CliProcess check{{"check", "--store", url}};
+    CliProcess status{{"status", "--store", url}};
+    CliProcess schema{{"wait", "--for", "schema", "--timeout", "1s", "--store", url}};
+    EXPECT_EQ(check.wait(), 3) << check.out();
     EXPECT_LT(std::chrono::steady_clock::now() - start, seconds{9}) << "a monitor waits ten";
-    EXPECT_EQ(run_cli({"wait", "--for", "schema", "--timeout", "1s", "--store", url}).code, 1);
-    EXPECT_EQ(run_cli({"status", "--store", url}).code, 1);
+    EXPECT_EQ(status.wait(), 1);
+    EXPECT_EQ(schema.wait(), 1);
+    const auto said = doctor_of({"--store", url});
     server.thaw(server.pid());
     expect_only(said, "store", "deadline_passed", "check the network");
     EXPECT_LT(said.took, seconds{15});
@@ -359,6 +364,26 @@ TEST_F(DoctorAlone, EndsSoonWhenATableIsLocked) {
     EXPECT_LT(said.took, seconds{20});
     EXPECT_EQ(said.found(), std::set<std::string>{"restore"}) << said.text;
     EXPECT_EQ(said.of("relay")["state"], "ok");
+}
+
+TEST(DoctorOfAFile, LooksAtWhatThereIsOfIt) {
+    const auto folder = make_folder("sagaz-doctor");
+    const Arguments store{"--store", "sqlite:" + (folder / "log.db").string()};
+    const auto with = [&](Arguments words) {
+        words.insert(words.end(), store.begin(), store.end());
+        return words;
+    };
+    EXPECT_EQ(doctor_of(store).found(), std::set<std::string>{"store"}) << "there is no file";
+    ASSERT_EQ(run_cli(with({"migrate"})).code, 0);
+    const auto fresh = doctor_of(store);
+    expect_healthy(fresh);
+    EXPECT_EQ(fresh.of("relay")["state"], "skipped");
+    EXPECT_EQ(fresh.of("pooler")["state"], "not made");
+    const auto appended =
+        run_cli(with({"append", "--topic", "t", "--key", "k", "--type", "T", "--payload", "{}"}));
+    ASSERT_EQ(appended.code, 0) << appended.err;
+    expect_only(doctor_of(store), "relay", "1 events wait", "start sagaz relay");
+    remove_folder(folder);
 }
 
 // A server whose clock is set forward after something was forgotten: an hour in a second.
