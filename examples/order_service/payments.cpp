@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <chrono>
 #include <stdexcept>
 #include <utility>
 
@@ -12,6 +13,7 @@ namespace shop {
 namespace {
 
 constexpr sagaz::Milliseconds kHandlerMax{60'000};
+constexpr std::chrono::seconds kReplayEvery{5};
 
 // The cause of a failure is kept and shown, so it says nothing of what was in the payload.
 Payment read_payment(const std::string& payload) {
@@ -45,21 +47,25 @@ Payments::Payments(const Settings& settings, Connections& connections, Orders& o
       failed_{std::move(failed)},
       inbox_{{.consumer_name = "order_service"}, &telemetry},
       consumer_{consumer_options(settings), &telemetry},
-      thread_{[this](const std::stop_token& stop) { work(stop); }} {}
+      thread_{[this](const std::stop_token& stop) { work(stop); }},
+      replayer_{[this](const std::stop_token& stop) { replay(stop); }} {}
 
 // The mark "seen", what the payment changes and the event that it causes are one transaction. What
 // this returns decides whether the message is acknowledged; what it throws does not acknowledge it.
 sagaz::Reply Payments::handle(const sagaz::Message& message) {
     const auto lease = connections_.take();
     auto* connection = lease.get();
-    auto outcome =
-        inbox_.process(connection, message,
-                       [this](PGconn* transaction, const sagaz::Message& payment) -> sagaz::Ticket {
-                           if (payment.event.event_type != "PaymentReceived") return {};
-                           return orders_.pay(transaction, read_payment(payment.event.payload));
-                       });
+    auto outcome = inbox_.process(connection, message,
+                                  [this](PGconn* transaction, const sagaz::Message& payment) {
+                                      return take(transaction, payment);
+                                  });
     if (outcome.value) orders_.committed(std::move(*outcome.value));
     return outcome;
+}
+
+sagaz::Ticket Payments::take(PGconn* transaction, const sagaz::Message& payment) const {
+    if (payment.event.event_type != "PaymentReceived") return {};
+    return orders_.pay(transaction, read_payment(payment.event.payload));
 }
 
 void Payments::work(const std::stop_token& stop) {
@@ -77,9 +83,38 @@ void Payments::work(const std::stop_token& stop) {
     failed_();
 }
 
+// A payment that was parked is taken up here once a person has set it free, whatever Kafka does.
+void Payments::replay(const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+        try {
+            replay_all_due(stop);
+        } catch (const std::exception& error) {  // Next time, perhaps.
+            const sagaz::Field fields[] = {{"what", error.what()}};
+            telemetry_.log(sagaz::LogLevel::warn, "replay_failed", fields);
+        }
+        std::unique_lock lock{mutex_};
+        resting_.wait_for(lock, stop, kReplayEvery, [] { return false; });
+    }
+}
+
+void Payments::replay_all_due(const std::stop_token& stop) {
+    const auto lease = connections_.take();
+    auto* connection = lease.get();
+    const auto handler = [this](PGconn* transaction, const sagaz::Message& payment) {
+        return take(transaction, payment);
+    };
+    while (!stop.stop_requested()) {
+        auto outcome = inbox_.replay(connection, handler);
+        if (!outcome) return;
+        if (outcome->value) orders_.committed(std::move(*outcome->value));
+    }
+}
+
 void Payments::stop() {
-    thread_.request_stop();
-    if (thread_.joinable()) thread_.join();
+    for (auto* const thread : {&thread_, &replayer_}) {
+        thread->request_stop();
+        if (thread->joinable()) thread->join();
+    }
 }
 
 bool Payments::is_turning() const { return consumer_.status().turned_ms_ago < kHandlerMax.count(); }

@@ -8,13 +8,15 @@
 #include <sagaz/inbox.hpp>
 #include <sagaz/telemetry.hpp>
 
+#include <condition_variable>
 #include <functional>
+#include <mutex>
 #include <thread>
 
 namespace shop {
 
 /// Consumes the topic of payments in a thread of its own: each takes effect once, however often it
-/// comes.
+/// comes. A second thread takes up parked ones that `sagaz parked replay` has set free.
 class Payments {
 public:
     /// `failed` is called from that thread when it can never go on; nothing is consumed then.
@@ -29,7 +31,10 @@ public:
 
 private:
     sagaz::Reply handle(const sagaz::Message& message);
+    sagaz::Ticket take(PGconn* transaction, const sagaz::Message& payment) const;
     void work(const std::stop_token& stop);
+    void replay(const std::stop_token& stop);
+    void replay_all_due(const std::stop_token& stop);
 
     Connections& connections_;
     Orders& orders_;
@@ -37,7 +42,10 @@ private:
     const std::function<void()> failed_;
     const sagaz::Inbox inbox_;
     sagaz::kafka::Consumer consumer_;
-    std::jthread thread_;  // Last: it uses all the others.
+    std::mutex mutex_;  // of resting_
+    std::condition_variable_any resting_;
+    std::jthread thread_;  // These last: they use all the others.
+    std::jthread replayer_;
 };
 
 }  // namespace shop

@@ -279,6 +279,27 @@ TEST_F(OrderService, TakesOrdersWhileKafkaIsDown) {
     EXPECT_EQ(service_->terminate(), 0) << service_->log();
 }
 
+TEST_F(OrderService, TakesUpAParkedPaymentWhenItIsReplayed) {
+    start_service("127.0.0.1:1");
+    const auto answer = post("to be parked", R"({"customer": "ann", "amount_cents": 7100})");
+    ASSERT_TRUE(answer);
+    const auto id = json::parse(answer->body)["id"].dump();
+    const auto paid = [&] {
+        return sql().number("SELECT paid_cents FROM shop.orders WHERE id = " + id);
+    };
+    sql().run(
+        "SELECT sagaz.inbox_park('order_service', 'parked-payment', 'max_attempts', 'why', 10, "
+        "'payments', 'PaymentReceived', convert_to('{\"order_id\": " +
+        id + ", \"amount_cents\": 7100}', 'UTF8'), '" + id + "', NULL, NULL)");
+    EXPECT_EQ(paid(), 0);
+    const auto replayed =
+        run_cli({"parked", "replay", "--consumer", "order_service", "--yes", "--store", url_});
+    ASSERT_EQ(replayed.code, 0) << replayed.err;
+    wait_for("the payment", [&] { return paid() == 7100; }, kPatience);
+    EXPECT_EQ(sql().number("SELECT count(*) FROM sagaz.parked"), 0);
+    EXPECT_EQ(service_->terminate(), 0) << service_->log();
+}
+
 TEST_F(OrderService, RefusesWhatIsNoOrder) {
     start_service("127.0.0.1:1");
     const std::string good = R"({"customer": "ann", "amount_cents": 1200})";
