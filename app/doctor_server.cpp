@@ -27,10 +27,12 @@ constexpr int kServerMin = 140'000;  // as server_version_num
 // of the inbox's partitions, the ages that alerts compare, certificates and tokens.
 constexpr milliseconds kSkewMax{2'000};
 
+std::int64_t number_of(const std::string& text) { return std::strtoll(text.c_str(), nullptr, 10); }
+
 Result check_store(Patient& patient) {
     if (patient.is_sqlite()) return ok("SQLite " + patient.value("select sqlite_version()"));
     const auto version = patient.value("select current_setting('server_version_num')");
-    if (std::atoi(version.c_str()) < kServerMin) {
+    if (number_of(version) < kServerMin) {
         return finding("PostgreSQL " + patient.value("show server_version"),
                        "upgrade the server to PostgreSQL 14 or later");
     }
@@ -72,7 +74,7 @@ std::vector<Release> releases_of(Patient& patient) {
     all.push_back({Product::libpq, "libpq", of_two_parts(PQlibVersion())});
     if (patient.there >= Needs::store) {
         const auto number = patient.value("select current_setting('server_version_num')");
-        all.push_back({Product::postgres, "PostgreSQL", of_two_parts(std::atoll(number.c_str()))});
+        all.push_back({Product::postgres, "PostgreSQL", of_two_parts(number_of(number))});
     }
     return all;
 }
@@ -192,8 +194,8 @@ Skew skew_of(Patient& patient) {
     Skew best{.unknown = milliseconds::max()};
     for (int n = 0; n < 3; ++n) {
         const auto before = system_clock::now();
-        const auto there = std::atoll(
-            patient.value("select (extract(epoch from clock_timestamp()) * 1000)::bigint").c_str());
+        const auto there = number_of(
+            patient.value("select (extract(epoch from clock_timestamp()) * 1000)::bigint"));
         const auto after = system_clock::now();
         const auto way = std::chrono::duration_cast<milliseconds>(after - before);
         const auto middle = std::chrono::duration_cast<milliseconds>(
@@ -247,7 +249,7 @@ bool shares_sessions(const DoctorOptions& options) {
 }
 
 Result check_pooler(Patient& patient) {
-    const auto answers = std::atoi(patient.value("select pg_backend_pid()").c_str());
+    const auto answers = number_of(patient.value("select pg_backend_pid()"));
     if (answers == patient.session().backend_pid()) return ok("none: the server itself answers");
     if (refuses_transactions(patient.options())) {
         return finding("a pooler in statement mode, which refuses BEGIN",

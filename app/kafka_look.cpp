@@ -52,7 +52,7 @@ void add_config(TopicLook& topic, const KafkaConfig& config) {
     topic.trouble = config.trouble;
     if (!config.trouble.empty()) return;
     if (const auto least = config.value("min.insync.replicas"); !least.empty()) {
-        topic.min_in_sync = std::atoi(least.c_str());
+        topic.min_in_sync = static_cast<int>(std::strtol(least.c_str(), nullptr, 10));
     }
     if (const auto unclean = config.value("unclean.leader.election.enable"); !unclean.empty()) {
         topic.unclean = unclean == "true";

@@ -1,8 +1,8 @@
 """Checks documents and tree against each other.
 
 What documents name is there: tests, files behind links, verbs of ./do. What others hold on to
-stands in its document: configuration keys, metrics, checks (and error codes, by a test of the app). Each
-guarantee of README.md names a test that holds it, and each row of the table of failures too.
+stands in its document: configuration keys, metrics, checks (and error codes, by a test of the app).
+Each guarantee of README.md names a test that holds it, and each row of the table of failures too.
 """
 
 import re
