@@ -40,9 +40,7 @@ Driver::Driver(Store& store, Broker& broker, const RelayOptions& options, core::
       clock_(clock),
       telemetry_(telemetry),
       relay_(relay),
-      step_(relay, options, seed) {
-    begin_metrics();
-}
+      step_(relay, options, seed) {}
 
 // A series that appears with its first event has no increase by it, so an alert would not see what
 // happens once. Why an event died is known by its refusals, which come before: see log_refusals.
@@ -52,7 +50,7 @@ void Driver::begin_metrics() {
         const Field labels[] = {kDestination, {"reason", reason}};
         telemetry_->count("outbox_publish_failures_total", 0, labels);
     }
-    telemetry_->gauge("outbox_slots_owned", 0, kPlain);
+    telemetry_->gauge("outbox_slots_owned", static_cast<double>(slots_reported_), kPlain);
 }
 
 Turn Driver::turn() {
@@ -72,6 +70,7 @@ void Driver::run(command::Attach&) {
     last_command_ = "attach";
     step_.on_attached(store_.attach(relay_));
     store_error_.clear();
+    begin_metrics();
     if (telemetry_ != nullptr) telemetry_->log(LogLevel::info, "store_attached", {});
 }
 
