@@ -4,8 +4,8 @@
 #include "app/errors.hpp"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -34,7 +34,7 @@ public:
         char name[] = "/tmp/sagaz_config_testXXXXXX";
         const int fd = mkstemp(name);
         EXPECT_GE(fd, 0);
-        std::fclose(fdopen(fd, "w"));
+        ::close(fd);
         path_ = name;
         std::ofstream{path_} << text;
     }
