@@ -33,6 +33,8 @@ int run(int argc, const char* const* argv, sagaz::app::Console& console) {
 
 int main(int argc, char** argv) {
     std::signal(SIGINT, interrupt);
+    // The first process of a container is not ended by a signal that it has no handler for.
+    if (getpid() == 1) std::signal(SIGTERM, interrupt);
     std::ios::sync_with_stdio(false);
     const bool terminal = isatty(STDERR_FILENO) == 1;
     const char* const no_color = std::getenv("NO_COLOR");
