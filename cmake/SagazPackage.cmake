@@ -11,6 +11,9 @@
 # FINDS names what a static library's users have to link as well: a package for find_package, or
 # TARGET=module for pkg-config (PkgConfig::TARGET). REQUIRES names the same in pkg-config's words.
 # A shared library brings these itself, so its users need not have them.
+#
+# install()'s own components are named as the Debian packages of packaging/debian: sagaz, libsagaz,
+# libsagaz-dev. "cmake --install" without --component lays down all.
 
 include(CMakePackageConfigHelpers)
 
@@ -25,10 +28,12 @@ function(sagaz_component target description)
     return()
   endif()
   install(TARGETS ${target} EXPORT sagaz-${component}
-          LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+          LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+            COMPONENT libsagaz NAMELINK_COMPONENT libsagaz-dev
+          ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT libsagaz-dev
           INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
   install(EXPORT sagaz-${component} NAMESPACE sagaz:: DESTINATION ${SAGAZ_CMAKE_FOLDER}
-          FILE sagaz-${component}-targets.cmake)
+          FILE sagaz-${component}-targets.cmake COMPONENT libsagaz-dev)
 
   get_target_property(type ${target} TYPE)
   set(finds "")
@@ -45,7 +50,7 @@ function(sagaz_component target description)
        CONTENT "${finds}include(\"\${CMAKE_CURRENT_LIST_DIR}/sagaz-${component}-targets.cmake\")\n"
        @ONLY)
   install(FILES ${PROJECT_BINARY_DIR}/package/sagaz-${component}-component.cmake
-          DESTINATION ${SAGAZ_CMAKE_FOLDER})
+          DESTINATION ${SAGAZ_CMAKE_FOLDER} COMPONENT libsagaz-dev)
   sagaz_pkg_config(${target} ${type} "${description}" "${arg_REQUIRES}")
 endfunction()
 
@@ -85,7 +90,7 @@ function(sagaz_pkg_config target type description requires)
   configure_file(${PROJECT_SOURCE_DIR}/cmake/sagaz.pc.in
                  ${PROJECT_BINARY_DIR}/package/${name}.pc @ONLY)
   install(FILES ${PROJECT_BINARY_DIR}/package/${name}.pc
-          DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+          DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT libsagaz-dev)
 endfunction()
 
 # Called once, when every component is known.
@@ -100,7 +105,7 @@ function(sagaz_package)
   write_basic_package_version_file(${PROJECT_BINARY_DIR}/package/sagaz-config-version.cmake
                                    COMPATIBILITY SameMinorVersion)
   install(FILES ${config} ${PROJECT_BINARY_DIR}/package/sagaz-config-version.cmake
-          DESTINATION ${SAGAZ_CMAKE_FOLDER})
+          DESTINATION ${SAGAZ_CMAKE_FOLDER} COMPONENT libsagaz-dev)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/sagaz
-          DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp")
+          DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT libsagaz-dev FILES_MATCHING PATTERN "*.hpp")
 endfunction()

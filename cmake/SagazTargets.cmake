@@ -66,7 +66,9 @@ function(sagaz_library name)
 endfunction()
 
 # sagaz_insides(name): the target ${name}_insides, for code of this tree that reaches what a shared
-# library hides: the same objects as an archive. In a static build it is the library itself.
+# library hides: the same objects as an archive. In a static build it is the library itself. The
+# executable is made of these alone, so it needs none of our shared libraries (ADR 0024); whatever
+# library of ours it links has to have them.
 function(sagaz_insides name)
   get_target_property(type ${name} TYPE)
   if(type STREQUAL "STATIC_LIBRARY")
@@ -78,6 +80,7 @@ function(sagaz_insides name)
   target_include_directories(${name}_insides
                              INTERFACE $<TARGET_PROPERTY:${name},INTERFACE_INCLUDE_DIRECTORIES>)
   get_target_property(libraries ${name} LINK_LIBRARIES)
+  list(TRANSFORM libraries REPLACE "^(sagaz(_[a-z]+)?)$" "\\1_insides")
   target_link_libraries(${name}_insides PUBLIC ${libraries})
 endfunction()
 
