@@ -90,7 +90,7 @@ void Payments::replay(const std::stop_token& stop) {
             replay_all_due(stop);
         } catch (const std::exception& error) {  // Next time, perhaps.
             const sagaz::Field fields[] = {{"what", error.what()}};
-            telemetry_.log(sagaz::LogLevel::warn, "replay_failed", fields);
+            telemetry_.log(sagaz::LogLevel::warning, "replay_failed", fields);
         }
         std::unique_lock lock{mutex_};
         resting_.wait_for(lock, stop, kReplayEvery, [] { return false; });
