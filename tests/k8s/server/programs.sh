@@ -6,7 +6,7 @@
 #   programs.sh FOLDER      leaves FOLDER/bin/{kube-apiserver,kubectl} and FOLDER/crds/*.yaml
 #
 # What is there already is kept: a version below is part of each result's name or stamp. The first
-# time takes minutes and about 3 GiB under FOLDER; everything comes through the ordinary `go`.
+# time takes minutes and 1.4 GiB under FOLDER; everything comes through the ordinary `go`.
 set -euo pipefail
 
 kubernetes=v1.36.3

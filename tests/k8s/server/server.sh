@@ -47,9 +47,8 @@ end() {
         sleep 0.1
         tries=$((tries - 1))
     done
-    kill -KILL "$1" 2>/dev/null
-    wait "$1" 2>/dev/null
-    return 0
+    kill -KILL "$1" 2>/dev/null || true
+    wait "$1" 2>/dev/null || true
 }
 
 free_port() {
