@@ -7,9 +7,12 @@
 #include <sagaz/error.hpp>
 #include <sagaz/relay.hpp>
 
+#include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <thread>
 
 namespace sagaz::inline v0 {
@@ -36,6 +39,9 @@ public:
     /// True when everything committed at the start was drained; without `drain_by` never.
     bool run(const std::stop_token& stop, std::optional<core::Instant> drain_by) {
         const core::Instant began = clock_.now();
+        // A turn may wait long for a statement; the time to stop runs meanwhile.
+        std::atomic<core::Instant> asked{core::Instant::max()};
+        const std::stop_callback note_when{stop, [&] { asked = clock_.now(); }};
         bool drained = false;
         bool stopping = false;
         for (;;) {
@@ -44,7 +50,7 @@ public:
             const bool ends = stop.stop_requested() || drained || (drain_by && now >= *drain_by);
             if (ends && !stopping) {
                 stopping = true;
-                driver_.step().stop(now, now + options_.drain_timeout);
+                driver_.step().stop(now, std::min(asked.load(), now) + options_.drain_timeout);
             }
             const relay::Turn turn = driver_.turn();
             note(began, stopping);
