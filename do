@@ -14,6 +14,10 @@ kTest="postgresql pgbouncer kcat default-jre-headless maven ca-certificates
 kStyle="clang-format-19 clang-tidy-19"
 # For ./do k8s-check alone, as PROGRAM:PACKAGE: a program of another origin does as well.
 kOps="node:nodejs npm:npm go:golang-go etcd:etcd-server openssl:openssl"
+kPackage="dpkg-dev file binutils"
+# Apart from ./do setup, for what makes roots and images, as root.
+kRoots="debootstrap git"
+kImage="podman crun"
 
 # A fresh clone elsewhere on the machine then finds what another one has compiled.
 export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
@@ -43,6 +47,10 @@ help() {
 ./do test asan [full]    unit, conformance and simulation (or all) under ASan and UBSan
 ./do test tsan [full]    the same under ThreadSanitizer
 ./do test --root debian13 [...]   the same ./do test in a Debian 13 root made by debootstrap
+./do package             Debian packages for the Debian that this runs on, into build/package
+./do package --root debian13   the same for Debian 13, in such a root
+./do package test [debian12|debian13]   builds them, then installs and uses them in a clean root
+./do package image       the Containerfile's image, built and run without a registry
 ./do realrun [...]       pgbench, a release relay and Kafka; compares what arrived with the truth
 ./do chaos [...]         the same under kills, freezes and outages
 ./do bench [...]         how fast, beside a bare read and others; writes bench/RESULTS.md
@@ -87,7 +95,7 @@ install_quietly() {
 }
 
 setup() {
-    local wanted=${*:-$kBuild $kTest $kStyle} absent
+    local wanted=${*:-$kBuild $kTest $kStyle $kPackage} absent
     # shellcheck disable=SC2086  # lists of words
     absent=$(missing $wanted)
     # shellcheck disable=SC2086
@@ -147,7 +155,7 @@ pooled_suite() {
 
 run_tests() {
     local extent=quick
-    if [ "${1:-}" = --root ]; then setup "debootstrap git"; exec tools/debian_root.sh "${@:2}"; fi
+    if [ "${1:-}" = --root ]; then in_root "${2:-}" test "${@:3}"; fi
     if [ "${2:-}" = full ]; then extent=all; fi
     setup "$kBuild $kTest"
     tools/grounds.sh >&2
@@ -164,6 +172,25 @@ run_tests() {
 absent_programs() {
     local pair
     for pair in $kOps; do command -v "${pair%:*}" >/dev/null || printf '%s ' "${pair#*:}"; done
+}
+
+# in_root RELEASE COMMAND...: that command of this script in a Debian root.
+in_root() {
+    setup "$kRoots"
+    exec tools/debian_root.sh "$@"
+}
+
+package() {
+    case ${1:-} in
+        '') setup "$kBuild $kPackage"; exec packaging/package.sh ;;
+        --root) in_root "${2:-}" package ;;
+        test)
+            setup "$kBuild $kTest $kPackage $kRoots"
+            exec tests/package/debian/test.sh "${@:2}"
+            ;;
+        image) setup "$kBuild $kTest $kRoots $kImage"; exec tests/package/image/test.sh ;;
+        *) die "package '$1'? Known: nothing, --root debian13, test, image" ;;
+    esac
 }
 
 ours() {
@@ -199,6 +226,7 @@ case ${1:-help} in
     setup) setup ;;
     build) build "${@:2}" ;;
     test) run_tests "${@:2}" ;;
+    package) package "${@:2}" ;;
     realrun) setup "$kBuild $kTest"; exec tests/chaos/realrun.sh "${@:2}" ;;
     chaos) setup "$kBuild $kTest"; exec tests/chaos/chaos.sh "${@:2}" ;;
     bench) setup "$kBuild $kTest"; exec tests/bench/bench.sh "${@:2}" ;;

@@ -56,12 +56,12 @@ endfunction()
 
 # Users of a static library link its dependencies too, which pkg-config hands out only with
 # --static when they are private; and --static asks for the whole static closure of libpq and
-# librdkafka, which Debian does not install with them. So there they are plain requirements.
+# librdkafka, which Debian does not install with them. So there they are plain requirements. A shared
+# library's users need none of them, and no header of ours does: a private requirement would still ask
+# for their .pc files.
 function(sagaz_pkg_config target type description requires)
   string(REPLACE "_" "-" name ${target})
-  set(requires_private "")
   if(type STREQUAL "SHARED_LIBRARY")
-    set(requires_private ${requires})
     set(requires "")
   endif()
   set(threads "")
@@ -72,7 +72,6 @@ function(sagaz_pkg_config target type description requires)
     list(PREPEND requires "sagaz = ${PROJECT_VERSION}")
   endif()
   list(JOIN requires ", " requires)
-  list(JOIN requires_private ", " requires_private)
   foreach(folder IN ITEMS LIBDIR INCLUDEDIR)
     set(path ${CMAKE_INSTALL_${folder}})
     if(NOT IS_ABSOLUTE "${path}")
