@@ -202,10 +202,7 @@ std::optional<bool> LibpqUnitOfWork::was_ended() const noexcept {
 
 void LibpqUnitOfWork::command(std::string_view sql) {
     const Result result(PQexec(connection_, std::string(sql).c_str()));
-    const auto status = PQresultStatus(result.get());
-    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
-        throw postgres::error_of(result.get(), connection_);
-    }
+    if (!is_done(result.get())) throw postgres::error_of(result.get(), connection_);
 }
 
 }  // namespace sagaz::inline v0::postgres
