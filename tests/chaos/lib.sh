@@ -97,6 +97,14 @@ is_child() {
     [ "$2" = "$$" ] && [ "$1" != Z ]
 }
 
+# background NAME command...: a child with a log of its own, whose pid is in $! then.
+background() {
+    local name=$1
+    shift
+    "$@" >>"$work/$name.log" 2>&1 </dev/null &
+    chaos_children+=("$!")
+}
+
 free_port() {
     python3 -c 'import socket
 s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'

@@ -16,14 +16,6 @@ STOCK=${STOCK:-300}
 LEASE=10s
 SCRAPE=2
 
-# background NAME command...: a child with a log of its own.
-background() {
-    local name=$1
-    shift
-    "$@" >>"$work/$name.log" 2>&1 </dev/null &
-    chaos_children+=("$!")
-}
-
 start_relay() {
     SAGAZ_ADMIN_LISTEN=127.0.0.1:$2 SAGAZ_RELAY_LEASE=$LEASE background "relay-$1" \
         "$SAGAZ" relay --store "$pg_url" --broker "$broker_url"
@@ -37,8 +29,7 @@ seconds() { date +%s; }
 
 # The rules of the folder k8s, impatient: what waits for minutes there waits for seconds here.
 write_configuration() {
-    "$PYTHON" "$here/impatient_rules.py" "$chaos_root/k8s/prometheus-monitoring.yaml" \
-        >"$work/rules.yaml"
+    "$PYTHON" -B "$chaos_root/tests/monitoring/extract.py" "$work/rules.yaml" /15
     cat >"$work/prometheus.yaml" <<YAML
 global:
   scrape_interval: ${SCRAPE}s

@@ -3,7 +3,7 @@
 #include "app/doctor_rights.hpp"
 #include "core/replaced.hpp"
 #include "tests/integration/cli_database.hpp"
-#include "tests/support/kafka_server.hpp"
+#include "tests/support/kafka_of_all.hpp"
 #include "tests/support/pgbouncer_server.hpp"
 #include "tests/support/shifted_clock.hpp"
 
@@ -29,9 +29,7 @@ using Arguments = std::vector<std::string>;
 using Environment = std::map<std::string, std::string>;
 using std::chrono::seconds;
 
-// Starts while the other tests run; set by main when there can be one.
-std::future<std::unique_ptr<tests::KafkaServer>> kafka_to_come;
-std::unique_ptr<tests::KafkaServer> kafka_of_all;
+using tests::kafka_of_all;
 
 /// What `doctor` says of a setup.
 struct Diagnosis {
@@ -453,7 +451,7 @@ protected:
     }
 
     static void SetUpTestSuite() {
-        if (kafka_to_come.valid()) kafka_of_all = kafka_to_come.get();
+        tests::await_kafka();
         the() = std::make_unique<Setup>();
         const auto& url = the()->url;
         ASSERT_EQ(run_cli({"migrate", "--store", url}).code, 0);
@@ -555,24 +553,10 @@ TEST_F(Doctor, FindsMarksThatGoBeforeTheirMessages) {
                 the()->topic + " for 7d", "inbox.retention");
 }
 
-class Ending final : public testing::Environment {
-public:
-    void TearDown() override {
-        kafka_of_all.reset();
-        kafka_to_come = {};  // waits, when a filter left it to nobody; then it ends
-    }
-};
 }  // namespace
 }  // namespace sagaz::test
 
 int main(int argc, char** argv) {
     ::testing::InitGoogleTest(&argc, argv);
-    ::testing::AddGlobalTestEnvironment(new sagaz::test::Ending);
-    if (!sagaz::tests::KafkaServer::available()) {
-        GTEST_FLAG_SET(filter, GTEST_FLAG_GET(filter) + "-Doctor.*");
-        return RUN_ALL_TESTS();
-    }
-    sagaz::test::kafka_to_come = std::async(
-        std::launch::async, [] { return std::make_unique<sagaz::tests::KafkaServer>(); });
-    return RUN_ALL_TESTS();
+    return sagaz::tests::run_tests_with_kafka("Doctor");
 }

@@ -1,14 +1,13 @@
 // The mistakes that it takes a broker to make, on a real Kafka that makes no topic by itself.
 #include "tests/integration/first_mistakes.hpp"
+#include "tests/support/kafka_of_all.hpp"
 #include "tests/support/kafka_reader.hpp"
-#include "tests/support/kafka_server.hpp"
 
 #include <sagaz/id.hpp>
 
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
-#include <future>
 #include <iterator>
 #include <memory>
 #include <regex>
@@ -19,9 +18,7 @@ namespace {
 
 const std::map<std::string, std::string> kAnyPort{{"SAGAZ_ADMIN_LISTEN", "127.0.0.1:0"}};
 
-// Starts while the other tests run; set by main when there can be one.
-std::future<std::unique_ptr<tests::KafkaServer>> kafka_to_come;
-std::unique_ptr<tests::KafkaServer> kafka_of_all;
+using tests::kafka_of_all;
 
 std::string page() {
     std::ifstream file{SAGAZ_SOURCE_DIR "/docs/guides/first-mistakes.md"};
@@ -76,9 +73,7 @@ TEST_F(FirstMistakesOfBrokers, ABrokerThatIsNotThereIsNamedAndNothingIsParked) {
 
 class FirstMistakesWithKafka : public FirstMistakesOfBrokers {
 protected:
-    static void SetUpTestSuite() {
-        if (kafka_to_come.valid()) kafka_of_all = kafka_to_come.get();
-    }
+    static void SetUpTestSuite() { tests::await_kafka(); }
 
     std::string kafka_ = "kafka://" + kafka_of_all->bootstrap();
     /// A name that no topic has.
@@ -235,8 +230,6 @@ void expect_guide_to_know_all() {
 class Ending final : public testing::Environment {
 public:
     void TearDown() override {
-        kafka_of_all.reset();
-        kafka_to_come = {};  // waits, when a filter left it to nobody; then it ends
         std::printf("\n%s\n", table_of_mistakes().c_str());
         expect_guide_to_know_all();
     }
@@ -248,11 +241,5 @@ public:
 int main(int argc, char** argv) {
     ::testing::InitGoogleTest(&argc, argv);
     ::testing::AddGlobalTestEnvironment(new sagaz::test::Ending);
-    if (!sagaz::tests::KafkaServer::available()) {
-        GTEST_FLAG_SET(filter, "-FirstMistakesWithKafka.*");
-        return RUN_ALL_TESTS();
-    }
-    sagaz::test::kafka_to_come = std::async(
-        std::launch::async, [] { return std::make_unique<sagaz::tests::KafkaServer>(); });
-    return RUN_ALL_TESTS();
+    return sagaz::tests::run_tests_with_kafka("FirstMistakesWithKafka");
 }

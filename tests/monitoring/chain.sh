@@ -10,13 +10,6 @@
 here=$chaos_root/tests/monitoring
 ask() { say "== $2"; python3 -B "$here/chain.py" "$1" "$2" || die "$2"; }
 page_has() { curl -sf -o "$work/page" "http://127.0.0.1:$1/metrics" && grep -q "$2" "$work/page"; }
-start() { # start LOG command...
-    local log=$1
-    shift
-    "$@" >>"$work/$log" 2>&1 </dev/null &
-    started=$!
-    chaos_children+=("$started")
-}
 
 chaos_begin monitoring
 [ -x "${ORDER_SERVICE:-}" ] || die "ORDER_SERVICE names no executable"
@@ -31,14 +24,14 @@ psql -Xq -v ON_ERROR_STOP=1 "$pg_url" -f "$chaos_root/examples/order_service/sch
 relay_port=$(free_port)
 relay() {
     # What was refused once is dead at once, so that the run has a dead event.
-    start relay.log env SAGAZ_RELAY_LEASE="$LEASE" SAGAZ_RELAY_MAX_ATTEMPTS=1 \
+    background relay env SAGAZ_RELAY_LEASE="$LEASE" SAGAZ_RELAY_MAX_ATTEMPTS=1 \
         SAGAZ_ADMIN_LISTEN="127.0.0.1:$relay_port" \
         "$SAGAZ" relay --store "$pg_url" --broker "$broker_url"
-    relay_pid=$started
+    relay_pid=$!
 }
 relay
 service_port=$(free_port)
-start service.log env ORDERS_DATABASE_URL="${pg_url/postgres@/order_service@}" \
+background service env ORDERS_DATABASE_URL="${pg_url/postgres@/order_service@}" \
     ORDERS_KAFKA="$kafka_servers" ORDERS_LISTEN="127.0.0.1:$service_port" "$ORDER_SERVICE"
 answers() { curl -sf -o "$work/probe" "http://127.0.0.1:$1"; }
 wait_for 30 "the relay is ready" answers "$relay_port/readyz"
@@ -71,7 +64,7 @@ payments &
 chaos_children+=("$!")
 echo "SELECT sagaz.append('orders', (random() * 100)::int::text, 'T', '{}'::jsonb);" \
     >"$work/append.sql"
-start pgbench.log "$pg_bin/pgbench" "$pg_url" -n -f "$work/append.sql" -R 40 -T 300
+background pgbench "$pg_bin/pgbench" "$pg_url" -n -f "$work/append.sql" -R 40 -T 300
 wait_for 30 "an event has died" page_has "$relay_port" '^outbox_dead_letter_events_total{.*} 1$'
 wait_for 60 "a payment was processed" \
     page_has "$service_port" '^consumer_inbox_processed_total{.*} [1-9]'
@@ -90,7 +83,7 @@ scrape_configs:
     static_configs: [{targets: ["127.0.0.1:$service_port"], labels: {namespace: shop, pod: orders}}]
 YAML
 prometheus_port=$(free_port)
-start prometheus.log prometheus --config.file="$work/prometheus.yaml" \
+background prometheus prometheus --config.file="$work/prometheus.yaml" \
     --storage.tsdb.path="$work/tsdb" --web.listen-address="127.0.0.1:$prometheus_port"
 prometheus=http://127.0.0.1:$prometheus_port
 wait_for 30 "Prometheus is ready" answers "$prometheus_port/-/ready"
