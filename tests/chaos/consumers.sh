@@ -85,8 +85,9 @@ fault_leave() {
     member_leave "$(any_member)"
 }
 
-# Frozen at work, until the others have done everything, its part too; then woken into new load,
-# with partitions that are no longer its own.
+# Frozen at work, until the others have done everything, its part too: new messages for every
+# partition come after it stands still, so that they must have taken its own away. Then it is woken
+# into new load, with partitions that are no longer its own.
 fault_freeze() {
     local name assigned
     name=$(any_member)
@@ -96,8 +97,9 @@ fault_freeze() {
     }
     wait_for 60 "member $name works" works
     kill -STOP "${members[$name]}"
-    wait_for 60 "the others have done the frozen one's part" all_finished
     assigned=$(assignments "$name")
+    produce "$chunk"
+    wait_for 60 "the others have done the frozen one's part" all_finished
     produce "$chunk"
     kill -CONT "${members[$name]}"
     is_back() { [ "$(assignments "$name")" -gt "$assigned" ]; }
@@ -130,8 +132,8 @@ RANDOM=$((SEED % 32768))
 KAFKA_MORE='group.min.session.timeout.ms=100' kafka_start "$TOPIC"
 : >"$work/ledger"
 mapfile -t faults < <(fault_list)
-# A freeze takes two chunks: one to be hit in, one to be woken into.
-chunk=$((MESSAGES / (${#faults[@]} + FREEZES + 1) + 1))
+# A freeze takes three chunks: to be hit in, for the others to take over, to be woken into.
+chunk=$((MESSAGES / (${#faults[@]} + 2 * FREEZES + 1) + 1))
 for ((n = 0; n < MEMBERS; ++n)); do member_start; done
 from=$(now_ms)
 step=0
