@@ -8,6 +8,7 @@ tools=$root/build/k8s-tools
 out=$root/build/k8s-check
 kValidate=kubernetes-validate==1.37.0
 kShapes="@kubernetes-models/prometheus-operator@6.0.0 @kubernetes-models/keda@2.0.0"
+kShapes+=" @kubernetes-models/cloudnative-pg@2.0.0"
 # The one of kubectl 1.27, the oldest that the guide names.
 kKustomize=sigs.k8s.io/kustomize/kustomize/v5@v5.0.1
 failed=()

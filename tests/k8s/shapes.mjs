@@ -9,6 +9,7 @@ import { pathToFileURL } from "node:url";
 const packages = {
   "monitoring.coreos.com": "@kubernetes-models/prometheus-operator",
   "keda.sh": "@kubernetes-models/keda",
+  "postgresql.cnpg.io": "@kubernetes-models/cloudnative-pg",
 };
 
 const watched = (value, path, unasked) => {
