@@ -145,9 +145,17 @@ note "podman stop" "exit 0 after $took ms, of a grace of 30 s; 5000 events publi
 # A first process without a handler would not hear of SIGTERM: init containers are stopped, too.
 podman_run --detach --name waiting "$image" wait --for store --timeout 60s \
     --store postgresql://nobody@127.0.0.1:1/none >/dev/null
-sleep 1  # until it has its handler, which nothing shows from outside
+# Until it has its handler: bit 15 of what it catches.
+catches_sigterm() {
+    local pid catches
+    pid=$(podman_ inspect -f '{{.State.Pid}}' waiting)
+    catches=$(sed -n 's/^SigCgt:\s*//p' "/proc/$pid/status")
+    [ $((0x$catches >> 14 & 1)) = 1 ]
+}
+wait_for 20 "sagaz wait has its handler" catches_sigterm
 podman_ stop -t 20 waiting >/dev/null
-[ "$(podman_ inspect -f '{{.State.ExitCode}}' waiting)" = 130 ] || die "sagaz wait had to be killed"
+code=$(podman_ inspect -f '{{.State.ExitCode}}' waiting)
+[ "$code" = 143 ] || die "sagaz wait ended with $code on SIGTERM: 137 is killed, 143 is right"
 
 podman_run --rm --tmpfs /tmp "$image" demo --folder /tmp/demo --orders 1000 >"$work/demo" 2>&1 ||
     die "the demo fails: $(tail -5 "$work/demo")"
