@@ -7,13 +7,15 @@
 
 #include <array>
 #include <cstdio>
+#include <string_view>
 #include <thread>
 
 namespace {
-int until_refused = 0;  // Counts down: the statement at 1 is not taken.
+int until_refused = 0;      // Counts down: the statement at 1 is not taken.
+bool loses_commit = false;  // COMMIT is done, and its answer not kept.
 }  // namespace
 
-// Stands before libpq's own, and says what it says when memory is short.
+// These stand before libpq's own, and say what it says when memory is short.
 extern "C" {
 
 // NOLINTNEXTLINE(readability-function-size): libpq's parameters
@@ -27,6 +29,14 @@ int PQsendQueryParams(PGconn* connection, const char* sql, int count, const Oid*
     static const auto real =
         reinterpret_cast<decltype(&PQsendQueryParams)>(dlsym(RTLD_NEXT, "PQsendQueryParams"));
     return real(connection, sql, count, types, values, lengths, formats, format);
+}
+
+PGresult* PQexec(PGconn* connection, const char* sql) {
+    static const auto real = reinterpret_cast<decltype(&PQexec)>(dlsym(RTLD_NEXT, "PQexec"));
+    PGresult* const result = real(connection, sql);
+    if (!loses_commit || std::string_view(sql) != "COMMIT") return result;
+    PQclear(result);
+    return nullptr;
 }
 
 }  // extern "C"
@@ -91,6 +101,14 @@ TEST_F(InboxOnPostgres, AMarkIsNotSentBehindABeginThatLibpqDidNotTake) {
         EXPECT_EQ(value("SELECT count(*) FROM @s@.consumer_inbox"), "0");
     }
     EXPECT_EQ(process(message("e1")), processed);
+    EXPECT_EQ(effects(), 1);
+}
+
+TEST_F(InboxOnPostgres, ACommitWhoseAnswerFoundNoMemoryIsInDoubt) {
+    loses_commit = true;
+    EXPECT_EQ(code_of([&] { process(message("e1")); }), "commit_in_doubt");
+    loses_commit = false;
+    EXPECT_EQ(process(message("e1")), duplicate);
     EXPECT_EQ(effects(), 1);
 }
 

@@ -186,7 +186,10 @@ void LibpqUnitOfWork::commit() {
                     "a statement of the transaction failed and nobody said so",
                     "let the handler throw when a statement of its own fails");
     }
-    if (PQtransactionStatus(connection_) == PQTRANS_UNKNOWN) {
+    const auto status = PQtransactionStatus(connection_);
+    const bool was_refused = PQresultErrorField(result.get(), PG_DIAG_SQLSTATE) != nullptr;
+    // Idle without an error of the server's: it ended, and memory was short for its answer.
+    if (status == PQTRANS_UNKNOWN || (status == PQTRANS_IDLE && !was_refused)) {
         throw Error(ErrorKind::in_doubt, "commit_in_doubt",
                     "the answer to COMMIT was lost: " + first_line(PQerrorMessage(connection_)),
                     "make a new connection and let the message come again");
