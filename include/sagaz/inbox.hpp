@@ -89,10 +89,10 @@ public:
     /// Handles `message` in a transaction of its own: mark, `handler(native, message)`, commit.
     /// `connection` is a `PGconn*` or any type with a `ConnectionAdapter`, and in no transaction
     /// (`invalid`, `transaction_open`). Returns an `Outcome` of what the handler returns. Blocks
-    /// for two round trips (three where the adapter has no `begin_with` of its own), `lock_timeout`
-    /// and the handler; a duplicate for as many. The handler must not end the transaction: `fatal`
-    /// (`transaction_ended`) where that is seen, which a COMMIT or ROLLBACK with a BEGIN right
-    /// behind it is not.
+    /// for two round trips (three where the adapter has no `begin_with` of its own, four with
+    /// libpqxx), `lock_timeout` and the handler; a duplicate for as many. The handler must not end
+    /// the transaction: `fatal` (`transaction_ended`) where that is seen, which a COMMIT or
+    /// ROLLBACK with a BEGIN right behind it is not.
     template <class Connection, class Handler>
     auto process(Connection& connection, const Message& message, Handler&& handler) const {
         return with_unit(connection, [&](auto& unit) {

@@ -64,7 +64,8 @@ public:
     virtual void begin() = 0;
 
     /// `begin` and `execute`. An adapter overrides it where the two can be sent together, which
-    /// saves a round trip. After any error the transaction may be open: `rollback` sees to it.
+    /// saves a round trip. `first` must not run when BEGIN did not, since it would be committed by
+    /// itself. After any error the transaction may be open: `rollback` sees to it.
     virtual Rows begin_with(const Statement& first);
 
     /// Returns when everything is committed. Throws `in_doubt` (`commit_in_doubt`) when COMMIT was

@@ -119,8 +119,9 @@ private:
 
 /// The caller's own libpqxx connection, outside a transaction, for the inbox; its user links
 /// `sagaz::postgres`. The handler gets a `pqxx::work`. libpqxx's exceptions pass through untouched,
-/// and `error_of` says what they mean. One round trip more than with a `PGconn*`: libpqxx does not
-/// say how the server answered COMMIT, so a statement before it asks whether it will be one.
+/// and `error_of` says what they mean. Two round trips more than with a `PGconn*`: BEGIN goes by
+/// itself, and libpqxx does not say how the server answered COMMIT, so a statement before it asks
+/// whether it will be one.
 ///
 /// libpqxx 6 ends the transaction at the first `exec` that fails, so its batches have no
 /// savepoints: after a failure the messages run one by one. It also makes a lost connection anew by

@@ -79,33 +79,42 @@ private:
 class Pipeline {
 public:
     explicit Pipeline(PGconn* connection) : connection_(connection) {
+        // Before anything is sent: who runs out of memory later leaves answers unread.
+        results_.reserve(kAnswersMax);
         PQenterPipelineMode(connection_);
     }
     ~Pipeline() { PQexitPipelineMode(connection_); }
     Pipeline(const Pipeline&) = delete;
     Pipeline& operator=(const Pipeline&) = delete;
 
+    /// Nothing goes behind a statement that libpq did not take, for want of memory: without its
+    /// BEGIN the server would commit a mark by itself, and no handler ever run for it.
     void send(const std::string& sql, const Values& values) {
-        sent_ += PQsendQueryParams(connection_, sql.c_str(), values.count(), nullptr,
-                                   values.pointers.data(), values.lengths.data(),
-                                   values.formats.data(), 0);
+        is_whole_ =
+            is_whole_ && PQsendQueryParams(connection_, sql.c_str(), values.count(), nullptr,
+                                           values.pointers.data(), values.lengths.data(),
+                                           values.formats.data(), 0) == 1;
+        if (is_whole_) ++sent_;
     }
-    /// An answer for each statement; fewer when the connection is gone.
-    std::vector<Result> finish() {
-        std::vector<Result> results;
-        if (PQpipelineSync(connection_) == 0) return results;
+    /// An answer for each statement; fewer when one was not taken or the connection is gone.
+    const std::vector<Result>& finish() {
+        if (PQpipelineSync(connection_) == 0) return results_;
         // After each answer comes none, which ends it, and after the last the end of them all.
         for (int left = 2 * sent_; left >= 0; --left) {
             Result result(PQgetResult(connection_));
             if (PQresultStatus(result.get()) == PGRES_PIPELINE_SYNC) break;
-            if (result) results.push_back(std::move(result));
+            if (result) results_.push_back(std::move(result));
         }
         PQexitPipelineMode(connection_);
-        return results;
+        return results_;
     }
 
 private:
+    static constexpr std::size_t kAnswersMax = 5;  // of two statements, with what ends them
+
     PGconn* connection_;
+    std::vector<Result> results_;
+    bool is_whole_{true};
     int sent_{};
 };
 
@@ -144,8 +153,8 @@ Rows LibpqUnitOfWork::begin_with(const Statement& first) {
     Pipeline pipeline(connection_);
     pipeline.send("BEGIN", Values({}));
     pipeline.send(first.sql, values);
-    const auto results = pipeline.finish();
     is_open_ = true;  // It may have begun, whatever became of the rest: rollback looks.
+    const auto& results = pipeline.finish();
     for (const auto& result : results) {
         if (!is_done(result.get())) throw postgres::error_of(result.get(), connection_);
     }
@@ -177,7 +186,10 @@ void LibpqUnitOfWork::commit() {
                     "a statement of the transaction failed and nobody said so",
                     "let the handler throw when a statement of its own fails");
     }
-    if (PQtransactionStatus(connection_) == PQTRANS_UNKNOWN) {
+    const auto status = PQtransactionStatus(connection_);
+    const bool was_refused = PQresultErrorField(result.get(), PG_DIAG_SQLSTATE) != nullptr;
+    // Idle without an error of the server's: it ended, and memory was short for its answer.
+    if (status == PQTRANS_UNKNOWN || (status == PQTRANS_IDLE && !was_refused)) {
         throw Error(ErrorKind::in_doubt, "commit_in_doubt",
                     "the answer to COMMIT was lost: " + first_line(PQerrorMessage(connection_)),
                     "make a new connection and let the message come again");
