@@ -79,6 +79,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Native{"57P02", ErrorKind::unavailable, "server_crashed"},
                       Native{"57P03", ErrorKind::unavailable, "server_starting"},
                       Native{"57P05", ErrorKind::unavailable, "server_interrupted"},
+                      Native{"25P03", ErrorKind::unavailable, "server_interrupted"},
+                      Native{"25P04", ErrorKind::unavailable, "server_interrupted"},
                       Native{"53300", ErrorKind::unavailable, "too_many_connections"},
                       Native{"53100", ErrorKind::unavailable, "disk_full"},
                       Native{"53200", ErrorKind::unavailable, "server_resources"},
@@ -111,8 +113,8 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& each) { return std::string("S") + each.param.sqlstate; });
 
 TEST(NativeErrors, AreAllInTheTest) {
-    // Thirty-eight rows of the table and the one for all others: a new row needs its line above.
-    EXPECT_EQ(postgres::sqlstate_table().size(), 38U);
+    // Forty rows of the table and the one for all others: a new row needs its line above.
+    EXPECT_EQ(postgres::sqlstate_table().size(), 40U);
     EXPECT_EQ(postgres::connect_table().size(), 16U);
 }
 
