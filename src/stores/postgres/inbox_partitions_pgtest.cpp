@@ -167,9 +167,9 @@ TEST_F(InboxPartitions, F71_LoseNoMarkThatWasSetLaterThanItsIdSays) {
         "'40 days')");
     run("SELECT @s@.inbox_park('billing', @s@.inbox_first_id(now() - interval '40 days')::text, "
         "'id_conflict', '', 0, 't', 'E', 'p', NULL, NULL, NULL)");
-    // The id of the parked one is of another moment.
-    run("UPDATE @s@.parked SET event_id = (SELECT event_id FROM @s@.consumer_inbox ORDER BY "
-        "event_id LIMIT 1)");
+    // The id of the parked one is of another moment, and that of an old mark.
+    run("UPDATE @s@.parked SET event_id = (SELECT event_id FROM @s@.consumer_inbox WHERE "
+        "consumed_at < now() - interval '39 days' LIMIT 1)");
     EXPECT_EQ(keep().dropped.size(), 1U);
     EXPECT_EQ(where_is("true"), "default,default");
 }
