@@ -12,8 +12,8 @@
 // Why what is sent is on the disk. `flushed(true)` reads how far the log has come and then syncs
 // the file's log (-wal) through SQLite's own handle of it. All that was committed by the time of
 // that read is in it, or was moved to the database by a checkpoint, which syncs both before the log
-// is used anew. This takes no lock: a commit of our own, as the relay makes one, would wait for the
-// application's long transactions, and the caller of a publisher waits with it.
+// is used anew. This takes no lock: a commit of our own would wait for the application's long
+// transactions, and the caller of a publisher waits with it.
 //
 // Why what is remembered is of this file: the path leads to the same inode, before each use and
 // after a sync; the token is the one of the attach; the sequence does not go back. (A file that is

@@ -13,13 +13,15 @@
 // A commit of ours is under FULL: it syncs the whole log, so all that was committed before it is on
 // the disk, in the log or, if a checkpoint moved it, in the database, which a checkpoint syncs
 // before it lets the log be overwritten (but for `synchronous` OFF, which SqliteTransaction
-// refuses). So `flushed` is the last id that our last commit found. A killed process changes
-// nothing of this: what it wrote is the system's to keep.
+// refuses). So `flushed` is the last id that our last commit found, or that was there when we began
+// to sync the log through SQLite's own handle of it. That takes no lock: a commit instead would
+// wait for the application's transactions, and they for it at every window. A killed process
+// changes nothing of this: what it wrote is the system's to keep.
 //
 // Why what is remembered is of this file. Rows, ids and cursors are one file and go back in time
 // together, so what a file holds always fits together; only a relay's memory of another state of
 // it can hurt. Three things bring another state about. The file is replaced: the path leads to
-// another inode, looked at before each use and again after a forced commit, before anything is
+// another inode, looked at before each use and again after a commit or a sync, before anything is
 // published by it. The file is set back in place (a restore, a lost -wal): the relay's own beat,
 // which every commit of ours raises, is not the one it wrote last. Somebody else found out first,
 // or changed the settings: the token is another. Each makes every call `incarnation_changed`; the
