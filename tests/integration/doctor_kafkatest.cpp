@@ -19,7 +19,9 @@
 #include <optional>
 #include <set>
 #include <stop_token>
+#include <string>
 #include <thread>
+#include <vector>
 
 namespace sagaz::test {
 namespace {
@@ -338,7 +340,14 @@ TEST_F(DoctorAlone, EndsSoonWhenTheDatabaseIsFrozen) {
     PostgresServer server;
     const auto url = server.url();
     ASSERT_EQ(run_cli({"migrate", "--store", url}).code, 0);
-    server.freeze(server.pid());
+    // The sessions too: a pooler has some that outlive their client.
+    std::vector<pid_t> frozen{server.pid()};
+    auto eyes = server.connect();
+    for (const auto& row : eyes.rows("select pid from pg_stat_activity where backend_type = "
+                                     "'client backend'")) {
+        frozen.push_back(std::stoi(row[0]));
+    }
+    for (const pid_t pid : frozen) server.freeze(pid);
     const auto start = std::chrono::steady_clock::now();
     auto doctor = std::async(std::launch::async, [&] { return doctor_of({"--store", url}); });
     CliProcess check{{"check", "--store", url}};
@@ -349,7 +358,7 @@ TEST_F(DoctorAlone, EndsSoonWhenTheDatabaseIsFrozen) {
     EXPECT_EQ(status.wait(), 1);
     EXPECT_EQ(schema.wait(), 1);
     const auto said = doctor.get();
-    server.thaw(server.pid());
+    for (const pid_t pid : frozen) server.thaw(pid);
     expect_only(said, "store", "deadline_passed", "check the network");
     EXPECT_LT(said.took, seconds{15});
 }
