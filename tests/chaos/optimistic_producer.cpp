@@ -10,6 +10,9 @@
 //
 // A line of LEDGER is "event_id phase outcome appended_us answered_us", appended by one write, so
 // that a kill leaves all of it or nothing. Times are of CLOCK_REALTIME.
+//
+// Until the first event was sent, or for five seconds, there is one thread, and the phase is
+// PHASE_start: a client that has no connection yet is no calm.
 #include "tests/support/line_file.hpp"
 
 #include <sagaz/kafka.hpp>
@@ -39,6 +42,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kThreads = 4;
 constexpr auto kOutageMax = 60s;  ///< Of the database, before a thread gives up.
+constexpr auto kStartMax = 5s;
 
 std::int64_t now_us() {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -118,7 +122,8 @@ public:
           random_(seed),
           connection_(settings.store) {}
 
-    void once() {
+    /// True when the event is known to be sent.
+    bool once() {
         const int kind = static_cast<int>(random_() % 100);
         const std::string account = std::to_string(pick());
         connection_.command("BEGIN");
@@ -144,7 +149,7 @@ public:
                 std::fprintf(stderr, "published what was rolled back: %s\n", id.c_str());
                 std::_Exit(3);
             }
-            return;
+            return false;
         }
         connection_.command("COMMIT");
         if (kind == 3) {
@@ -152,6 +157,7 @@ public:
         } else if (kind % 2 == 0) {
             const auto published = publisher_.publish_after_commit(std::move(ticket));
             ledger_.add(id, settings_.phase, word_of(published), appended);
+            return bool{published};
         } else {
             // It may be called when this worker is gone.
             publisher_.submit(std::move(ticket), [&ledger = ledger_, &phase = settings_.phase, id,
@@ -159,6 +165,7 @@ public:
                 ledger.add(id, phase, word_of(published), appended);
             });
         }
+        return false;
     }
 
 private:
@@ -175,6 +182,17 @@ private:
     std::mt19937_64 random_;
     Connection connection_;
 };
+
+void start(const Settings& settings, sagaz::OptimisticPublisher& publisher, const Ledger& ledger) {
+    try {
+        Worker worker{settings, publisher, ledger, settings.seed * 1'000'000 + kThreads * 100'000};
+        for (const auto end = Clock::now() + kStartMax; Clock::now() < end && !worker.once();) {
+            std::this_thread::sleep_for(20ms);
+        }
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "start: %s\n", error.what());
+    }
+}
 
 /// Runs transactions until enough were begun; a lost connection is followed by a new one.
 void work(const Settings& settings, sagaz::OptimisticPublisher& publisher, const Ledger& ledger,
@@ -208,10 +226,13 @@ int run(const std::vector<std::string>& arguments) {
                             std::stoi(arguments.at(5)),
                             std::stoi(arguments.at(6)),
                             std::stoull(arguments.at(8))};
+    Settings first = settings;
+    first.phase += "_start";
     const Ledger ledger{arguments.at(7)};
     sagaz::OptimisticPublisher publisher{
         sagaz::postgres::open_publisher(settings.store),
         sagaz::kafka::open_for_publisher({.bootstrap_servers = arguments.at(1)})};
+    start(first, publisher, ledger);
     std::atomic<int> begun{0};
     {
         std::vector<std::jthread> threads;
