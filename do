@@ -156,7 +156,10 @@ pooled_suite() {
 run_tests() {
     local extent=quick
     if [ "${1:-}" = --root ]; then in_root "${2:-}" test "${@:3}"; fi
-    if [ "${2:-}" = full ]; then extent=all; fi
+    case "$*" in
+        'asan full' | 'tsan full') extent=all ;;
+        *' '*) die "test $*? A root comes first: ./do test --root debian13 $1" ;;
+    esac
     setup "$kBuild $kTest"
     tools/grounds.sh >&2
     case ${1:-} in
