@@ -50,6 +50,16 @@ void check_schema(Database& database, const Statements& statements, const std::s
     }
 }
 
+void sync_log(const std::function<Database&()>& attached, const std::function<void()>& forget) {
+    try {
+        attached().sync_log();
+    } catch (const Error& error) {
+        if (error.code() != "incarnation_changed") forget();
+        throw;
+    }
+    static_cast<void>(attached());
+}
+
 std::int64_t sequence_of(Database& database, const Statements& statements) {
     auto sequence = database.query(statements.sequence);
     sequence.step();

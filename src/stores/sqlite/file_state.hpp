@@ -7,6 +7,7 @@
 #include <sagaz/store.hpp>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -26,6 +27,10 @@ void open_anew(std::unique_ptr<Database>& database, const std::string& path,
 /// Throws `invalid` for a schema that is not there, or is not one that this program knows.
 void check_schema(Database& database, const Statements& statements, const std::string& schema,
                   const std::string& path);
+
+/// Syncs the log of the file that `attached` gives, and asks for it again: what was synced of one
+/// that nobody reads any more is no ground to publish. Calls `forget` when the sync failed.
+void sync_log(const std::function<Database&()>& attached, const std::function<void()>& forget);
 
 /// The last id given out.
 std::int64_t sequence_of(Database& database, const Statements& statements);

@@ -272,14 +272,7 @@ std::uint64_t SqlitePublisherStore::flushed(bool force) {
     std::int64_t sequence = 0;
     transact(Scope::Kind::read, [&](Database& database) { sequence = take_sequence(database); });
     if (!force) return flushed_;
-    try {
-        attached().sync_log();
-    } catch (const Error& error) {
-        if (error.code() != "incarnation_changed") forget();
-        throw;
-    }
-    // What was synced of a file that nobody reads any more is no ground to publish.
-    static_cast<void>(attached());
+    sync_log([this]() -> Database& { return attached(); }, [this] { forget(); });
     flushed_ = std::max(flushed_, static_cast<std::uint64_t>(sequence));
     return flushed_;
 }

@@ -288,14 +288,7 @@ std::uint64_t SqliteStore::flushed(bool force) {
     std::int64_t sequence = 0;
     read([&](Database& database) { sequence = sequence_of(database, statements_); });
     if (!force) return flushed_;
-    try {
-        attached().sync_log();
-    } catch (const Error& error) {
-        if (error.code() != "incarnation_changed") forget();
-        throw;
-    }
-    // What was synced of a file that nobody reads any more is no ground to publish.
-    static_cast<void>(attached());
+    sync_log([this]() -> Database& { return attached(); }, [this] { forget(); });
     flushed_ = std::max(flushed_, from_sql(sequence));
     return flushed_;
 }
