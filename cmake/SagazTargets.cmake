@@ -36,6 +36,14 @@ function(sagaz_flags target)
     -Wnon-virtual-dtor -Wold-style-cast -Wformat=2 $<$<BOOL:${SAGAZ_WERROR}>:-Werror>)
 endfunction()
 
+# sagaz_find_httplib(): PkgConfig::httplib, with what its headers call where Debian built it with
+# OpenSSL (13), which its .pc file keeps private.
+macro(sagaz_find_httplib)
+  find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+  pkg_check_modules(httplib REQUIRED IMPORTED_TARGET cpp-httplib)
+  target_link_libraries(PkgConfig::httplib INTERFACE OpenSSL::Crypto)
+endmacro()
+
 # sagaz_library(name [STATIC] [SOURCES ...] [PUBLIC libs...] [PRIVATE libs...]): one installable
 # library; sagaz_component (SagazPackage.cmake) installs it.
 function(sagaz_library name)
