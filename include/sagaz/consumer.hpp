@@ -42,9 +42,16 @@ struct ConsumerOptions {
     Milliseconds stop_timeout{10'000};    ///< To leave the group, once the handler has returned.
     /// Messages fetched ahead for a partition, about; 1 to 10,000,000.
     std::size_t queue_max{10'000};
-    /// Their bytes for a partition: memory is at most about this and one fetch, times the
-    /// partitions. 1 KiB to 2 GiB.
+    /// Their bytes for a partition: memory is at most about twice this (what waits to be handled
+    /// again counts apart) and one fetch, times the partitions. 1 KiB to 2 GiB.
     std::size_t queue_max_bytes{std::size_t{16} << 20};
+    /// So many keys of a partition may wait behind a message that is not settled while the others
+    /// go on; with one more all of the partition waits. 0: any such message holds its partition,
+    /// for whoever needs an order across keys. At most 1,000.
+    std::size_t stopped_keys_max{16};
+    /// How far a partition may be handled past its first message that is not settled; the group's
+    /// committed offset stays before that one, so a crash repeats this much. 1 to 10,000,000.
+    std::size_t ahead_max{10'000};
     /// Headers that may hold a message's id; the first that is there and not empty counts.
     std::vector<std::string> id_headers{"ce_id", "message_id", "id", "event_id"};
 };
@@ -54,18 +61,20 @@ struct ConsumerStatus {
     std::uint64_t settled{};       ///< Messages since the start.
     std::uint64_t retried{};       ///< Replies that were no settlement, and handlers that threw.
     std::size_t partitions{};      ///< Assigned now.
-    std::size_t waiting{};         ///< Partitions whose first message waits to be handled again.
+    std::size_t waiting{};         ///< Keys whose first message waits to be handled again.
     std::int64_t turned_ms_ago{};  ///< Large: a handler does not return.
     std::string trouble{};  ///< The client's last complaint since a message came; empty: none.
 };
 
-/// Reads topics as a member of a group and hands each message to a handler, in order within a
-/// partition. **Nothing is skipped:** an offset is committed only when all before it is settled, so
-/// a crash at any point, here or in the servers, repeats messages and loses none. Repeats are for
-/// the inbox: call it in the handler and return what it says.
+/// Reads topics as a member of a group and hands each message to a handler, in order within a key
+/// of a partition. **Nothing is skipped:** an offset is committed only when all before it is
+/// settled, so a crash at any point, here or in the servers, repeats messages and loses none.
+/// Repeats are for the inbox: call it in the handler and return what it says.
 ///
-/// - A message that is not settled comes again after `retry_in`, and nothing later of its partition
-///   is handled or committed before it; the other partitions go on.
+/// - A message that is not settled comes again after `retry_in`, and nothing later of its key is
+///   handled before it; messages without a key count as one key. Other keys go on, within
+///   `stopped_keys_max` and `ahead_max`, but nothing behind the message is committed before it: the
+///   group's lag grows meanwhile.
 /// - Partitions may move to another consumer at any moment between two messages. What is not
 ///   settled then comes again there. A consumer that was frozen or too slow comes back by itself,
 ///   having lost its partitions; until it notices, both may handle the same messages.
@@ -93,7 +102,7 @@ public:
     /// ever. May be called again afterwards.
     ///
     /// A `std::exception` of the handler is a `retry_later` with backoff, since the next try may
-    /// meet a database that is back; a message that throws each time holds its partition until the
+    /// meet a database that is back; a message that throws each time holds its key until the
     /// handler settles it (the inbox parks it after `max_attempts`). A `sagaz::Error` that is
     /// `fatal`, and anything that is no `std::exception`, leaves the group and passes through, with
     /// the message not settled. Throws `fatal` (`consumer_failed`) when the client cannot go on.

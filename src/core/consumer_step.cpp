@@ -17,6 +17,14 @@ constexpr Milliseconds kRetryMax = 1h;
 // With nothing to wait for but messages, which end a wait early anyway.
 constexpr Duration kIdle = 1s;
 
+std::size_t bytes_of(const Message& message) {
+    const Event& event = message.event;
+    std::size_t bytes = sizeof(Message) + message.id.size() + event.payload.size();
+    if (event.key) bytes += event.key->size();
+    for (const Header& header : event.headers) bytes += header.name.size() + header.value.size();
+    return bytes;
+}
+
 }  // namespace
 
 ConsumerCommand ConsumerStep::next(Instant now) {
@@ -46,20 +54,86 @@ std::optional<ConsumerCommand> ConsumerStep::work(Instant now) {
     return std::nullopt;
 }
 
+// A stopped key whose time has come and what is new take turns, so that neither keeps the other.
 std::optional<ConsumerCommand> ConsumerStep::work_on(Tracks::value_type& entry, Instant now) {
     auto& [partition, track] = entry;
-    if (track.fetched.empty()) {
-        if (track.quiet) return std::nullopt;
-        return consume::Fetch{partition};
+    put_behind(track);
+    if (track.again) {
+        if (auto command = fresh(entry)) return command;
     }
-    if (now < track.due) return std::nullopt;
-    turn_ = partition;
-    handling_ = partition;
-    is_handling_ = true;
-    return consume::Handle{&track.fetched.front()};
+    const auto first = std::min_element(
+        track.stopped.begin(), track.stopped.end(),
+        [](const auto& one, const auto& other) { return one.second.due < other.second.due; });
+    if (first != track.stopped.end() && first->second.due <= now) {
+        return handle(partition, first->second.messages.front().message, true);
+    }
+    return fresh(entry);
 }
 
-bool ConsumerStep::Track::has_to_commit() const noexcept { return done && done != asked; }
+std::optional<ConsumerCommand> ConsumerStep::fresh(Tracks::value_type& entry) {
+    auto& [partition, track] = entry;
+    if (!may_go_on(track)) return std::nullopt;
+    if (!track.fetched.empty()) return handle(partition, track.fetched.front(), false);
+    if (track.quiet) return std::nullopt;
+    return consume::Fetch{partition};
+}
+
+ConsumerCommand ConsumerStep::handle(const Partition& partition, const Message& message,
+                                     bool again) {
+    turn_ = partition;
+    handling_ = partition;
+    handling_key_ = message.event.key;
+    is_handling_ = true;
+    tracks_.at(partition).again = again;
+    return consume::Handle{&message};
+}
+
+bool ConsumerStep::may_go_on(const Track& track) const {
+    if (track.stopped.empty()) return true;
+    const auto ahead = track.open.empty() ? 0 : *track.next - *track.open.begin();
+    return track.stopped.size() <= options_.stopped_keys_max &&
+           static_cast<std::size_t>(ahead) < options_.ahead_max &&
+           track.held_bytes < options_.held_max_bytes;
+}
+
+// Whatever is first in `fetched` afterwards may be handled.
+void ConsumerStep::put_behind(Track& track) const {
+    while (!track.fetched.empty() && may_go_on(track)) {
+        const auto found = track.stopped.find(track.fetched.front().event.key);
+        if (found == track.stopped.end()) return;
+        track.hold(found->second, std::move(track.fetched.front()));
+        track.fetched.pop_front();
+    }
+}
+
+std::optional<std::int64_t> ConsumerStep::Track::done() const {
+    return open.empty() ? next : std::optional{*open.begin()};
+}
+
+void ConsumerStep::Track::take(const Message& message) {
+    if (!next) {
+        asked = message.position;
+        stored = message.position;
+    } else if (message.position < *next) {
+        ++log;
+        open.clear();
+    }
+    next = message.position + 1;
+}
+
+void ConsumerStep::Track::hold(Stopped& key, Message message) {
+    take(message);
+    open.insert(message.position);
+    held_bytes += bytes_of(message);
+    key.messages.push_back({std::move(message), log});
+}
+
+void ConsumerStep::Track::release(Stopped& key) {
+    const Taken& first = key.messages.front();
+    if (first.log == log) open.erase(first.message.position);
+    held_bytes -= bytes_of(first.message);
+    key.messages.pop_front();
+}
 
 bool ConsumerStep::has_to_commit() const {
     return std::any_of(tracks_.begin(), tracks_.end(),
@@ -72,8 +146,8 @@ std::optional<ConsumerCommand> ConsumerStep::commit(Instant now) {
     consume::Commit command;
     for (auto& [partition, track] : tracks_) {
         if (!track.has_to_commit()) continue;
-        command.progress.push_back({partition, *track.done});
-        track.asked = track.done;
+        command.progress.push_back({partition, *track.done()});
+        track.asked = track.done();
     }
     commit_at_ = now + options_.commit_interval;
     ++commits_open_;
@@ -83,17 +157,14 @@ std::optional<ConsumerCommand> ConsumerStep::commit(Instant now) {
 Instant ConsumerStep::wake_at(Instant now) const {
     Instant at = now + kIdle;
     for (const auto& [partition, track] : tracks_) {
-        if (!track.fetched.empty()) at = std::min(at, track.due);
+        for (const auto& [key, stopped] : track.stopped) at = std::min(at, stopped.due);
     }
     if (commits_open_ == 0 && has_to_commit()) at = std::min(at, commit_at_);
     return at;
 }
 
 void ConsumerStep::on_assigned(std::span<const Partition> partitions) {
-    for (const Partition& partition : partitions) {
-        Track track{Backoff{options_.retry_initial, options_.retry_max, seed_++}};
-        tracks_.insert_or_assign(partition, std::move(track));
-    }
+    for (const Partition& partition : partitions) tracks_.insert_or_assign(partition, Track{});
 }
 
 std::vector<Progress> ConsumerStep::on_revoked(std::span<const Partition> partitions, bool lost) {
@@ -103,7 +174,7 @@ std::vector<Progress> ConsumerStep::on_revoked(std::span<const Partition> partit
         const auto found = tracks_.find(partition);
         if (found == tracks_.end()) continue;
         const Track& track = found->second;
-        if (!lost && track.has_to_commit()) last.push_back({partition, *track.done});
+        if (!lost && track.has_to_commit()) last.push_back({partition, *track.done()});
         tracks_.erase(found);
     }
     if (!last.empty()) ++commits_open_;
@@ -132,18 +203,41 @@ void ConsumerStep::on_reply(const Reply& reply, Instant now) {
     Track& track = tracks_.at(handling_);
     if (!reply.is_settled()) {
         ++retried_;
-        track.due = now + wait_before_retry(reply, track);
+        stop_key(track, reply, now);
         return;
     }
     ++settled_;
-    track.done = track.fetched.front().position + 1;
-    track.fetched.pop_front();
-    track.due = {};
-    track.backoff.reset();
+    if (track.again) {
+        settle_stopped(track, now);
+    } else {
+        track.take(track.fetched.front());
+        track.fetched.pop_front();
+    }
 }
 
-Duration ConsumerStep::wait_before_retry(const Reply& reply, Track& track) const {
-    if (reply.retry_in <= 0ms) return std::max<Duration>(track.backoff.next(), kRetryMin);
+void ConsumerStep::stop_key(Track& track, const Reply& reply, Instant now) {
+    auto found = track.stopped.find(handling_key_);
+    if (found == track.stopped.end()) {
+        Stopped made{Backoff{options_.retry_initial, options_.retry_max, seed_++}};
+        track.hold(made, std::move(track.fetched.front()));
+        track.fetched.pop_front();
+        found = track.stopped.emplace(handling_key_, std::move(made)).first;
+    }
+    found->second.due = now + wait_before_retry(reply, found->second.backoff);
+}
+
+void ConsumerStep::settle_stopped(Track& track, Instant now) {
+    const auto found = track.stopped.find(handling_key_);
+    SAGAZ_ASSERT(found != track.stopped.end());
+    Stopped& key = found->second;
+    track.release(key);
+    key.due = now;
+    key.backoff.reset();
+    if (key.messages.empty()) track.stopped.erase(found);
+}
+
+Duration ConsumerStep::wait_before_retry(const Reply& reply, Backoff& backoff) {
+    if (reply.retry_in <= 0ms) return std::max<Duration>(backoff.next(), kRetryMin);
     return std::clamp(reply.retry_in, kRetryMin, kRetryMax);
 }
 
@@ -162,10 +256,9 @@ void ConsumerStep::on_committed(std::span<const Progress> progress, bool succeed
 }
 
 std::size_t ConsumerStep::waiting() const noexcept {
-    return static_cast<std::size_t>(
-        std::count_if(tracks_.begin(), tracks_.end(), [](const auto& entry) {
-            return !entry.second.fetched.empty() && entry.second.due != Instant{};
-        }));
+    std::size_t keys = 0;
+    for (const auto& [partition, track] : tracks_) keys += track.stopped.size();
+    return keys;
 }
 
 }  // namespace sagaz::inline v0::core

@@ -7,10 +7,12 @@
 #include <sagaz/outcome.hpp>
 
 #include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <variant>
@@ -25,25 +27,35 @@
 ///
 /// - At first there is no committed offset and reading begins at the earliest message.
 /// - A member begins a partition at the committed offset, so all before is finished. It takes the
-///   partition's messages in order and one at a time: `done` moves past a message only when that
-///   one is settled, and an offset that is asked to be committed is always a `done`. So all before
-///   it is finished: by the claim up to where the member began, by the member from there on.
+///   partition's messages in order, and each that it took is either settled or among the `open`
+///   ones: those that wait for their next try, and those that stand behind such a one. An offset
+///   that is asked to be committed is always the first open one's, or, when none is open, the one
+///   behind the last taken. So all before it is finished: by the claim up to where the member
+///   began, by the member from there on.
 /// - The claim needs no fence. A commit that arrives late, from a member that was frozen, killed or
 ///   has lost the partition meanwhile, still names an offset before which all is finished. It may
 ///   set the group back, to an offset before the new owner's; that repeats messages at the next
 ///   rebalance, and skips none. (The server refuses most of these by the member's generation.)
 ///
 /// The claim is of one log. When a topic is made again, or servers lose the end of a log, offsets
-/// begin anew below what is done, with other messages. So what comes is handled, whatever its
-/// offset, and the committed offset goes back with it: a repeat is the inbox's to tell.
+/// begin anew below what was taken, with other messages. So what comes is handled, whatever its
+/// offset, and the committed offset goes back with it: a repeat is the inbox's to tell. What was
+/// open is of a log that is gone; it is tried on, but no offset depends on it.
 ///
 /// So a crash at any point costs repeats only: before the handler's commit the message comes again
 /// and was not done; between it and the offset's commit it comes again and is a duplicate to the
 /// inbox; after both it does not come. Forgetting a partition (revoked, lost, stopped) is a crash.
 ///
-/// Order. While two members believe that they own a partition, both began at or before the first
-/// unfinished message and both go in order without a gap, so the first handling of any message
-/// comes after the first handling of all before it.
+/// Order, of a key within a partition; messages without a key are one key here. A message that is
+/// not settled stops its key: what comes of the key is put behind it, and handled when the one
+/// before it is settled. While two members believe that they own a partition, both began at or
+/// before the first unfinished message, and both go through each key in order without a gap; so the
+/// first handling of any message comes after the first handling of all of its key before it.
+///
+/// What is bounded. The other keys go on, up to `ahead_max` messages past the first open one (a
+/// crash repeats these), `held_max_bytes` of open ones, and `stopped_keys_max` stopped keys: a
+/// database that is away fails every key, and must not have them all in memory, each trying. Past a
+/// bound the partition waits for its stopped keys alone.
 namespace sagaz::inline v0::core {
 
 /// One partition of one topic.
@@ -93,6 +105,9 @@ public:
         Duration commit_interval{};
         Duration retry_initial{};
         Duration retry_max{};
+        std::size_t stopped_keys_max{};  ///< With one more the partition waits.
+        std::size_t ahead_max{};
+        std::size_t held_max_bytes{};
     };
 
     /// `seed` is for the jitter of backoffs.
@@ -123,36 +138,66 @@ public:
     std::uint64_t settled() const noexcept { return settled_; }
     std::uint64_t retried() const noexcept { return retried_; }
     std::size_t partitions() const noexcept { return tracks_.size(); }
+    /// Keys that are stopped, or have not caught up since.
     std::size_t waiting() const noexcept;
 
 private:
+    using Key = std::optional<std::string>;
+
+    struct Taken {
+        Message message{};
+        std::uint64_t log{};  ///< Of `Track::log`, when it was taken.
+    };
+
+    /// A key whose first message was not settled, and what came of it meanwhile. Never empty.
+    struct Stopped {
+        explicit Stopped(Backoff waits) : backoff(waits) {}
+        std::deque<Taken> messages{};
+        Instant due{};  ///< The first may not be handled before.
+        Backoff backoff;
+    };
+
     /// What is known of one assigned partition.
     struct Track {
-        explicit Track(Backoff waits) : backoff(waits) {}
-        std::deque<Message> fetched{};         ///< The first is the only one that may be handled.
-        std::optional<std::int64_t> done{};    ///< All before is finished; none: nothing yet.
-        std::optional<std::int64_t> asked{};   ///< Of the last commit asked for.
+        std::deque<Message> fetched{};         ///< Not taken; the first is the next to be.
+        std::map<Key, Stopped> stopped{};      ///< What was taken and is not settled.
+        std::set<std::int64_t> open{};         ///< The positions of these in the log as it is now.
+        std::size_t held_bytes{};              ///< Of these.
+        std::uint64_t log{};                   ///< How often offsets began anew.
+        std::optional<std::int64_t> next{};    ///< Behind the last that was taken.
+        std::optional<std::int64_t> asked{};   ///< Of the last commit asked for, or the beginning.
         std::optional<std::int64_t> stored{};  ///< Of the last commit that succeeded.
-        Instant due{};                         ///< The first may not be handled before.
         bool quiet{};                          ///< Nothing was there at the last fetch.
-        Backoff backoff;
+        bool again{};                          ///< The last that was handled was of a stopped key.
 
-        bool has_to_commit() const noexcept;
+        /// All before it is finished.
+        std::optional<std::int64_t> done() const;
+        bool has_to_commit() const { return done() != asked; }
+        void take(const Message& message);
+        void hold(Stopped& key, Message message);
+        void release(Stopped& key);
     };
     using Tracks = std::map<Partition, Track>;
 
     std::optional<ConsumerCommand> work(Instant now);
     std::optional<ConsumerCommand> work_on(Tracks::value_type& entry, Instant now);
+    std::optional<ConsumerCommand> fresh(Tracks::value_type& entry);
+    ConsumerCommand handle(const Partition& partition, const Message& message, bool again);
+    bool may_go_on(const Track& track) const;
+    void put_behind(Track& track) const;
     std::optional<ConsumerCommand> commit(Instant now);
     Instant wake_at(Instant now) const;
     bool has_to_commit() const;
-    Duration wait_before_retry(const Reply& reply, Track& track) const;
+    void stop_key(Track& track, const Reply& reply, Instant now);
+    void settle_stopped(Track& track, Instant now);
+    static Duration wait_before_retry(const Reply& reply, Backoff& backoff);
 
     Options options_;
     std::uint64_t seed_;
     Tracks tracks_;
     Partition turn_{};      ///< The partition that had the last turn.
     Partition handling_{};  ///< Of the message that the handler has.
+    Key handling_key_{};
     bool is_handling_{};
     bool serve_due_{true};
     Instant commit_at_{};

@@ -1,4 +1,4 @@
-#include "core/consumer_step.hpp"
+#include "core/consumer_step_fixture.hpp"
 
 #include <gtest/gtest.h>
 
@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -20,14 +21,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-const ConsumerStep::Options kOptions{1s, 100ms, 5s};
-
-Message message_of(const Partition& partition, std::int64_t position) {
-    Message message;
-    message.source_topic = partition.topic;
-    message.partition = partition.number;
-    message.position = position;
-    return message;
+ConsumerStep::Options with_stopped_keys(std::size_t count) {
+    ConsumerStep::Options options = kOptions;
+    options.stopped_keys_max = count;
+    return options;
 }
 
 class ConsumerStepTest : public ::testing::Test {
@@ -43,7 +40,7 @@ protected:
             if (log.empty()) {
                 step_.on_nothing(fetch->partition);
             } else {
-                step_.on_message(message_of(fetch->partition, log.front()));
+                step_.on_message(message_of(fetch->partition, log.front(), key_of(log.front())));
                 log.erase(log.begin());
             }
         }
@@ -83,11 +80,45 @@ protected:
 
     using Handled = std::pair<std::int32_t, std::int64_t>;
 
+    std::optional<std::string> key_of(std::int64_t position) const {
+        const auto found = keys_.find(position);
+        return found == keys_.end() ? std::nullopt : std::optional{found->second};
+    }
+
+    // The positions that are handed out one after another, of which those in `refused` are to be
+    // handled again in an hour; until there is nothing to do. Takes part in commits.
+    std::vector<std::int64_t> settle_all_but(const std::set<std::int64_t>& refused) {
+        std::vector<std::int64_t> seen;
+        while (true) {
+            const ConsumerCommand command = next();
+            if (const auto* handle = std::get_if<consume::Handle>(&command)) {
+                seen.push_back(handle->message->position);
+                step_.on_reply(refused.contains(seen.back()) ? Reply{Settlement::retry_later, 1h}
+                                                             : Reply{Settlement::processed},
+                               now_);
+            } else if (const auto* commit = std::get_if<consume::Commit>(&command)) {
+                for (const auto& [partition, done] : commit->progress) committed_[partition] = done;
+                step_.on_committed(commit->progress, true);
+            } else {
+                return seen;
+            }
+        }
+    }
+
+    // What is committed, when the next commit is due too.
+    std::int64_t committed_after_all() {
+        now_ += 1s;
+        settle_all_but({});
+        return committed_[zero_];
+    }
+
     Instant now_{1h};
     ConsumerStep step_{kOptions, 1};
     Partition zero_{"orders", 0};
     Partition one_{"orders", 1};
     std::map<Partition, std::vector<std::int64_t>> logs_;
+    std::map<std::int64_t, std::string> keys_;
+    std::map<Partition, std::int64_t> committed_;
 };
 
 TEST_F(ConsumerStepTest, F68_CommitsOnlyBehindASettledMessage) {
@@ -125,6 +156,152 @@ TEST_F(ConsumerStepTest, F73_AMessageThatIsNotSettledHoldsItsPartitionAndNoOther
     EXPECT_EQ(waits_until(), now_ + 70ms);
     now_ += 70ms;
     EXPECT_EQ(handled(), (Handled{0, 0}));
+}
+
+TEST_F(ConsumerStepTest, F73_AMessageThatIsNotSettledHoldsItsKeyAndNoOther) {
+    step_.on_assigned(std::vector{zero_});
+    logs_[zero_] = {0, 1, 2, 3, 4};
+    keys_ = {{0, "a"}, {1, "b"}, {2, "a"}, {3, "c"}, {4, "a"}};
+    EXPECT_EQ(settle_all_but({0}), (std::vector<std::int64_t>{0, 1, 3}));
+    EXPECT_EQ(step_.waiting(), 1U);
+    EXPECT_FALSE(committed_.contains(zero_)) << "nothing behind the one that waits";
+    now_ += 1h;
+    EXPECT_EQ(settle_all_but({2}), (std::vector<std::int64_t>{0, 2})) << "in the key's order";
+    EXPECT_EQ(committed_[zero_], 2);
+    now_ += 1h;
+    EXPECT_EQ(settle_all_but({}), (std::vector<std::int64_t>{2, 4}));
+    EXPECT_EQ(step_.waiting(), 0U);
+    EXPECT_EQ(committed_after_all(), 5);
+}
+
+TEST_F(ConsumerStepTest, F68_CommitsUpToTheFirstMessageThatWaits) {
+    step_.on_assigned(std::vector{zero_});
+    logs_[zero_] = {10, 11, 12, 13, 14};
+    keys_ = {{10, "a"}, {11, "b"}, {12, "c"}, {13, "d"}, {14, "e"}};
+    EXPECT_EQ(settle_all_but({11, 13}), (std::vector<std::int64_t>{10, 11, 12, 13, 14}));
+    now_ += 1s;
+    EXPECT_TRUE(settle_all_but({}).empty());
+    EXPECT_EQ(committed_[zero_], 11);
+    EXPECT_TRUE(step_.on_revoked(std::vector{zero_}, false).empty()) << "there is no more to say";
+    step_.on_assigned(std::vector{zero_});
+    logs_[zero_] = {11, 12, 13, 14};
+    EXPECT_EQ(settle_all_but({}), (std::vector<std::int64_t>{11, 12, 13, 14})) << "repeats";
+    EXPECT_EQ(committed_after_all(), 15);
+}
+
+TEST_F(ConsumerStepTest, F73_MessagesWithoutAKeyAreOneKey) {
+    step_.on_assigned(std::vector{zero_});
+    logs_[zero_] = {0, 1, 2, 3};
+    keys_ = {{1, "a"}, {3, ""}};  // An empty key is a key.
+    EXPECT_EQ(settle_all_but({0}), (std::vector<std::int64_t>{0, 1, 3}));
+    now_ += 1h;
+    EXPECT_EQ(settle_all_but({}), (std::vector<std::int64_t>{0, 2}));
+}
+
+TEST_F(ConsumerStepTest, F73_OneStoppedKeyTooManyHoldsThePartition) {
+    for (const std::size_t most : {0U, 1U, 2U, 5U}) {
+        step_ = ConsumerStep{with_stopped_keys(most), 1};
+        step_.on_assigned(std::vector{zero_});
+        std::set<std::int64_t> all;
+        logs_[zero_].clear();
+        for (std::int64_t n = 0; n < 7; ++n) {
+            logs_[zero_].push_back(n);
+            keys_[n] = "k" + std::to_string(n);
+            all.insert(n);
+        }
+        // All fail, as when the database is away.
+        EXPECT_EQ(settle_all_but(all).size(), most + 1);
+        EXPECT_EQ(step_.waiting(), most + 1);
+        now_ += 1h;
+        EXPECT_EQ(settle_all_but({}).size(), 7U) << "and all come when it is back";
+        EXPECT_EQ(committed_after_all(), 7);
+    }
+}
+
+TEST_F(ConsumerStepTest, F73_GoesNoFurtherAheadThanAllowed) {
+    step_.on_assigned(std::vector{zero_});
+    for (std::int64_t n = 0; n < 30; ++n) {
+        logs_[zero_].push_back(n);
+        keys_[n] = n % 3 == 1 ? "a" : "k" + std::to_string(n);
+    }
+    const auto seen = settle_all_but({1});
+    EXPECT_EQ(seen, (std::vector<std::int64_t>{0, 1, 2, 3, 5, 6, 8}))
+        << "8 from the one that waits on, its own key's put behind it";
+    EXPECT_EQ(logs_[zero_].size(), 21U) << "no more is fetched";
+    now_ += 1h;
+    EXPECT_EQ(settle_all_but({}).size(), 30U - 6U);
+    EXPECT_EQ(committed_after_all(), 30);
+}
+
+TEST_F(ConsumerStepTest, F73_HoldsNoMoreBytesThanAllowed) {
+    step_.on_assigned(std::vector{zero_});
+    std::size_t held = 0;
+    const auto give = [&](std::int64_t position) {
+        Message message = message_of(zero_, position, "a");
+        message.event.payload.assign(kHeldMax / 3, 'x');
+        step_.on_message(std::move(message));
+    };
+    give(0);
+    ASSERT_TRUE(handled());
+    step_.on_reply({Settlement::retry_later, 1h}, now_);
+    std::int64_t position = 1;
+    for (ConsumerCommand command = step_.next(now_);
+         !std::holds_alternative<consume::Wait>(command); command = step_.next(now_)) {
+        if (!std::holds_alternative<consume::Fetch>(command)) continue;
+        give(position++);
+        ++held;
+        ASSERT_LT(held, 100U);
+    }
+    EXPECT_EQ(held, 2U) << "with the first they are over the limit";
+    now_ += 1h;
+    EXPECT_EQ(settle_all_but({}), (std::vector<std::int64_t>{0, 1, 2}));
+}
+
+TEST_F(ConsumerStepTest, F73_AKeyThatCatchesUpAndNewMessagesTakeTurns) {
+    step_.on_assigned(std::vector{zero_});
+    logs_[zero_] = {0, 1, 2};
+    keys_ = {{0, "a"}, {1, "a"}, {2, "a"}, {3, "b"}, {4, "b"}, {5, "b"}};
+    EXPECT_EQ(settle_all_but({0}), (std::vector<std::int64_t>{0}));
+    now_ += 1h;
+    logs_[zero_] = {3, 4, 5};
+    step_.on_rung();
+    EXPECT_EQ(settle_all_but({}), (std::vector<std::int64_t>{0, 3, 1, 4, 2, 5}));
+}
+
+// The offsets that stopped keys hold are of a log that is gone: none of its messages may stand for
+// one of the new log that is at the same place.
+TEST_F(ConsumerStepTest, F74_AStoppedKeyOfALogThatBeganAnewHoldsNoOffset) {
+    step_.on_assigned(std::vector{zero_});
+    logs_[zero_] = {0, 1, 2};
+    keys_ = {{0, "a"}, {1, "b"}, {2, "c"}};
+    EXPECT_EQ(settle_all_but({1}), (std::vector<std::int64_t>{0, 1, 2}));
+    keys_ = {{0, "d"}, {1, "e"}, {2, "f"}};
+    logs_[zero_] = {0, 1};
+    step_.on_rung();
+    now_ += 1s;
+    EXPECT_EQ(settle_all_but({1}), (std::vector<std::int64_t>{0, 1}));
+    now_ += 1s;
+    settle_all_but({});
+    EXPECT_EQ(committed_[zero_], 1) << "the new log's";
+    now_ += 1h - 2s;  // The old one is due, the new one a second later.
+    EXPECT_EQ(settle_all_but({}), (std::vector<std::int64_t>{1}));
+    EXPECT_EQ(committed_[zero_], 1) << "the old one's settlement is not the new one's";
+    now_ += 1s;
+    EXPECT_EQ(settle_all_but({}), (std::vector<std::int64_t>{1}));
+    EXPECT_EQ(committed_after_all(), 2);
+}
+
+TEST_F(ConsumerStepTest, F74_AStoppedKeyOfALogThatBeganAnewHoldsNoOffsetAboveTheNewOnes) {
+    step_.on_assigned(std::vector{zero_});
+    logs_[zero_] = {0, 5};
+    keys_ = {{0, "a"}, {5, "b"}};
+    EXPECT_EQ(settle_all_but({5}), (std::vector<std::int64_t>{0, 5}));
+    logs_[zero_] = {0};
+    step_.on_rung();
+    EXPECT_EQ(settle_all_but({}), (std::vector<std::int64_t>{0}));
+    now_ += 1s;
+    settle_all_but({});
+    EXPECT_EQ(committed_[zero_], 1) << "1 to 4 of the new log are not handled";
 }
 
 TEST_F(ConsumerStepTest, F73_APoisonMessageIsTriedAtGrowingBoundedIntervals) {
@@ -271,175 +448,6 @@ TEST_F(ConsumerStepTest, StopsWithoutAnotherMessage) {
     EXPECT_EQ(step_.on_revoked(std::vector{zero_}, false), (std::vector<Progress>{{zero_, 1}}));
     step_.on_left();
     EXPECT_TRUE(std::holds_alternative<consume::End>(step_.next(now_)));
-}
-
-// A group of members around one log, with everything that can go wrong between two steps: members
-// that crash, are frozen and go on as owners of what others have by now, commits that arrive late
-// and in any order, also those of the dead.
-class Group {
-public:
-    explicit Group(std::uint64_t seed) : random_(seed) {
-        for (auto& member : members_) member = fresh();
-    }
-
-    void run(int turns) {
-        for (int n = 0; n < turns; ++n) {
-            now_ += std::chrono::milliseconds{below(40)};
-            const int what = below(100);
-            const auto who = static_cast<std::size_t>(below(kMembers));
-            if (what < 4)
-                rebalance();
-            else if (what < 6)
-                members_[who] = fresh();  // Killed between two steps.
-            else if (what < 14)
-                apply_a_commit();
-            else
-                turn(who, true);
-        }
-    }
-
-    // Nothing goes wrong any more: the rest must come.
-    void finish() {
-        for (int n = 0; n < 200'000 && !is_finished(); ++n) {
-            if (n % 1'000 == 0) rebalance();
-            now_ += 10ms;
-            turn(static_cast<std::size_t>(n) % kMembers, false);
-            if (n % 7 == 0) apply_a_commit();
-        }
-    }
-
-    bool is_finished() const {
-        return std::all_of(logs_.begin(), logs_.end(), [](const auto& log) {
-            return log.second.finished.size() == static_cast<std::size_t>(kMessages);
-        });
-    }
-
-    const std::vector<std::string>& damage() const { return damage_; }
-    int repeats() const { return repeats_; }
-
-private:
-    static constexpr int kMembers = 3;
-    static constexpr int kPartitions = 4;
-    static constexpr int kMessages = 60;
-    struct Log {
-        std::int64_t committed{};
-        std::set<std::int64_t> finished{};
-    };
-    struct Member {
-        std::unique_ptr<ConsumerStep> step{};
-        std::map<Partition, std::int64_t> reads{};  // What it believes to own, and its position.
-    };
-
-    int below(int end) { return std::uniform_int_distribution<int>(0, end - 1)(random_); }
-    Member fresh() {
-        Member made;
-        made.step = std::make_unique<ConsumerStep>(kOptions, random_());
-        return made;
-    }
-
-    // Everybody gives up everything; who is frozen does not hear of it, and goes on.
-    void rebalance() {
-        std::vector<std::size_t> awake;
-        for (std::size_t n = 0; n < kMembers; ++n) {
-            if (below(3) > 0) awake.push_back(n);
-        }
-        for (const std::size_t n : awake) {
-            std::vector<Partition> all;
-            all.reserve(members_[n].reads.size());
-            for (const auto& [partition, position] : members_[n].reads) all.push_back(partition);
-            const auto last = members_[n].step->on_revoked(all, below(4) == 0);
-            if (!last.empty()) commits_.push_back({members_[n].step.get(), last});
-            members_[n].reads.clear();
-        }
-        if (awake.empty()) return;
-        for (auto& [partition, log] : logs_) {
-            Member& owner =
-                members_[awake[static_cast<std::size_t>(below(static_cast<int>(awake.size())))]];
-            owner.reads[partition] = log.committed;
-            owner.step->on_assigned(std::vector{partition});
-        }
-    }
-
-    void apply_a_commit() {
-        if (commits_.empty()) return;
-        const auto at = commits_.begin() + below(static_cast<int>(commits_.size()));
-        const bool succeeded = below(5) > 0;
-        for (const auto& [partition, done] : at->second) {
-            Log& log = logs_[partition];
-            if (!succeeded) continue;
-            for (std::int64_t n = log.committed; n < done; ++n) {
-                if (!log.finished.contains(n)) {
-                    damage_.push_back("committed past the unfinished " + std::to_string(n));
-                }
-            }
-            log.committed = done;
-        }
-        for (auto& member : members_) {
-            if (member.step.get() == at->first) member.step->on_committed(at->second, succeeded);
-        }
-        commits_.erase(at);
-    }
-
-    void handle(Member& member, const Message& message, bool trouble) {
-        Log& log = logs_[{message.source_topic, message.partition}];
-        const int what = trouble ? below(10) : 9;
-        if (what == 0) return member.step->on_failure(now_);
-        if (what == 1) return member.step->on_reply({Settlement::in_progress, 30ms}, now_);
-        if (log.finished.insert(message.position).second) {
-            if (!log.finished.empty() && *log.finished.rbegin() != message.position) {
-                damage_.push_back("out of order: " + std::to_string(message.position));
-            }
-        } else {
-            ++repeats_;
-        }
-        if (what == 2) {  // Killed after the handler's commit, before anything else.
-            member = fresh();
-            return;
-        }
-        member.step->on_reply(Settlement::processed, now_);
-    }
-
-    void turn(std::size_t who, bool trouble) {
-        Member& member = members_[who];
-        const ConsumerCommand command = member.step->next(now_);
-        if (const auto* fetch = std::get_if<consume::Fetch>(&command)) {
-            std::int64_t& position = member.reads[fetch->partition];
-            if (position == kMessages) return member.step->on_nothing(fetch->partition);
-            member.step->on_message(message_of(fetch->partition, position++));
-        } else if (const auto* one = std::get_if<consume::Handle>(&command)) {
-            handle(member, *one->message, trouble);
-        } else if (const auto* commit = std::get_if<consume::Commit>(&command)) {
-            commits_.push_back({member.step.get(), commit->progress});
-        }
-    }
-
-    std::mt19937_64 random_;
-    Instant now_{1h};
-    std::map<Partition, Log> logs_ = [] {
-        std::map<Partition, Log> made;
-        for (int n = 0; n < kPartitions; ++n) made[{"orders", n}];
-        return made;
-    }();
-    Member members_[kMembers];
-    std::vector<std::pair<const ConsumerStep*, std::vector<Progress>>> commits_;
-    std::vector<std::string> damage_;
-    int repeats_{};
-};
-
-TEST(ConsumerGroup, F74_SkipsNothingWhateverCrashesMovesOrComesLate) {
-    const char* given = std::getenv("SAGAZ_SEED");
-    const std::uint64_t first = given != nullptr ? std::strtoull(given, nullptr, 10) : 1;
-    int repeats = 0;
-    for (std::uint64_t seed = first; seed < first + 300; ++seed) {
-        Group group{seed};
-        group.run(1'500);
-        group.finish();
-        EXPECT_TRUE(group.is_finished()) << "seed " << seed;
-        for (const std::string& one : group.damage()) ADD_FAILURE() << one << ", seed " << seed;
-        repeats += group.repeats();
-        if (HasFailure()) break;
-    }
-    EXPECT_GT(repeats, 0) << "nothing went wrong in any run: it showed nothing";
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Three consumers share a topic while members are killed, frozen past their session, sent away and
 # added, and now and then all are killed at once. Each writes what it handled into one ledger before
-# it settles. Nothing is skipped, first times are in order, and no committed offset is ever past an
-# unfinished message: looked at exactly whenever all are dead, and at the end.
+# it settles. Nothing is skipped, first times of a key are in order, and no committed offset is ever
+# past an unfinished message: looked at exactly whenever all are dead, and at the end.
 #
 # MESSAGES (100000), DELAY_US (150) of each handler, KILLS (20), FREEZES (4), LEAVES (6),
 # CRASHES (6) of all at once, SEED; LEDGER_CONSUMER names the program.

@@ -9,7 +9,8 @@
 // - It commits only what it is told to (no automatic commit, no automatic store), and begins at the
 //   earliest message where nothing is committed: kafka_consumer_options.cpp.
 // - It hands out a partition in order and without a gap, from the committed offset on: Subscription
-//   leaves a partition that must wait alone in its queue, and neither pauses nor seeks.
+//   leaves a partition that must wait alone in its queue, and neither pauses nor seeks; the keys
+//   that wait while others go on wait in the step, where what was handed out stands.
 //   A batch that it cannot read (a checksum that does not fit, say) it reports and passes over:
 //   then we leave the group before anything behind it is handled, and read again from the
 //   committed offset after a pause. So we do when it was refused the committed offset itself, and
@@ -53,6 +54,15 @@ using Clock = core::Instant::clock;
 ConsumerOptions checked(ConsumerOptions options) {
     check(options);
     return options;
+}
+
+core::ConsumerStep::Options step_options(const ConsumerOptions& options) {
+    return {.commit_interval = options.commit_interval,
+            .retry_initial = options.retry_initial,
+            .retry_max = options.retry_max,
+            .stopped_keys_max = options.stopped_keys_max,
+            .ahead_max = options.ahead_max,
+            .held_max_bytes = options.queue_max_bytes};
 }
 
 // The client goes on behind what it could not read.
@@ -110,9 +120,7 @@ public:
     Loop(Shell& shell, const MessageHandler& handler)
         : shell_(shell),
           handler_(handler),
-          step_({shell.options_.commit_interval, shell.options_.retry_initial,
-                 shell.options_.retry_max},
-                std::random_device{}()),
+          step_(step_options(shell.options_), std::random_device{}()),
           before_(shell.status()),
           subscription_(make_conf(shell.options_), shell.options_.topics, *this) {}
 

@@ -24,6 +24,9 @@
 
 namespace sagaz::kafka {
 
+/// Message `n` of a topic has key `n % kKeys` and `n` as its payload.
+constexpr std::size_t kKeys = 20;
+
 constexpr auto kPatience = std::chrono::milliseconds{60'000};
 
 /// Partition and position.
@@ -53,6 +56,7 @@ public:
     void add(const Message& message) {
         const std::lock_guard lock{mutex_};
         places_.emplace_back(message.partition, message.position);
+        numbers_.push_back(std::stoul(message.event.payload));
         changed_.notify_all();
     }
 
@@ -66,13 +70,16 @@ public:
         return changed_.wait_for(lock, kPatience, [&] { return fact(places_); });
     }
 
-    /// What was handled for the first time before all that precedes it in its partition was.
+    /// What was handled for the first time before all that precedes it in its key was.
     std::vector<Place> skipped() const {
+        const std::lock_guard lock{mutex_};
         std::vector<Place> found;
-        std::map<std::int32_t, std::int64_t> next;
-        for (const auto& [partition, position] : places()) {
-            if (position > next[partition]) found.emplace_back(partition, position);
-            next[partition] = std::max(next[partition], position + 1);
+        std::map<std::size_t, std::size_t> next;
+        for (std::size_t n = 0; n < numbers_.size(); ++n) {
+            const std::size_t number = numbers_[n];
+            std::size_t& expected = next.try_emplace(number % kKeys, number % kKeys).first->second;
+            if (number > expected) found.push_back(places_[n]);
+            expected = std::max(expected, number + kKeys);
         }
         return found;
     }
@@ -86,6 +93,7 @@ private:
     mutable std::mutex mutex_;
     std::condition_variable changed_;
     std::vector<Place> places_;
+    std::vector<std::size_t> numbers_;  // Of these.
 };
 
 /// A consumer in a thread of its own.
@@ -151,8 +159,9 @@ protected:
         const auto broker = kafka::open(to);
         std::vector<testing::Sample> samples;
         for (std::size_t n = 0; n < count; ++n) {
-            const std::string number = std::to_string(produced_++);
-            samples.push_back({topic_, "k" + number, {{"ce_id", "id-" + number}}, number});
+            const std::string number = std::to_string(produced_);
+            const std::string key = "k" + std::to_string(produced_++ % kKeys);
+            samples.push_back({topic_, key, {{"ce_id", "id-" + number}}, number});
         }
         for (const Receipt& receipt : testing::Courier{*broker}.deliver(samples, kPatience)) {
             ASSERT_EQ(receipt.state, Receipt::State::accepted);

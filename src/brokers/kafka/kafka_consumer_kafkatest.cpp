@@ -163,6 +163,7 @@ TEST_F(KafkaConsumerServerTest, F74_ARebalanceStormUnderLoadSkipsNothing) {
 TEST_F(KafkaConsumerServerTest, SaysSoWhenTheServerDeletedWhatWasNotHandled) {
     ConsumerOptions narrow = options();
     narrow.queue_max = 1;
+    narrow.stopped_keys_max = 0;
     Listener listener;
     std::atomic<bool> is_held{true};
     produce(40);

@@ -64,6 +64,8 @@ void check(const ConsumerOptions& options) {
     check_range("stop_timeout", options.stop_timeout, 0ms, 1h);
     check_range("queue_max", options.queue_max, 1, 10'000'000);
     check_range("queue_max_bytes", options.queue_max_bytes, 1024, std::size_t{2'097'151} * 1024);
+    check_range("stopped_keys_max", options.stopped_keys_max, 0, 1'000);
+    check_range("ahead_max", options.ahead_max, 1, 10'000'000);
     check_client(options.client, Role::consumer);
     make_conf(options);
 }

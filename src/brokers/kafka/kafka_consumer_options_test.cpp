@@ -126,6 +126,12 @@ TEST(KafkaConsumerOptions, RefuseWhatCannotBeRight) {
     options = good();
     options.queue_max = 0;
     EXPECT_TRUE(refusal(options).starts_with("option_range"));
+    options = good();
+    options.stopped_keys_max = 1'001;
+    EXPECT_TRUE(refusal(options).starts_with("option_range"));
+    options = good();
+    options.ahead_max = 0;
+    EXPECT_TRUE(refusal(options).starts_with("option_range"));
     EXPECT_EQ(refusal(good()), "");
 }
 

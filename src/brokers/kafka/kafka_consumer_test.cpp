@@ -73,7 +73,42 @@ TEST_F(KafkaConsumerTest, GivesTheHandlerAllThatTheMessageHolds) {
     EXPECT_GT(seen->time, Time{});
 }
 
-TEST_F(KafkaConsumerTest, F68_AMessageThatIsNotSettledIsNeverCommittedAndHoldsItsPartitionOnly) {
+TEST_F(KafkaConsumerTest, F68_AMessageThatIsNotSettledIsNeverCommittedAndHoldsItsKeyOnly) {
+    produce(60);
+    std::optional<Place> poison;
+    std::optional<std::string> its_key;
+    Running running{options(), [&](const Message& message) -> Reply {
+                        const Place place{message.partition, message.position};
+                        if (message.partition == 0 && message.position == 2) {
+                            poison = place;
+                            its_key = message.event.key;
+                        }
+                        EXPECT_TRUE(message.event.key != its_key || place == poison)
+                            << "position " << message.position << " overtook it";
+                        ledger_.add(message);
+                        if (place != poison) return Settlement::processed;
+                        return {Settlement::in_progress, 15ms};
+                    }};
+    // It came again and again, and all of the other keys meanwhile: three of sixty are of its own.
+    ASSERT_TRUE(ledger_.wait_for([&](const std::vector<Place>& places) {
+        return std::count(places.begin(), places.end(), Place{0, 2}) > 10 &&
+               once_each(places).size() == 58;
+    }));
+    EXPECT_EQ(running.consumer().status().waiting, 1U);
+    running.stop();
+    EXPECT_EQ(once_each(ledger_.places()).size(), 58U);
+    EXPECT_EQ(committed(), (std::vector<std::int64_t>{2, ends()[1]}));
+    // Whoever comes next handles it, its key, and again what was done behind it.
+    const std::size_t before = ledger_.places().size();
+    Running next{options(), into_the_ledger()};
+    ASSERT_TRUE(ledger_.wait_for(before + static_cast<std::size_t>(ends()[0]) - 2));
+    next.stop();
+    EXPECT_EQ(ledger_.skipped(), std::vector<Place>{});
+    EXPECT_EQ(once_each(ledger_.places()), log());
+    EXPECT_EQ(committed(), ends());
+}
+
+TEST_F(KafkaConsumerTest, F68_AMessageThatIsNotSettledHoldsItsPartitionWhenNoKeyMayStopAlone) {
     produce(40);
     const auto all = log();
     const auto in_one =
@@ -81,7 +116,9 @@ TEST_F(KafkaConsumerTest, F68_AMessageThatIsNotSettledIsNeverCommittedAndHoldsIt
     ASSERT_GT(in_one, 3);
     ASSERT_LT(in_one, 37);
     const Place poison{0, 2};
-    Running running{options(), [&](const Message& message) -> Reply {
+    ConsumerOptions in_order = options();
+    in_order.stopped_keys_max = 0;
+    Running running{in_order, [&](const Message& message) -> Reply {
                         ledger_.add(message);
                         if (Place{message.partition, message.position} != poison) {
                             return Settlement::processed;
