@@ -49,8 +49,9 @@ struct ConsumerOptions {
     /// go on; with one more all of the partition waits. 0: any such message holds its partition,
     /// for whoever needs an order across keys. At most 1,000.
     std::size_t stopped_keys_max{16};
-    /// How far a partition may be handled past its first message that is not settled; the group's
-    /// committed offset stays before that one, so a crash repeats this much. 1 to 10,000,000.
+    /// How far a partition may be handled past its first message that is not settled, in offsets;
+    /// the group's committed offset stays before that one, so a crash repeats this much. 1 to
+    /// 10,000,000.
     std::size_t ahead_max{10'000};
     /// Headers that may hold a message's id; the first that is there and not empty counts.
     std::vector<std::string> id_headers{"ce_id", "message_id", "id", "event_id"};
@@ -61,7 +62,7 @@ struct ConsumerStatus {
     std::uint64_t settled{};       ///< Messages since the start.
     std::uint64_t retried{};       ///< Replies that were no settlement, and handlers that threw.
     std::size_t partitions{};      ///< Assigned now.
-    std::size_t waiting{};         ///< Keys whose first message waits to be handled again.
+    std::size_t waiting{};         ///< Keys that a message stopped, until they have caught up.
     std::int64_t turned_ms_ago{};  ///< Large: a handler does not return.
     std::string trouble{};  ///< The client's last complaint since a message came; empty: none.
 };
@@ -73,8 +74,8 @@ struct ConsumerStatus {
 ///
 /// - A message that is not settled comes again after `retry_in`, and nothing later of its key is
 ///   handled before it; messages without a key count as one key. Other keys go on, within
-///   `stopped_keys_max` and `ahead_max`, but nothing behind the message is committed before it: the
-///   group's lag grows meanwhile.
+///   `stopped_keys_max`, `ahead_max` and `queue_max_bytes`, but nothing behind the message is
+///   committed before it: the group's lag grows meanwhile.
 /// - Partitions may move to another consumer at any moment between two messages. What is not
 ///   settled then comes again there. A consumer that was frozen or too slow comes back by itself,
 ///   having lost its partitions; until it notices, both may handle the same messages.

@@ -20,7 +20,12 @@ constexpr Duration kIdle = 1s;
 std::size_t bytes_of(const Message& message) {
     const Event& event = message.event;
     std::size_t bytes = sizeof(Message) + message.id.size() + event.payload.size();
-    if (event.key) bytes += event.key->size();
+    bytes += message.source_topic.size() + event.topic.size() + event.event_type.size() +
+             event.content_type.size() + event.headers.capacity() * sizeof(Header);
+    for (const auto* text :
+         {&event.key, &event.aggregate_type, &event.aggregate_id, &event.saga_id}) {
+        if (*text) bytes += (*text)->size();
+    }
     for (const Header& header : event.headers) bytes += header.name.size() + header.value.size();
     return bytes;
 }
@@ -35,7 +40,7 @@ ConsumerCommand ConsumerStep::next(Instant now) {
     if (std::exchange(serve_due_, false)) return consume::Serve{};
     if (auto command = commit(now)) return *std::move(command);
     if (auto command = work(now)) {
-        serve_due_ = std::holds_alternative<consume::Handle>(*command);
+        serve_due_ = serve_due_ || std::holds_alternative<consume::Handle>(*command);
         return *std::move(command);
     }
     serve_due_ = true;
@@ -57,7 +62,7 @@ std::optional<ConsumerCommand> ConsumerStep::work(Instant now) {
 // A stopped key whose time has come and what is new take turns, so that neither keeps the other.
 std::optional<ConsumerCommand> ConsumerStep::work_on(Tracks::value_type& entry, Instant now) {
     auto& [partition, track] = entry;
-    put_behind(track);
+    put_behind(entry);
     if (track.again) {
         if (auto command = fresh(entry)) return command;
     }
@@ -65,7 +70,7 @@ std::optional<ConsumerCommand> ConsumerStep::work_on(Tracks::value_type& entry, 
         track.stopped.begin(), track.stopped.end(),
         [](const auto& one, const auto& other) { return one.second.due < other.second.due; });
     if (first != track.stopped.end() && first->second.due <= now) {
-        return handle(partition, first->second.messages.front().message, true);
+        return handle(partition, first->second.messages.front(), true);
     }
     return fresh(entry);
 }
@@ -90,48 +95,59 @@ ConsumerCommand ConsumerStep::handle(const Partition& partition, const Message& 
 
 bool ConsumerStep::may_go_on(const Track& track) const {
     if (track.stopped.empty()) return true;
-    const auto ahead = track.open.empty() ? 0 : *track.next - *track.open.begin();
     return track.stopped.size() <= options_.stopped_keys_max &&
-           static_cast<std::size_t>(ahead) < options_.ahead_max &&
-           track.held_bytes < options_.held_max_bytes;
+           track.ahead() < options_.ahead_max && track.held_bytes < options_.held_max_bytes;
 }
 
-// Whatever is first in `fetched` afterwards may be handled.
-void ConsumerStep::put_behind(Track& track) const {
+// Whatever is first in `fetched` afterwards may be handled. Each that is put behind is a turn.
+void ConsumerStep::put_behind(Tracks::value_type& entry) {
+    auto& [partition, track] = entry;
     while (!track.fetched.empty() && may_go_on(track)) {
         const auto found = track.stopped.find(track.fetched.front().event.key);
         if (found == track.stopped.end()) return;
         track.hold(found->second, std::move(track.fetched.front()));
         track.fetched.pop_front();
+        turn_ = partition;
+        serve_due_ = true;
     }
 }
 
 std::optional<std::int64_t> ConsumerStep::Track::done() const {
-    return open.empty() ? next : std::optional{*open.begin()};
+    return open.empty() || !next ? next : std::min(*next, *open.begin());
 }
 
-void ConsumerStep::Track::take(const Message& message) {
+bool ConsumerStep::Track::has_to_commit() const {
+    const auto to = done();
+    return to && to != asked;
+}
+
+// Behind the first open one. Offsets that began anew may be before it.
+std::size_t ConsumerStep::Track::ahead() const {
+    if (open.empty()) return 0;
+    return static_cast<std::size_t>(std::max<std::int64_t>(*next - *open.begin() - 1, 0));
+}
+
+void ConsumerStep::Track::take(std::int64_t position) {
     if (!next) {
-        asked = message.position;
-        stored = message.position;
-    } else if (message.position < *next) {
-        ++log;
-        open.clear();
+        asked = position;
+        stored = position;
     }
-    next = message.position + 1;
+    next = position + 1;
 }
 
+// When there is no memory for it, the position is open all the same.
 void ConsumerStep::Track::hold(Stopped& key, Message message) {
-    take(message);
-    open.insert(message.position);
+    const std::int64_t position = message.position;
+    open.insert(position);
+    take(position);
     held_bytes += bytes_of(message);
-    key.messages.push_back({std::move(message), log});
+    key.messages.push_back(std::move(message));
 }
 
 void ConsumerStep::Track::release(Stopped& key) {
-    const Taken& first = key.messages.front();
-    if (first.log == log) open.erase(first.message.position);
-    held_bytes -= bytes_of(first.message);
+    const Message& first = key.messages.front();
+    open.erase(open.find(first.position));
+    held_bytes -= bytes_of(first);
     key.messages.pop_front();
 }
 
@@ -210,7 +226,7 @@ void ConsumerStep::on_reply(const Reply& reply, Instant now) {
     if (track.again) {
         settle_stopped(track, now);
     } else {
-        track.take(track.fetched.front());
+        track.take(track.fetched.front().position);
         track.fetched.pop_front();
     }
 }

@@ -39,8 +39,10 @@
 ///
 /// The claim is of one log. When a topic is made again, or servers lose the end of a log, offsets
 /// begin anew below what was taken, with other messages. So what comes is handled, whatever its
-/// offset, and the committed offset goes back with it: a repeat is the inbox's to tell. What was
-/// open is of a log that is gone; it is tried on, but no offset depends on it.
+/// offset, and the committed offset goes back with it: a repeat is the inbox's to tell. So it is
+/// when a client gives something twice. What is open stays so until it is settled, of whichever log
+/// it is: a position of the log that is gone holds the offset back meanwhile, which repeats and
+/// skips none, and two messages of one position are open twice.
 ///
 /// So a crash at any point costs repeats only: before the handler's commit the message comes again
 /// and was not done; between it and the offset's commit it comes again and is a duplicate to the
@@ -52,7 +54,7 @@
 /// before the first unfinished message, and both go through each key in order without a gap; so the
 /// first handling of any message comes after the first handling of all of its key before it.
 ///
-/// What is bounded. The other keys go on, up to `ahead_max` messages past the first open one (a
+/// What is bounded. The other keys go on, up to `ahead_max` offsets past the first open one (a
 /// crash repeats these), `held_max_bytes` of open ones, and `stopped_keys_max` stopped keys: a
 /// database that is away fails every key, and must not have them all in memory, each trying. Past a
 /// bound the partition waits for its stopped keys alone.
@@ -144,15 +146,10 @@ public:
 private:
     using Key = std::optional<std::string>;
 
-    struct Taken {
-        Message message{};
-        std::uint64_t log{};  ///< Of `Track::log`, when it was taken.
-    };
-
     /// A key whose first message was not settled, and what came of it meanwhile. Never empty.
     struct Stopped {
         explicit Stopped(Backoff waits) : backoff(waits) {}
-        std::deque<Taken> messages{};
+        std::deque<Message> messages{};
         Instant due{};  ///< The first may not be handled before.
         Backoff backoff;
     };
@@ -161,9 +158,8 @@ private:
     struct Track {
         std::deque<Message> fetched{};         ///< Not taken; the first is the next to be.
         std::map<Key, Stopped> stopped{};      ///< What was taken and is not settled.
-        std::set<std::int64_t> open{};         ///< The positions of these in the log as it is now.
+        std::multiset<std::int64_t> open{};    ///< The positions of these.
         std::size_t held_bytes{};              ///< Of these.
-        std::uint64_t log{};                   ///< How often offsets began anew.
         std::optional<std::int64_t> next{};    ///< Behind the last that was taken.
         std::optional<std::int64_t> asked{};   ///< Of the last commit asked for, or the beginning.
         std::optional<std::int64_t> stored{};  ///< Of the last commit that succeeded.
@@ -172,8 +168,9 @@ private:
 
         /// All before it is finished.
         std::optional<std::int64_t> done() const;
-        bool has_to_commit() const { return done() != asked; }
-        void take(const Message& message);
+        bool has_to_commit() const;
+        std::size_t ahead() const;
+        void take(std::int64_t position);
         void hold(Stopped& key, Message message);
         void release(Stopped& key);
     };
@@ -184,7 +181,7 @@ private:
     std::optional<ConsumerCommand> fresh(Tracks::value_type& entry);
     ConsumerCommand handle(const Partition& partition, const Message& message, bool again);
     bool may_go_on(const Track& track) const;
-    void put_behind(Track& track) const;
+    void put_behind(Tracks::value_type& entry);
     std::optional<ConsumerCommand> commit(Instant now);
     Instant wake_at(Instant now) const;
     bool has_to_commit() const;

@@ -199,21 +199,22 @@ private:
     void carry_out(const core::consume::End&) { ended_ = true; }
 
     void call_handler(const Message& message) {
+        Reply reply{Settlement::retry_later};
         try {
-            const Reply reply = handler_(message);
-            step_.on_reply(reply, Clock::now());
-            return;
+            reply = handler_(message);
         } catch (const Error& error) {
             log_failure(message, error.code());
-            step_.on_failure(Clock::now());
-            if (error.kind() == ErrorKind::fatal) throw;
+            if (error.kind() == ErrorKind::fatal) {
+                step_.on_failure(Clock::now());
+                throw;
+            }
         } catch (const std::exception& error) {
             log_failure(message, type_of(error));
-            step_.on_failure(Clock::now());
         } catch (...) {
             step_.on_failure(Clock::now());
             throw;
         }
+        step_.on_reply(reply, Clock::now());
     }
 
     void note() {
