@@ -4,6 +4,7 @@
 #   chaos.sh [NAME...]     all without a name:
 #       realrun faults two_relays many_relays postgres_crash broker_outage ring restore poison
 #       consumers inbox inbox_sqlite optimistic optimistic_hot rolling_update
+#   only by its name: pg_upgrade
 #
 # Exits 1 when one fails. LOGS (a new temporary folder) keeps each one's output.
 set -uo pipefail
@@ -23,7 +24,7 @@ for name in "$@"; do
         optimistic_hot) command=(env HOT=10 "$here/optimistic.sh") ;;
         inbox_sqlite) command=(env STORE=sqlite EVENTS=5000 "$here/inbox.sh") ;;
         two_relays | many_relays | postgres_crash | broker_outage | ring | restore | poison | \
-        consumers | inbox | optimistic | rolling_update)
+        consumers | inbox | optimistic | rolling_update | pg_upgrade)
             command=("$here/$name.sh")
             ;;
         *) echo "chaos.sh: no scenario $name" >&2; exit 2 ;;

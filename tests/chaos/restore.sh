@@ -5,8 +5,8 @@
 #   dump      pg_dump under load, restored into a new cluster; producers start before the relay
 #   resetwal  pg_resetwal: the log thrown away; ids set forward; ids set back after a freeze
 #   logical   publication and subscription, then the subscriber becomes the database
-#   upgrade   pg_upgrade to NEW_BIN; where there is one major version only, a dump between clusters
-#             of it, and it says so
+#   upgrade   pg_upgrade to NEW_BIN; where there is one major version only it says so and shows
+#             nothing (pg_upgrade.sh brings two)
 #   lagging   promotion of a standby that lacks what the relay has published: those are counted
 #
 # Dumping and restoring set the session up for themselves (no search_path), and what feeds a
@@ -229,7 +229,7 @@ drill_logical() {
 drill_upgrade() {
     local old_home
     if [ "$old_bin" = "$new_bin" ]; then
-        note "upgrade" "NOT SHOWN: only one PostgreSQL here; give OLD_BIN and NEW_BIN"
+        note "upgrade" "NOT SHOWN: only one PostgreSQL here; ./do chaos pg_upgrade shows it"
         return
     fi
     server_start upgrade-old "$old_bin"
