@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# restore.sh's drill "upgrade" from PostgreSQL 15 to 17, on a Debian 13 that was a Debian 12: a layer
-# over the root of `./do test --root debian13`, to which Debian 12's server is added. Needs root.
-# It is not among chaos.sh's own, since making the root takes minutes.
+# restore.sh's drill "upgrade" from PostgreSQL 15 to 17, on a Debian 13 that was a Debian 12: a
+# layer over the root of `./do test --root debian13`, to which Debian 12's server is added. Needs
+# root. It runs by its name only, since making the root takes minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source tools/roots.sh
@@ -20,16 +20,16 @@ mount -t overlay overlay \
     -o "lowerdir=$roots/debian13,upperdir=$layer/upper,workdir=$layer/work" "$layer/root"
 connect_root "$layer/root"
 printf 'deb %s bookworm main\n' "$(mirror)" >"$layer/root/etc/apt/sources.list.d/bookworm.list"
-cat >"$layer/root/root/drill" <<'INNER'
+cat >"$layer/root/drill" <<'INNER'
 export DEBIAN_FRONTEND=noninteractive
 mkdir -p /etc/postgresql-common
 echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
 apt-get update -qq
-apt-get install -y -qq --no-install-recommends postgresql-15 postgresql-17 pgbouncer python3 procps \
-    >/root/apt.log 2>&1 || { tail -20 /root/apt.log >&2; exit 1; }
+apt-get install -y -qq --no-install-recommends postgresql-15 postgresql-17 pgbouncer python3 \
+    procps >/apt.log 2>&1 || { tail -20 /apt.log >&2; exit 1; }
 cd /src/sagaz
 SAGAZ=/src/sagaz/build/dev/app/sagaz DRILLS=upgrade OLD_BIN=/usr/lib/postgresql/15/bin \
     NEW_BIN=/usr/lib/postgresql/17/bin tests/chaos/restore.sh
 INNER
 # The first process of its own must wait for children that are not its own, hence not the drill.
-(enter_root "$layer/root" "" -- bash -c 'bash -eu /root/drill; code=$?; exit $code')
+(enter_root "$layer/root" "" -- bash -c 'bash -eu /drill; code=$?; exit $code')
