@@ -1,5 +1,8 @@
 // What a snapshot that somebody holds for long costs: dead rows of cursors and heartbeats cannot
 // go.
+//
+// What is compared stands at the same place behind a fresh schema: the disk is busier with each
+// 500,000 events, and without any snapshot the third look had 3.7 times the first one's p99.
 #include "app/bench/bare.hpp"
 #include "app/bench/bench.hpp"
 #include "app/bench/open_loop.hpp"
@@ -59,7 +62,7 @@ Seen look(const Stage& stage) {
     const auto cost = drain_here(stage, destination(stage, false), stage.sizes.held_events);
     seen.rate = static_cast<double>(stage.sizes.held_events) / cost.seconds;
     const auto got = run_open_loop(stage, destination(stage, false),
-                                   {.rate = 1'000, .seconds = stage.sizes.latency_seconds});
+                                   {.rate = 1'000, .seconds = 2 * stage.sizes.latency_seconds});
     seen.p50 = Latencies::quantile(got.to_acknowledgement, 0.5);
     seen.p99 = Latencies::quantile(got.to_acknowledgement, 0.99);
     return seen;
@@ -76,30 +79,52 @@ void add(Report& report, const std::string& what, const Seen& seen) {
 Report held_snapshot(const Stage& stage) {
     Report report{"held", "the same while a REPEATABLE READ transaction stays open"};
     const auto stores = grouped(stage.sizes.held_stores);
+    const std::string first = "normal";
+    const std::string second = "normal, second";
+    const std::string again = "normal again";
     const std::string under = "held over the events";
     const std::string after = "held, after " + stores + " cursor stores";
     for (std::int64_t round = 1; round <= stage.rounds; ++round) {
         const auto of = ", round " + std::to_string(round);
-        stage.log.fresh();
-        stage.step("held: normal" + of);
-        add(report, "normal", look(stage));
-        stage.step("held: normal again" + of);
-        add(report, "normal again", look(stage));
-        const HeldSnapshot snapshot{stage};
-        stage.step("held: over events" + of);
-        add(report, under, look(stage));
-        store_cursors(stage, stage.sizes.held_stores);
-        stage.step("held: after stores" + of);
-        add(report, after, look(stage));
+        const auto look_at = [&](const std::string& what) {
+            stage.step("held: " + what + of);
+            add(report, what, look(stage));
+        };
+        const auto without = [&] {
+            stage.log.fresh();
+            look_at(first);
+            look_at(second);
+        };
+        const auto control = [&] {
+            stage.log.fresh();
+            look_at(again);
+        };
+        const auto with = [&] {
+            stage.log.fresh();
+            const HeldSnapshot snapshot{stage};
+            look_at(under);
+            store_cursors(stage, stage.sizes.held_stores);
+            look_at(after);
+        };
+        if (round % 2 == 1) {
+            without();
+            with();
+            control();
+        } else {
+            control();
+            with();
+            without();
+        }
     }
-    report.compare("A/A: normal again, drain", "normal again, drain", "normal, drain");
-    report.compare("A/A: normal again, p99", "normal again, p99 at 1,000/s",
-                   "normal, p99 at 1,000/s");
-    for (const auto& held : {under, after}) {
-        report.compare(held + ", drain", held + ", drain", "normal, drain", Target::at_least(0.8));
-        report.compare(held + ", p99", held + ", p99 at 1,000/s", "normal, p99 at 1,000/s",
-                       Target::at_most(2));
-    }
+    const auto compare = [&](const std::string& what, const std::string& to, Target drain,
+                             Target p99) {
+        const auto name = (what == again ? "A/A: " : "") + what;
+        report.compare(name + ", drain", what + ", drain", to + ", drain", drain);
+        report.compare(name + ", p99", what + ", p99 at 1,000/s", to + ", p99 at 1,000/s", p99);
+    };
+    compare(again, first, {}, {});
+    compare(under, first, Target::at_least(0.8), Target::at_most(2));
+    compare(after, second, Target::at_least(0.8), Target::at_most(2));
     report.note(grouped(stage.sizes.held_events) +
                 " events are committed under the snapshot, 5,000 a transaction, and drained");
     return report;
