@@ -231,7 +231,7 @@ case ${1:-help} in
     test) run_tests "${@:2}" ;;
     package) package "${@:2}" ;;
     realrun) setup "$kBuild $kTest"; exec tests/chaos/realrun.sh "${@:2}" ;;
-    chaos) setup "$kBuild $kTest"; exec tests/chaos/chaos.sh "${@:2}" ;;
+    chaos) setup "$kBuild $kTest $kRoots"; exec tests/chaos/chaos.sh "${@:2}" ;;
     bench) setup "$kBuild $kTest"; exec tests/bench/bench.sh "${@:2}" ;;
     k8s-check)
         setup "$kBuild $kTest python3-venv $(absent_programs)"

@@ -6,8 +6,6 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source tools/roots.sh
 only_root
-command -v debootstrap >/dev/null || ./do setup >/dev/null
-
 tools/debian_root.sh debian13 build dev sagaz_executable
 layer=$roots/pg_upgrade
 cleanup() {
@@ -19,7 +17,8 @@ mkdir -p "$layer/upper" "$layer/work" "$layer/root"
 mount -t overlay overlay \
     -o "lowerdir=$roots/debian13,upperdir=$layer/upper,workdir=$layer/work" "$layer/root"
 connect_root "$layer/root"
-printf 'deb %s bookworm main\n' "$(mirror)" >"$layer/root/etc/apt/sources.list.d/bookworm.list"
+printf 'deb %s %s main\n' "$(mirror)" "$(codename_of debian12)" \
+    >"$layer/root/etc/apt/sources.list.d/debian12.list"
 cat >"$layer/root/drill" <<'INNER'
 export DEBIAN_FRONTEND=noninteractive
 mkdir -p /etc/postgresql-common
