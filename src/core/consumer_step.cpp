@@ -61,7 +61,7 @@ std::optional<ConsumerCommand> ConsumerStep::work(Instant now) {
 
 // A stopped key whose time has come and what is new take turns, so that neither keeps the other.
 std::optional<ConsumerCommand> ConsumerStep::work_on(Tracks::value_type& entry, Instant now) {
-    auto& [partition, track] = entry;
+    Track& track = entry.second;
     put_behind(entry);
     if (track.again) {
         if (auto command = fresh(entry)) return command;
@@ -70,7 +70,7 @@ std::optional<ConsumerCommand> ConsumerStep::work_on(Tracks::value_type& entry, 
         track.stopped.begin(), track.stopped.end(),
         [](const auto& one, const auto& other) { return one.second.due < other.second.due; });
     if (first != track.stopped.end() && first->second.due <= now) {
-        return handle(partition, first->second.messages.front(), true);
+        return handle(entry, first->second.messages.front(), true);
     }
     return fresh(entry);
 }
@@ -78,18 +78,19 @@ std::optional<ConsumerCommand> ConsumerStep::work_on(Tracks::value_type& entry, 
 std::optional<ConsumerCommand> ConsumerStep::fresh(Tracks::value_type& entry) {
     auto& [partition, track] = entry;
     if (!may_go_on(track)) return std::nullopt;
-    if (!track.fetched.empty()) return handle(partition, track.fetched.front(), false);
+    if (!track.fetched.empty()) return handle(entry, track.fetched.front(), false);
     if (track.quiet) return std::nullopt;
     return consume::Fetch{partition};
 }
 
-ConsumerCommand ConsumerStep::handle(const Partition& partition, const Message& message,
+ConsumerCommand ConsumerStep::handle(Tracks::value_type& entry, const Message& message,
                                      bool again) {
+    auto& [partition, track] = entry;
     turn_ = partition;
     handling_ = partition;
     handling_key_ = message.event.key;
     is_handling_ = true;
-    tracks_.at(partition).again = again;
+    track.again = again;
     return consume::Handle{&message};
 }
 
@@ -162,8 +163,8 @@ std::optional<ConsumerCommand> ConsumerStep::commit(Instant now) {
     consume::Commit command;
     for (auto& [partition, track] : tracks_) {
         if (!track.has_to_commit()) continue;
-        command.progress.push_back({partition, *track.done()});
         track.asked = track.done();
+        command.progress.push_back({partition, *track.asked});
     }
     commit_at_ = now + options_.commit_interval;
     ++commits_open_;

@@ -179,7 +179,7 @@ private:
     std::optional<ConsumerCommand> work(Instant now);
     std::optional<ConsumerCommand> work_on(Tracks::value_type& entry, Instant now);
     std::optional<ConsumerCommand> fresh(Tracks::value_type& entry);
-    ConsumerCommand handle(const Partition& partition, const Message& message, bool again);
+    ConsumerCommand handle(Tracks::value_type& entry, const Message& message, bool again);
     bool may_go_on(const Track& track) const;
     void put_behind(Tracks::value_type& entry);
     std::optional<ConsumerCommand> commit(Instant now);

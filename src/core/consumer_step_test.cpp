@@ -5,11 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <map>
-#include <optional>
-#include <set>
-#include <string>
-#include <utility>
+#include <variant>
 #include <vector>
 
 namespace sagaz::core {
