@@ -65,10 +65,11 @@ constexpr auto kBackoffMin = 100ms;
 constexpr auto kBackoffMax = 5'000ms;
 constexpr auto kProbeUnreachable = 250ms;
 constexpr auto kProbeStalled = 1'000ms;  // Also: how old the oldest envelope is before we ask why.
-constexpr auto kProbeWaitMin = 10ms;
-constexpr auto kProbeWaitMax = 100ms;
+constexpr auto kProbeConnected = 100ms;
+constexpr auto kProbeAnswered = 2'000ms;
 constexpr auto kSilent = 5'000ms;
 constexpr auto kServeWhileBreaking = 20ms;
+constexpr auto kServeWhileAsking = 10ms;
 constexpr auto kServeBetweenChecks = 100ms;
 
 // Upper bounds of what the record format v2 adds: batch and record header, and the lengths of one
@@ -179,7 +180,7 @@ std::vector<Receipt> KafkaBroker::poll(Milliseconds deadline) {
         wait_for_events(end);
         const auto now = Clock::now();
         advance(now);
-        look_after_health(now, end);
+        look_after_health(now);
         // While settling or breaking, what is ready waits for the rest as long as there is time.
         if (!ready_.empty() && state_ == State::flowing) break;
         if (Clock::now() >= end) break;
@@ -192,12 +193,15 @@ void KafkaBroker::wait_for_events(Clock::time_point end) {
     const bool ready = !ready_.empty() && state_ == State::flowing;
     const Milliseconds left = ready ? 0ms : core::milliseconds_until(now, end);
     if (ensure_producer(now)) {
-        const Milliseconds most =
-            state_ == State::flowing ? kServeBetweenChecks : kServeWhileBreaking;
-        producer_->serve(std::min(left, most));
+        producer_->serve(std::min(left, time_to_serve()));
     } else {
         std::this_thread::sleep_for(std::min(left, core::milliseconds_until(now, retry_at_)));
     }
+}
+
+Milliseconds KafkaBroker::time_to_serve() const {
+    if (state_ != State::flowing) return kServeWhileBreaking;
+    return producer_->is_asking() ? kServeWhileAsking : kServeBetweenChecks;
 }
 
 bool KafkaBroker::ensure_producer(Clock::time_point now) {
@@ -328,6 +332,7 @@ void KafkaBroker::on_error(rd_kafka_resp_err_t error, std::string_view text) {
     if (state_ == State::breaking) return;  // Its connections were cut; that is no news.
     if (error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
         alarm_ = true;
+        alarm_is_news_ = true;
         probe_at_ = {};
         return;
     }
@@ -342,24 +347,36 @@ std::string KafkaBroker::unreachable_text() const {
 
 // The client does not say that a server is back, nor that a partition lacks its leader; and it says
 // that all are gone when the only connection was closed for being idle. So, when there is a reason
-// to, ask a server. Only then: an answer costs a round trip on this thread.
-void KafkaBroker::look_after_health(Clock::time_point now, Clock::time_point end) {
-    if (!producer_ || state_ == State::breaking || now < probe_at_) return;
+// to, ask a server. The question outlives a `poll`: a server whose answers take longer than the
+// caller gives us is as well as any other.
+void KafkaBroker::look_after_health(Clock::time_point now) {
+    if (!producer_ || state_ == State::breaking) return;
     const auto waiting = window_.empty() ? Clock::duration{} : now - window_.oldest_since();
     const bool stalled = waiting >= kProbeStalled;
-    if (unreachable_.empty() && !alarm_ && !stalled) {
-        stalled_.clear();
+    if (producer_->is_asking()) {
+        if (const auto probe = producer_->answer()) hear(*probe, now, waiting);
         return;
     }
-    const Probe probe = producer_->probe(std::clamp<Milliseconds>(
-        core::milliseconds_until(Clock::now(), end), kProbeWaitMin, kProbeWaitMax));
+    if (unreachable_.empty() && !alarm_ && !stalled) {
+        stalled_.clear();
+    } else if (now >= probe_at_) {
+        alarm_is_news_ = false;
+        producer_->ask(kProbeConnected, kProbeAnswered);
+    }
+}
+
+void KafkaBroker::hear(const Probe& probe, Clock::time_point now, Clock::duration waiting) {
     const bool gone = !unreachable_.empty() || alarm_;
-    probe_at_ = Clock::now() + (gone ? kProbeUnreachable : kProbeStalled);
+    probe_at_ = now + (gone ? kProbeUnreachable : kProbeStalled);
     switch (probe.answer) {
         case Probe::Answer::reached:
+            if (alarm_is_news_) {  // It may have been reached before.
+                probe_at_ = now;
+                break;
+            }
             unreachable_.clear();
             alarm_ = false;
-            stalled_ = stalled ? probe.trouble : std::string{};
+            stalled_ = waiting >= kProbeStalled ? probe.trouble : std::string{};
             break;
         case Probe::Answer::unreachable: unreachable_ = unreachable_text(); break;
         case Probe::Answer::silent:

@@ -64,7 +64,9 @@ private:
     void finish_break(Clock::time_point now);
     bool hand_out_failures();
     void back_off(Clock::time_point now);
-    void look_after_health(Clock::time_point now, Clock::time_point end);
+    Milliseconds time_to_serve() const;
+    void look_after_health(Clock::time_point now);
+    void hear(const Probe& probe, Clock::time_point now, Clock::duration waiting);
     std::string unreachable_text() const;
 
     const Options options_;
@@ -86,6 +88,7 @@ private:
     std::string stalled_;      // Why the oldest envelope does not move.
     std::string last_error_;   // The client's latest word on a connection.
     bool alarm_{};             // The client says that all servers are gone; to be verified.
+    bool alarm_is_news_{};     // It said so after the question that is under way was asked.
     Clock::time_point probe_at_{};
 
     std::size_t retired_{};

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -82,9 +83,9 @@ protected:
     }
 
     template <class Fact>
-    static bool eventually(Broker& broker, Fact fact) {
+    static bool eventually(Broker& broker, Fact fact, Milliseconds of_a_poll = 50ms) {
         const auto end = Clock::now() + kPatience;
-        while (!fact() && Clock::now() < end) broker.poll(50ms);
+        while (!fact() && Clock::now() < end) broker.poll(of_a_poll);
         return fact();
     }
 
@@ -432,6 +433,33 @@ TEST_F(KafkaBrokerTest, ACredentialThatMayNotProduceAtAllIsAnOutageToo) {
     deliver(broker, samples);
     EXPECT_GE(broker.producers_retired(), 1U);
     EXPECT_EQ(broker.down(), "");
+}
+
+// A relay or publisher that has other things to do polls for a few milliseconds at a time; a server
+// on another continent, or one that is busy, takes longer to answer. Found when a slow CI took 20
+// ms for what was given 10: the publisher was "not connected yet" for ever.
+TEST_F(KafkaBrokerTest, AServerThatAnswersMoreSlowlyThanAPollLastsIsReached) {
+    mock_.delay(1, 300);
+    KafkaBroker broker{options()};
+    EXPECT_NE(broker.down(), "");
+    ASSERT_TRUE(eventually(broker, [&] { return broker.down().empty(); }, 1ms)) << broker.down();
+    mock_.leader("orders", 0, -1);
+    ASSERT_EQ(publish(broker, numbered(1)), 1U);
+    EXPECT_TRUE(eventually(
+        broker, [&] { return broker.down().find("no leader") != std::string::npos; }, 1ms))
+        << broker.down();
+}
+
+// Whoever stops does not wait for an answer that does not come.
+TEST_F(KafkaBrokerTest, EndsWhileItsQuestionIsNotAnswered) {
+    std::optional<KafkaBroker> broker{options()};
+    ASSERT_TRUE(eventually(*broker, [&] { return broker->down().empty(); }));
+    mock_.delay(1, 30'000);
+    ASSERT_EQ(publish(*broker, numbered(1)), 1U);
+    for (const auto end = Clock::now() + 1'500ms; Clock::now() < end;) broker->poll(10ms);
+    const auto from = Clock::now();
+    broker.reset();
+    EXPECT_LT(Clock::now() - from, 10s);
 }
 
 TEST_F(KafkaBrokerTest, F41_PutsKeysWhereJavaPutsThem) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <bit>
 #include <cstddef>
+#include <system_error>
 #include <utility>
 
 namespace sagaz::inline v0::kafka {
@@ -114,6 +115,25 @@ std::string trouble_of(const rd_kafka_metadata_t& metadata) {
     return {};
 }
 
+Probe probe(rd_kafka_t* client, Milliseconds connected_within, Milliseconds answered_within) {
+    const rd_kafka_metadata_t* metadata = nullptr;
+    const auto ask = [&](Milliseconds wait) {
+        return rd_kafka_metadata(client, 0, nullptr, &metadata, static_cast<int>(wait.count()));
+    };
+    rd_kafka_resp_err_t error = ask(connected_within);
+    // There is a connection, so one can wait for it.
+    if (error == RD_KAFKA_RESP_ERR__TIMED_OUT) error = ask(answered_within);
+    Probe probe;
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        probe.answer = Probe::Answer::reached;
+        probe.trouble = trouble_of(*metadata);
+        rd_kafka_metadata_destroy(metadata);
+    } else if (error == RD_KAFKA_RESP_ERR__TRANSPORT) {
+        probe.answer = Probe::Answer::unreachable;
+    }
+    return probe;
+}
+
 rd_kafka_t* make_client(rd_kafka_conf_t* conf) {
     char text[512] = "";
     rd_kafka_t* client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
@@ -205,19 +225,20 @@ void Producer::purge(bool in_flight) {
                                       (in_flight ? RD_KAFKA_PURGE_F_INFLIGHT : 0));
 }
 
-Probe Producer::probe(Milliseconds wait) {
-    const rd_kafka_metadata_t* metadata = nullptr;
-    const rd_kafka_resp_err_t error =
-        rd_kafka_metadata(client_.get(), 0, nullptr, &metadata, static_cast<int>(wait.count()));
-    Probe probe;
-    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        probe.answer = Probe::Answer::reached;
-        probe.trouble = trouble_of(*metadata);
-        rd_kafka_metadata_destroy(metadata);
-    } else if (error == RD_KAFKA_RESP_ERR__TRANSPORT) {
-        probe.answer = Probe::Answer::unreachable;
+void Producer::ask(Milliseconds connected_within, Milliseconds answered_within) {
+    try {
+        probe_ =
+            std::async(std::launch::async, probe, client_.get(), connected_within, answered_within);
+    } catch (const std::system_error&) {  // No thread to be had: as if nobody had answered.
+        std::promise<Probe> silent;
+        silent.set_value({});
+        probe_ = silent.get_future();
     }
-    return probe;
+}
+
+std::optional<Probe> Producer::answer() {
+    if (!is_asking() || probe_.wait_for(Milliseconds{0}) != std::future_status::ready) return {};
+    return probe_.get();
 }
 
 std::string Producer::fatal() const {

@@ -9,8 +9,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -26,7 +28,7 @@ struct Delivery {
     std::int32_t partition{};
 };
 
-/// Called by `Producer::serve`, `probe` and the destructor's caller only: on the owner's thread.
+/// Called by `Producer::serve` and the destructor's caller only: on the owner's thread.
 class ProducerEvents {
 public:
     ProducerEvents() = default;
@@ -55,7 +57,7 @@ class Producer {
 public:
     /// Connects in the background. `conf` has been tried out. Throws `invalid` (`broker_option`).
     Producer(Conf conf, ProducerEvents& events);
-    /// Joins the client's threads; may take as long as a name lookup.
+    /// Joins the client's threads; may take as long as a name lookup, or as `ask` may wait.
     ~Producer();
     Producer(const Producer&) = delete;
     Producer& operator=(const Producer&) = delete;
@@ -70,8 +72,14 @@ public:
     /// deliveries say when it is done.
     void purge(bool in_flight);
 
-    /// Asks any server for its view of our topics; waits at most `wait`.
-    Probe probe(Milliseconds wait);
+    /// Asks any server for its view of our topics, in another thread: one that is far away or busy
+    /// may take longer than the owner can wait at a time. Without a connection in the first time it
+    /// is `unreachable`; with one, but no answer in both together, `silent`. Only when no question
+    /// is under way.
+    void ask(Milliseconds connected_within, Milliseconds answered_within);
+    bool is_asking() const { return probe_.valid(); }
+    /// The answer, once it is there; then another question may be asked.
+    std::optional<Probe> answer();
 
     /// Empty while the client can go on.
     std::string fatal() const;
@@ -101,6 +109,7 @@ private:
     std::map<std::string, Topic, std::less<>> topics_;  // After client_: destroyed before it.
     std::string_view last_name_{};
     rd_kafka_topic_t* last_topic_{};
+    std::future<Probe> probe_{};  // After client_: its thread uses that, and is joined first.
 };
 
 }  // namespace sagaz::inline v0::kafka
