@@ -61,9 +61,10 @@ CROSS JOIN @schema@.destination d
 CROSS JOIN pg_catalog.pg_control_system() k
 CROSS JOIN @schema@.outbox_id q
 CROSS JOIN (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()) AS xmax) now
-LEFT JOIN LATERAL (SELECT * FROM @schema@.cursor c
-                   WHERE c.destination = d.name AND c.slot = p.slot
-                   ORDER BY c.n DESC LIMIT 1) c ON true
+LEFT JOIN LATERAL (SELECT * FROM @schema@.cursor c  -- The range: see the view backlog in 0001.
+                   WHERE (c.destination, c.slot, c.n) <= (d.name, p.slot, 9223372036854775807)
+                   ORDER BY c.destination DESC, c.slot DESC, c.n DESC LIMIT 1) c
+    ON c.destination = d.name AND c.slot = p.slot
 $sql$, leaf);
 END
 $function$;

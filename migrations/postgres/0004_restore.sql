@@ -64,8 +64,9 @@ RETURN (
         WHEN greatest(c.position, c.last_id, newest.id)
              > CASE WHEN q.is_called THEN q.last_value ELSE 0 END THEN 'sequence'
         END
-    FROM (SELECT * FROM @schema@.cursor c
-          WHERE c.destination = $1 AND c.slot = $2 ORDER BY c.n DESC LIMIT 1) c
+    FROM (SELECT * FROM @schema@.cursor c  -- The range: see the view backlog in 0001.
+          WHERE (c.destination, c.slot, c.n) <= ($1, $2, 9223372036854775807)
+          ORDER BY c.destination DESC, c.slot DESC, c.n DESC LIMIT 1) c
     CROSS JOIN pg_control_system() k
     CROSS JOIN @schema@.outbox_id q
     LEFT JOIN LATERAL (SELECT o.xid, o.id FROM @schema@.outbox o
@@ -76,6 +77,7 @@ RETURN (
                        WHERE o.slot = $2 AND (o.id, o.xid)
                              > (greatest(c.position, c.last_id), '18446744073709551615'::xid8)
                        ORDER BY o.id DESC LIMIT 1) newest ON true
+    WHERE c.destination = $1 AND c.slot = $2
 );
 
 -- The path of these functions ends with pg_temp: where it is not named it comes first, for types and

@@ -113,7 +113,8 @@ constexpr std::string_view kAcquire = R"(WITH guard, free AS (
 )
 SELECT t.slot, t.epoch FROM guard LEFT JOIN taken t ON true ORDER BY t.slot)";
 
-// $2 destination, $3 slots. Why a cursor that is in doubt means nothing here: migration 0004.
+// $2 destination, $3 slots. Why a cursor that is in doubt means nothing here: migration 0004. Why
+// the newest one is looked for by a range: the view backlog, migration 0001.
 constexpr std::string_view kLoadCursors = R"(WITH guard
 SELECT w.slot, c.n, c.done, c.target, coalesce(c.done_ceiling, '0'),
        coalesce(c.target_ceiling, '0'), c.position, c.last_id,
@@ -122,8 +123,9 @@ SELECT w.slot, c.n, c.done, c.target, coalesce(c.done_ceiling, '0'),
 FROM guard
 CROSS JOIN pg_catalog.unnest($3::int2[]) w (slot)
 LEFT JOIN LATERAL (SELECT * FROM @schema@.cursor c
-                   WHERE c.destination = $2::text AND c.slot = w.slot
-                   ORDER BY c.n DESC LIMIT 1) c ON true)";
+                   WHERE (c.destination, c.slot, c.n) <= ($2::text, w.slot, 9223372036854775807)
+                   ORDER BY c.destination DESC, c.slot DESC, c.n DESC LIMIT 1) c
+    ON c.destination = $2::text AND c.slot = w.slot)";
 
 constexpr std::string_view kLoadStopped = R"(WITH guard
 SELECT p.slot, p.topic, p.key, p.event_type
