@@ -320,10 +320,14 @@ void KafkaBroker::back_off(Clock::time_point now) {
     unreachable_ = "the Kafka client gave up: " + last_error_;
 }
 
-// Joining the client's threads can take as long as a name lookup, so another thread does it.
+// Joining the client's threads can take as long as a name lookup, or as a question that nobody
+// answers, so another thread does it.
 void KafkaBroker::retire_producer() {
     producer_->detach();
-    reaper_ = std::jthread{[retired = std::move(producer_)]() mutable { retired.reset(); }};
+    // The one before goes along, since nobody is to wait for it here.
+    reaper_ = std::jthread{[before = std::move(reaper_), retired = std::move(producer_)]() mutable {
+        retired.reset();
+    }};
     ++retired_;
     alarm_ = false;
 }
@@ -348,7 +352,7 @@ std::string KafkaBroker::unreachable_text() const {
 // The client does not say that a server is back, nor that a partition lacks its leader; and it says
 // that all are gone when the only connection was closed for being idle. So, when there is a reason
 // to, ask a server. The question outlives a `poll`: a server whose answers take longer than the
-// caller gives us is as well as any other.
+// caller gives us is as well as any other, up to a second.
 void KafkaBroker::look_after_health(Clock::time_point now) {
     if (!producer_ || state_ == State::breaking) return;
     const auto waiting = window_.empty() ? Clock::duration{} : now - window_.oldest_since();

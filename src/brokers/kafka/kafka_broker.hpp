@@ -93,7 +93,7 @@ private:
 
     std::size_t retired_{};
     std::unique_ptr<Producer> producer_;
-    std::jthread reaper_;  // Destroys the latest retired producer.
+    std::jthread reaper_;  // Destroys the latest retired producer, and holds the reaper before.
 };
 
 }  // namespace sagaz::inline v0::kafka

@@ -450,7 +450,7 @@ TEST_F(KafkaBrokerTest, AServerThatAnswersMoreSlowlyThanAPollLastsIsReached) {
         << broker.down();
 }
 
-// Whoever stops does not wait for an answer that does not come.
+// Whoever stops does not wait for long for an answer that does not come.
 TEST_F(KafkaBrokerTest, EndsWhileItsQuestionIsNotAnswered) {
     std::optional<KafkaBroker> broker{options()};
     ASSERT_TRUE(eventually(*broker, [&] { return broker->down().empty(); }));
@@ -460,6 +460,21 @@ TEST_F(KafkaBrokerTest, EndsWhileItsQuestionIsNotAnswered) {
     const auto from = Clock::now();
     broker.reset();
     EXPECT_LT(Clock::now() - from, 10s);
+}
+
+// The second had to wait for the thread that ended the first one's client, and its question.
+TEST_F(KafkaBrokerTest, AbandonsInTimeThoughQuestionsAreNotAnswered) {
+    KafkaBroker broker{options()};
+    ASSERT_TRUE(eventually(broker, [&] { return broker.down().empty(); }));
+    mock_.delay(1, 30'000);
+    for (int n = 0; n < 2; ++n) {
+        ASSERT_EQ(publish(broker, numbered(1)), 1U);
+        for (const auto end = Clock::now() + 1'100ms; Clock::now() < end;) broker.poll(10ms);
+        const auto from = Clock::now();
+        broker.abandon(100ms);
+        EXPECT_LT(Clock::now() - from, 600ms) << n;
+        (void)broker.poll(0ms);
+    }
 }
 
 TEST_F(KafkaBrokerTest, F41_PutsKeysWhereJavaPutsThem) {
