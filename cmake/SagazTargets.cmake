@@ -27,6 +27,7 @@ endif()
 set(SAGAZ_SANITIZE "" CACHE STRING "Sanitizers, as in -fsanitize=: address,undefined or thread")
 if(SAGAZ_SANITIZE)
   add_compile_options(-fsanitize=${SAGAZ_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_compile_definitions(_GLIBCXX_ASSERTIONS)  # An empty optional's value is no error to them.
   add_link_options(-fsanitize=${SAGAZ_SANITIZE})
 endif()
 option(SAGAZ_WERROR "Warnings are errors (the presets turn it on)" OFF)

@@ -42,8 +42,8 @@ public:
             fail("count");
             return {{next(counts, "retry_later"), "1"}};
         }
+        if (says("inbox_parked_as")) return {{"why"}};
         if (says("inbox_park")) log.push_back("park " + values[8]);
-        if (says("p.reason")) return {{"why"}};
         return {{std::nullopt}};
     }
     void begin() override {
