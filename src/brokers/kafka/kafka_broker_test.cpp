@@ -116,6 +116,8 @@ protected:
 
 TEST_F(KafkaBrokerTest, F30_RepeatsTheSameBytesAfterALostAcknowledgement) {
     KafkaBroker broker{options()};
+    // A question that is under way would keep the next request back: one at a time.
+    ASSERT_TRUE(eventually(broker, [&] { return broker.down().empty(); }));
     deliver(broker, numbered(1));
     mock_.delay(1, 10'000);
     const Sample lost = sample("lost");

@@ -237,7 +237,7 @@ void Producer::ask(Milliseconds connected_within, Milliseconds answered_within) 
 }
 
 std::optional<Probe> Producer::answer() {
-    if (!is_asking() || probe_.wait_for(Milliseconds{0}) != std::future_status::ready) return {};
+    if (probe_.wait_for(Milliseconds{0}) != std::future_status::ready) return std::nullopt;
     return probe_.get();
 }
 

@@ -78,7 +78,7 @@ public:
     /// is under way.
     void ask(Milliseconds connected_within, Milliseconds answered_within);
     bool is_asking() const { return probe_.valid(); }
-    /// The answer, once it is there; then another question may be asked.
+    /// The answer, once it is there; then another question may be asked. Only while one is asked.
     std::optional<Probe> answer();
 
     /// Empty while the client can go on.
