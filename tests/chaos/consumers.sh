@@ -91,7 +91,7 @@ fault_leave() {
 # what it reads first: where an answer from before the freeze waits in its socket, it is told of an
 # ordinary rebalance and not of a loss, and tries to commit what it had handled.)
 fault_freeze() {
-    local name assigned
+    local name assigned departed
     name=$(any_member)
     works() {
         all_finished && produce "$chunk"
@@ -100,15 +100,19 @@ fault_freeze() {
     wait_for 60 "member $name works" works
     kill -STOP "${members[$name]}"
     assigned=$(assignments "$name")
+    departed=$(departures "$name")
     produce "$chunk"
     wait_for 60 "the others have done the frozen one's part" all_finished
     produce "$chunk"
     kill -CONT "${members[$name]}"
     is_back() { [ "$(assignments "$name")" -gt "$assigned" ]; }
     wait_for 30 "member $name is a member again" is_back
+    [ "$(departures "$name")" -gt "$departed" ] ||
+        die "member $name had nothing to lose when it was frozen: nothing was shown"
     member_lives "$name" || die "the woken member ended, see $work/member-$name.log"
 }
 assignments() { grep -c consumer_assigned "$work/member-$1.log"; }
+departures() { grep -cE 'consumer_(partitions_lost|revoked)' "$work/member-$1.log" || true; }
 
 # With all dead, the ledger and the offsets stand still.
 fault_crash() {
