@@ -9,17 +9,17 @@ only_root
 tools/debian_root.sh debian13 build dev sagaz_executable
 layer=$roots/pg_upgrade
 cleanup() {
-    umount "$layer/root" 2>/dev/null || true
+    umount "$layer/merged" 2>/dev/null || true
     rm -rf "$layer"
 }
 trap cleanup EXIT
-mkdir -p "$layer/upper" "$layer/work" "$layer/root"
+mkdir -p "$layer/upper" "$layer/work" "$layer/merged"
 mount -t overlay overlay \
-    -o "lowerdir=$roots/debian13,upperdir=$layer/upper,workdir=$layer/work" "$layer/root"
-connect_root "$layer/root"
+    -o "lowerdir=$roots/debian13,upperdir=$layer/upper,workdir=$layer/work" "$layer/merged"
+connect_root "$layer/merged"
 printf 'deb %s %s main\n' "$(mirror)" "$(codename_of debian12)" \
-    >"$layer/root/etc/apt/sources.list.d/debian12.list"
-cat >"$layer/root/drill" <<'INNER'
+    >"$layer/merged/etc/apt/sources.list.d/debian12.list"
+cat >"$layer/merged/drill" <<'INNER'
 export DEBIAN_FRONTEND=noninteractive
 mkdir -p /etc/postgresql-common
 echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
@@ -31,4 +31,4 @@ SAGAZ=/src/sagaz/build/dev/app/sagaz DRILLS=upgrade OLD_BIN=/usr/lib/postgresql/
     NEW_BIN=/usr/lib/postgresql/17/bin tests/chaos/restore.sh
 INNER
 # The first process of its own must wait for children that are not its own, hence not the drill.
-(enter_root "$layer/root" "" -- bash -c 'bash -eu /drill; code=$?; exit $code')
+(enter_root "$layer/merged" "" -- bash -c 'bash -eu /drill; code=$?; exit $code')
