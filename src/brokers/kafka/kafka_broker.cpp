@@ -251,6 +251,7 @@ void KafkaBroker::on_delivery(const Delivery& delivery) {
         isolation_.answered(false);
         unreachable_.clear();
         alarm_ = false;
+        news_ = News::accepted;
         if (window_.empty()) stalled_.clear();
         return;
     }
@@ -336,7 +337,7 @@ void KafkaBroker::on_error(rd_kafka_resp_err_t error, std::string_view text) {
     if (state_ == State::breaking) return;  // Its connections were cut; that is no news.
     if (error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
         alarm_ = true;
-        alarm_is_news_ = true;
+        news_ = News::alarm;
         probe_at_ = {};
         return;
     }
@@ -364,7 +365,7 @@ void KafkaBroker::look_after_health(Clock::time_point now) {
     if (unreachable_.empty() && !alarm_ && !stalled) {
         stalled_.clear();
     } else if (now >= probe_at_) {
-        alarm_is_news_ = false;
+        news_ = News::none;
         producer_->ask(kProbeConnected, kProbeAnswered);
     }
 }
@@ -372,9 +373,10 @@ void KafkaBroker::look_after_health(Clock::time_point now) {
 void KafkaBroker::hear(const Probe& probe, Clock::time_point now, Clock::duration waiting) {
     const bool gone = !unreachable_.empty() || alarm_;
     probe_at_ = now + (gone ? kProbeUnreachable : kProbeStalled);
+    if (probe.answer != Probe::Answer::reached && news_ == News::accepted) return;  // Out of date.
     switch (probe.answer) {
         case Probe::Answer::reached:
-            if (alarm_is_news_) {  // It may have been reached before.
+            if (news_ == News::alarm) {  // It may have been reached before.
                 probe_at_ = now;
                 break;
             }

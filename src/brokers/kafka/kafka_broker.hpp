@@ -35,6 +35,9 @@ public:
 private:
     using Clock = std::chrono::steady_clock;
 
+    /// What an answer about the servers' health may be older than.
+    enum class News { none, alarm, accepted };
+
     enum class State {
         flowing,
         settling,  ///< A refusal of our own is held back until what was taken before has its
@@ -88,7 +91,7 @@ private:
     std::string stalled_;      // Why the oldest envelope does not move.
     std::string last_error_;   // The client's latest word on a connection.
     bool alarm_{};             // The client says that all servers are gone; to be verified.
-    bool alarm_is_news_{};     // It said so after the question that is under way was asked.
+    News news_{};              // The latest since the question that is under way was asked.
     Clock::time_point probe_at_{};
 
     std::size_t retired_{};

@@ -394,6 +394,29 @@ TEST_F(KafkaBrokerTest, IsDownWhileTheServerIsAndComesBackByItself) {
     EXPECT_EQ(broker.down(), "");
 }
 
+// The answer came before the acceptance and was read after it. Meanwhile only another broker is
+// polled. Polls as far apart as here hear an answer or ask anew, so one of the two rounds leaves a
+// question under way.
+TEST_F(KafkaBrokerTest, AnAnswerFromBeforeAnAcceptanceIsNoOutage) {
+    KafkaBroker broker{options({{"reconnect.backoff.max.ms", "200"}})};
+    KafkaBroker other{options()};
+    for (const int polls : {2, 3}) {
+        ASSERT_TRUE(eventually(broker, [&] { return broker.down().empty(); }));
+        const auto before = log().size();
+        mock_.down(1);
+        ASSERT_TRUE(eventually(broker, [&] { return !broker.down().empty(); }));
+        ASSERT_EQ(publish(broker, numbered(1)), 1U);
+        for (int n = 0; n < polls; ++n) {
+            EXPECT_TRUE(broker.poll(0ms).empty());
+            EXPECT_TRUE(other.poll(300ms).empty());
+        }
+        mock_.up(1);
+        ASSERT_TRUE(eventually(other, [&] { return log().size() > before; }));
+        EXPECT_EQ(collect(broker, 1).at(0).state, State::accepted);
+        EXPECT_EQ(broker.down(), "") << polls;
+    }
+}
+
 TEST_F(KafkaBrokerTest, StartsWithoutAServer) {
     mock_.down(1);
     KafkaBroker broker{options()};
