@@ -91,24 +91,27 @@ fault_leave() {
 # what it reads first: where an answer from before the freeze waits in its socket, it is told of an
 # ordinary rebalance and not of a loss, and tries to commit what it had handled.)
 fault_freeze() {
-    local name assigned departed
+    local name pid assigned departed
     name=$(any_member)
-    works() {
+    pid=${members[$name]}
+    # Amid a rebalance it may have nothing to lose; at a stand it writes nothing, so that is exact.
+    freezes_at_work() {
         all_finished && produce "$chunk"
-        tail -30 "$work/ledger" | grep -q " ${members[$name]} "
+        tail -30 "$work/ledger" | grep -q " $pid " || return 1
+        kill -STOP "$pid"
+        assigned=$(assignments "$name")
+        departed=$(departures "$name")
+        [ "$assigned" -gt "$departed" ] || { kill -CONT "$pid"; return 1; }
     }
-    wait_for 60 "member $name works" works
-    kill -STOP "${members[$name]}"
-    assigned=$(assignments "$name")
-    departed=$(departures "$name")
+    wait_for 60 "member $name works and is frozen" freezes_at_work
     produce "$chunk"
     wait_for 60 "the others have done the frozen one's part" all_finished
     produce "$chunk"
-    kill -CONT "${members[$name]}"
+    kill -CONT "$pid"
     is_back() { [ "$(assignments "$name")" -gt "$assigned" ]; }
     wait_for 30 "member $name is a member again" is_back
     [ "$(departures "$name")" -gt "$departed" ] ||
-        die "member $name had nothing to lose when it was frozen: nothing was shown"
+        die "member $name was not told that its partitions are gone"
     member_lives "$name" || die "the woken member ended, see $work/member-$name.log"
 }
 assignments() { grep -c consumer_assigned "$work/member-$1.log"; }
