@@ -110,6 +110,12 @@ public:
     static constexpr const char* kBareText =
         "INSERT INTO @schema@.bare (topic, key, event_type, payload) "
         "VALUES ($1, $2, $3, convert_to($4::text, 'UTF8'))";
+    static constexpr const char* kInsertText =
+        "INSERT INTO @schema@.outbox (topic, key, event_type, payload) "
+        "VALUES ($1, $2, $3, convert_to($4::text, 'UTF8'))";
+    static constexpr const char* kUsualText =
+        "INSERT INTO @schema@.usual (topic, key, event_type, payload) "
+        "VALUES ($1, $2, $3, convert_to($4::text, 'UTF8'))";
     static constexpr const char* kNothing =
         "SELECT FROM (VALUES ($1::text, $2::text, $3::text, $4::text)) v";
 
@@ -174,7 +180,9 @@ Report insert_cost(const Stage& stage) {
         ways.business("business again"),
         for_scale(ways.business_returning("business with append() in RETURNING")),
         for_scale(ways.business("business with an empty SELECT", Ways::kNothing)),
-        for_scale(ways.business("business with a bare INSERT", Ways::kBareText))};
+        for_scale(ways.business("business with a bare INSERT", Ways::kBareText)),
+        for_scale(ways.business("business with a usual outbox table", Ways::kUsualText)),
+        for_scale(ways.business("business with a plain INSERT", Ways::kInsertText))};
     for (std::int64_t round = 1; round <= stage.rounds; ++round) {
         for (const int clients : {1, 4, 16, 32}) {
             const auto of = ", " + std::to_string(clients) + " clients";
@@ -207,8 +215,8 @@ Report insert_cost(const Stage& stage) {
         if (clients != "16") continue;
         compare("plain INSERT", "usual outbox table", {});
         compare("append()", "usual outbox table", {});
-        for (const auto* const added :
-             {"append() in RETURNING", "an empty SELECT", "a bare INSERT"}) {
+        for (const auto* const added : {"append() in RETURNING", "an empty SELECT", "a bare INSERT",
+                                        "a usual outbox table", "a plain INSERT"}) {
             compare(std::string{"business with "} + added, "business", {});
         }
     }
