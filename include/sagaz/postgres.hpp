@@ -53,8 +53,9 @@ SAGAZ_EXPORT std::unique_ptr<PublisherStore> open_publisher(const std::string& u
 /// the first line is kept, which carries no payload. For adapters of other drivers.
 SAGAZ_EXPORT Error sqlstate_error(std::string_view sqlstate, std::string_view message);
 
-/// The caller's own libpq connection, with a transaction open on it. Blocks for one round trip
-/// per statement. A failed statement throws `sagaz::Error` of the kind of its SQLSTATE.
+/// The caller's own libpq connection, borrowed, with a transaction open on it. Blocks for one round
+/// trip per statement. Throws `invalid` (`no_transaction`, `transaction_failed`, `pipeline_mode`)
+/// before anything is sent; a failed statement throws `sagaz::Error` of the kind of its SQLSTATE.
 class SAGAZ_EXPORT LibpqTransaction final : public Transaction {
 public:
     explicit LibpqTransaction(pg_conn* connection);
@@ -64,8 +65,14 @@ private:
     pg_conn* connection_;
 };
 
-/// The caller's own libpq connection, outside a transaction. Failures throw `sagaz::Error` of the
-/// kind of their SQLSTATE.
+/// The caller's own libpq connection, borrowed, outside a transaction. Each call blocks for a round
+/// trip, without a deadline of its own. Failures throw `sagaz::Error` of the kind of their
+/// SQLSTATE; a connection in pipeline mode `invalid` (`pipeline_mode`).
+///
+/// A COMMIT whose wait for a standby was cancelled is `in_doubt`. To hear of it `commit` sets the
+/// connection's notice receiver while it runs; one of the owner's own stays, and then the owner
+/// alone gets the warning (`PG_DIAG_SOURCE_FUNCTION`: `SyncRepWaitForLSN`) and must not
+/// acknowledge.
 class SAGAZ_EXPORT LibpqUnitOfWork final : public UnitOfWork {
 public:
     explicit LibpqUnitOfWork(pg_conn* connection);

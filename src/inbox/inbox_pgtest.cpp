@@ -406,14 +406,6 @@ protected:
         static PostgresServer own;
         return own;
     }
-    /// "": for none.
-    void commits_wait_for(const std::string& standby) {
-        server().configure("synchronous_standby_names = '" + standby + "'");
-        server().reload();
-        test::wait_for("the reload", [&] {
-            return schema_.connect().value("SHOW synchronous_standby_names") == standby;
-        });
-    }
     void expect_it_happened_once() {
         Sql next = schema_.client();
         EXPECT_EQ(
@@ -425,7 +417,7 @@ protected:
 
 TEST_F(InboxLostAnswer, F67_OfACommitThatHappenedMeansADuplicateNextTime) {
     // The commit is on disk and waits for a standby that does not exist, and so never answers.
-    commits_wait_for("nobody");
+    server().let_commits_wait_for("nobody");
     Sql watcher = schema_.connect();
     watcher.run("SET synchronous_commit = local");
     std::string code;
@@ -440,14 +432,14 @@ TEST_F(InboxLostAnswer, F67_OfACommitThatHappenedMeansADuplicateNextTime) {
                    [&] { return watcher.number("SELECT count(*) " + waiting) == 1; });
     watcher.run("SELECT pg_terminate_backend(pid) " + waiting);
     consumer.join();
-    commits_wait_for("");
+    server().let_commits_wait_for("");
     EXPECT_EQ(code, "commit_in_doubt");
     expect_it_happened_once();
 }
 
 // The server answers with success, and a warning that nobody reads.
 TEST_F(InboxLostAnswer, F04_ACommitWhoseWaitForAStandbyIsCancelledIsInDoubtAndSoIsItsRepeat) {
-    commits_wait_for("nobody");
+    server().let_commits_wait_for("nobody");
     Sql watcher = schema_.connect();
     watcher.run("SET synchronous_commit = local");
     for (int tries = 0; tries < 2; ++tries) {
@@ -466,7 +458,7 @@ TEST_F(InboxLostAnswer, F04_ACommitWhoseWaitForAStandbyIsCancelledIsInDoubtAndSo
         consumer.join();
         EXPECT_EQ(code, "commit_in_doubt") << "try " << tries;
     }
-    commits_wait_for("");
+    server().let_commits_wait_for("");
     expect_it_happened_once();
 }
 

@@ -2,6 +2,7 @@
 #include "tests/support/error_code.hpp"
 #include "tests/support/inbox_fixture.hpp"
 #include "tests/support/inbox_message.hpp"
+#include "tests/support/postgres_server.hpp"
 
 #include <sagaz/adapters/pqxx.hpp>
 #include <sagaz/error.hpp>
@@ -12,6 +13,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <vector>
 
@@ -36,6 +38,8 @@ Thrown made() {
 
 class PqxxInbox : public test::InboxInASchema {
 protected:
+    using InboxInASchema::InboxInASchema;
+
     std::string effects() {
         return value("SELECT coalesce(string_agg(id, ',' ORDER BY id), '') FROM @s@.effect");
     }
@@ -209,6 +213,56 @@ TEST_F(PqxxInbox, F68_AnAnswerToTheCommitThatIsLostIsInDoubt) {
     EXPECT_EQ(code_of([&] { process("e1"); }), "commit_in_doubt");
     EXPECT_EQ(effects(), "");
     EXPECT_EQ(attempts(), "");
+}
+
+class PqxxInboxAlone : public PqxxInbox {
+protected:
+    PqxxInboxAlone() : PqxxInbox(server()) {}
+    static test::PostgresServer& server() {
+        static test::PostgresServer own;
+        return own;
+    }
+};
+
+// The server answers with success, and a warning.
+TEST_F(PqxxInboxAlone, F04_ACommitWhoseWaitForAStandbyIsCancelledIsInDoubtAndSoIsItsRepeat) {
+    server().let_commits_wait_for("nobody");
+    Sql watcher = schema_.connect();
+    watcher.run("SET synchronous_commit = local");
+    for (int tries = 0; tries < 2; ++tries) {
+        std::string code;
+        std::jthread consumer([&] { code = code_of([&] { process("e1"); }); });
+        test::wait_for("the commit to wait", [&] {
+            return watcher.number(
+                       "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity "
+                       "WHERE wait_event = 'SyncRep'") == 1;
+        });
+        consumer.join();
+        EXPECT_EQ(code, "commit_in_doubt") << "try " << tries;
+    }
+    server().let_commits_wait_for("");
+    EXPECT_EQ(process("e1"), duplicate);
+    EXPECT_EQ(effects(), "e1");
+}
+
+TEST_F(PqxxInbox, F04_ANoticeAtTheCommitIsNoWarningAndReachesItsOwner) {
+    struct Count final : pqxx::errorhandler {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+        explicit Count(pqxx::connection& connection) : errorhandler{connection} {}
+#pragma GCC diagnostic pop
+        bool operator()(const char*) noexcept override {
+            ++count;
+            return true;
+        }
+        int count{};
+    } heard{connection_};
+    run("CREATE FUNCTION @s@.say() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE NOTICE 'said'; RETURN NULL; END $$; "
+        "CREATE CONSTRAINT TRIGGER say AFTER INSERT ON @s@.effect DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION @s@.say()");
+    EXPECT_EQ(process("e1"), processed);
+    EXPECT_EQ(heard.count, 1);
 }
 
 TEST_F(PqxxInbox, AConstraintCheckedAtTheCommitIsTheMessagesFault) {

@@ -322,6 +322,13 @@ void PostgresServer::reload() {
     if (pid_ != 0) ::kill(pid_, SIGHUP);
 }
 
+void PostgresServer::let_commits_wait_for(const std::string& standby) {
+    configure("synchronous_standby_names = '" + standby + "'");
+    reload();
+    wait_for("the reload",
+             [&] { return connect().value("SHOW synchronous_standby_names") == standby; });
+}
+
 void PostgresServer::freeze(pid_t backend) { ::kill(backend, SIGSTOP); }
 void PostgresServer::thaw(pid_t backend) { ::kill(backend, SIGCONT); }
 

@@ -100,6 +100,8 @@ public:
     void configure(
         const std::string& line);  ///< Appends to postgresql.conf; takes effect at reload.
     void reload();
+    /// From now on, for sessions that begin; "": for no standby.
+    void let_commits_wait_for(const std::string& standby);
     void freeze(pid_t backend);  ///< SIGSTOP
     void thaw(pid_t backend);    ///< SIGCONT
 

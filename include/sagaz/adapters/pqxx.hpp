@@ -5,6 +5,7 @@
 #include <sagaz/transaction.hpp>
 
 #include <pqxx/connection>
+#include <pqxx/errorhandler>
 #include <pqxx/except>
 #include <pqxx/nontransaction>
 #include <pqxx/result>
@@ -126,6 +127,12 @@ private:
 /// libpqxx 6 ends the transaction at the first `exec` that fails, so its batches have no
 /// savepoints: after a failure the messages run one by one. It also makes a lost connection anew by
 /// itself, where libpqxx 7 says `unavailable`.
+///
+/// A COMMIT that comes with a warning is `in_doubt`: so PostgreSQL tells that somebody cancelled
+/// its wait for a standby, which may lack it then. libpqxx hands on no more than a text in the
+/// server's language, so any warning is taken for that one (in another language than English, so is
+/// a notice of a deferred trigger). The message comes again, and is a duplicate. Handlers of the
+/// connection's notices get them all the same.
 class PqxxUnitOfWork final : public UnitOfWork {
 public:
     /// `connection` is borrowed.
@@ -154,8 +161,14 @@ public:
 
     void commit() override {
         expect_open();
+        const Warnings warnings{connection_};
         native().commit();
         work_.reset();
+        if (warnings.were_heard()) {
+            throw Error(ErrorKind::in_doubt, "commit_in_doubt",
+                        "COMMIT came with a warning: a standby may lack it",
+                        "let the message come again; see why the standby does not answer");
+        }
     }
 
     void rollback() noexcept override {
@@ -209,6 +222,28 @@ public:
     }
 
 private:
+    /// Hears, while it lives, whether the connection warns.
+    class Warnings final : public ::pqxx::errorhandler {
+    public:
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+        // From 7.10 on a connection has a notice handler too, but only one, which is its owner's.
+        explicit Warnings(::pqxx::connection& connection) : errorhandler{connection} {}
+#pragma GCC diagnostic pop
+
+        bool operator()(const char text[]) noexcept override {
+            const std::string_view said{text};
+            const bool is_harmless = said.starts_with("NOTICE") || said.starts_with("INFO") ||
+                                     said.starts_with("LOG") || said.starts_with("DEBUG");
+            were_heard_ = were_heard_ || !is_harmless;
+            return true;
+        }
+        bool were_heard() const noexcept { return were_heard_; }
+
+    private:
+        bool were_heard_{};
+    };
+
     template <class Thrown>
     static bool is(const std::exception& thrown) {
         return dynamic_cast<const Thrown*>(&thrown) != nullptr;

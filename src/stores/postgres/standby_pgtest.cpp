@@ -48,13 +48,6 @@ private:
 
 class StandbyGate : public ::testing::Test {
 protected:
-    void commits_wait_for(const std::string& name) {
-        server_.configure("synchronous_standby_names = '" + name + "'");
-        server_.reload();
-        test::wait_for("the reload", [&] {
-            return server_.connect().value("SHOW synchronous_standby_names") == name;
-        });
-    }
     /// A commit that is visible and that no standby has.
     void commit_locally(const std::string& payload) {
         test::PostgresWriter writer(schema_);
@@ -89,7 +82,7 @@ protected:
 TEST_F(StandbyGate, F05_NothingPassesTheGateBeforeAStandbyHasIt) {
     const auto store = open();
     StoreReader reader(*store);
-    commits_wait_for("receiver");
+    server_.let_commits_wait_for("receiver");
     commit_locally("a");
     EXPECT_EQ(reader.read_window().size(), 1U);
     EXPECT_LT(store->flushed(false), reader.opening().gate) << "it is on the server's own disk";
@@ -103,7 +96,7 @@ TEST_F(StandbyGate, F05_NothingPassesTheGateBeforeAStandbyHasIt) {
 TEST_F(StandbyGate, F05_AWaitThatIsCancelledProvesNothing) {
     const auto store = open(Milliseconds{20'000});
     StoreReader reader(*store);
-    commits_wait_for("receiver");
+    server_.let_commits_wait_for("receiver");
     commit_locally("a");
     EXPECT_EQ(reader.read_window().size(), 1U);
     std::jthread canceller([&] {
@@ -126,7 +119,7 @@ TEST_F(StandbyGate, SaysThatCommitsWaitForNobody) {
 
 // The server dies while a commit waits for its standby: then the commit is there, and visible.
 TEST_F(StandbyGate, F05_ARelaySendsNothingOfACommitThatOnlyACrashMadeVisible) {
-    commits_wait_for("receiver");
+    server_.let_commits_wait_for("receiver");
     auto waiting = schema_.connect();
     waiting.start(schema_.sql("SELECT @s@.append('t', 'k', 'E', 'a')"));
     auto eyes = server_.connect();
@@ -154,7 +147,7 @@ TEST_F(StandbyGate, F05_APublisherSendsNothingBeforeAStandbyHasIt) {
                                                .statement_timeout = Milliseconds{500},
                                                .durability = postgres::Durability::standby});
     (void)publisher->attach();
-    commits_wait_for("receiver");
+    server_.let_commits_wait_for("receiver");
     auto local = schema_.connect();
     local.run("SET synchronous_commit = local");
     const auto row = local.rows(
@@ -181,7 +174,7 @@ TEST_F(StandbyGate, F05_APublisherSendsNothingBeforeAStandbyHasIt) {
 TEST_F(StandbyGate, OfTheServersOwnDiskLetsItPass) {
     const auto store = open(Milliseconds{500}, postgres::Durability::local);
     StoreReader reader(*store);
-    commits_wait_for("receiver");
+    server_.let_commits_wait_for("receiver");
     commit_locally("a");
     EXPECT_EQ(reader.read_window().size(), 1U);
     EXPECT_GE(store->flushed(true), reader.opening().gate);
