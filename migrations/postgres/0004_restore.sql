@@ -38,7 +38,8 @@
 --
 -- Why order holds. Rows move in the order of their ids, all to ids above B, so a later insert comes
 -- after them; parked events keep their positions, all at or below B, so they stay before the rest of
--- their key. Where the sequence is behind, ids of two worlds overlap, and rows move by created_at.
+-- their key. Where the sequence is behind and there is a row at or below what it has given out, ids of
+-- two worlds overlap, and rows move by created_at.
 --
 -- Why relays may call it by themselves, many at once. An advisory lock lets one in; the others are
 -- told to try again, attach anew and find sound cursors. The slots' rows are locked before the
@@ -50,8 +51,10 @@
 -- Why the newest cursor of a slot cannot be trusted here; null when it can.
 --   cluster:  it was stored in another cluster
 --   ahead:    its snapshots are of the future, or count a row above all that was delivered
---   sequence: the sequence will give out ids again that are taken
--- The looks at the log are by (slot, id), one row each.
+--   sequence: the sequence will give out ids again that are taken, or has: a row at an id that was
+--             passed has a transaction of later (its id is taken before the row's: core/window.hpp)
+-- The looks at the log are by (slot, id): one row each, and the last hundred at or below the high
+-- id, among which are those that were given out again last.
 CREATE FUNCTION @schema@.cursor_doubt(destination text, slot smallint) RETURNS text
 LANGUAGE sql STABLE
 RETURN (
@@ -63,6 +66,7 @@ RETURN (
             THEN 'ahead'
         WHEN greatest(c.position, c.last_id, newest.id)
              > CASE WHEN q.is_called THEN q.last_value ELSE 0 END THEN 'sequence'
+        WHEN passed.xid >= c.target_ceiling THEN 'sequence'
         END
     FROM (SELECT * FROM @schema@.cursor c  -- The range: see the view backlog in 0001.
           WHERE (c.destination, c.slot, c.n) <= ($1, $2, 9223372036854775807)
@@ -77,6 +81,12 @@ RETURN (
                        WHERE o.slot = $2 AND (o.id, o.xid)
                              > (greatest(c.position, c.last_id), '18446744073709551615'::xid8)
                        ORDER BY o.id DESC LIMIT 1) newest ON true
+    LEFT JOIN LATERAL (SELECT p.xid
+                       FROM (SELECT o.xid FROM @schema@.outbox o
+                             WHERE o.slot = $2 AND (o.id, o.xid)
+                                   <= (greatest(c.position, c.last_id), '18446744073709551615'::xid8)
+                             ORDER BY o.id DESC LIMIT 100) p
+                       ORDER BY p.xid DESC LIMIT 1) passed ON true
     WHERE c.destination = $1 AND c.slot = $2
 );
 
@@ -159,7 +169,8 @@ BEGIN
                                          content_type, aggregate_type, aggregate_id, saga_id,
                                          headers, payload)
             SELECT $4 + pg_catalog.row_number() OVER (
-                       ORDER BY CASE WHEN $3 IS NOT NULL THEN g.created_at END, g.id),
+                       ORDER BY CASE WHEN (SELECT min(a.id) FROM gone a) <= $3
+                                     THEN g.created_at END, g.id),
                    g.created_at, g.held_until, g.event_id, g.topic, g.key, g.event_type,
                    g.content_type, g.aggregate_type, g.aggregate_id, g.saga_id, g.headers, g.payload
             FROM gone g

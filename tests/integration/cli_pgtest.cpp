@@ -146,6 +146,26 @@ TEST_F(Cli, SetsWhatShapesBytesAndRefusesWhatItDoesNotKnow) {
     EXPECT_EQ(run({"migrate", "--no-roles", "--set", "nonsense"}).code, 2);
 }
 
+// One that is frozen between two statements, or whose network is gone.
+TEST_F(Cli, F15_KeepsInsertsFromTheLogForAMomentOnlyWhileItIsFrozen) {
+    migrate();
+    auto other = sql();
+    other.run("begin; update sagaz.setting set value = '/mine' where key = 'source'");
+    CliProcess command{{"migrate", "--set", "source=/other", "--store", url_}};
+    wait_for("the command to hold the log and wait for the setting", [&] {
+        return sql().number(
+                   "select count(*) from pg_locks where not granted and locktype = "
+                   "'transactionid'") == 1;
+    });
+    command.signal(SIGSTOP);
+    other.run("rollback");
+    auto producer = sql();
+    producer.run("set statement_timeout = '10s'; select sagaz.append('t', 'k', 'E', 'p'::text)");
+    command.signal(SIGCONT);
+    EXPECT_EQ(command.wait(), 1);
+    EXPECT_EQ(sql().value("select value <> '/other' from sagaz.setting where key = 'source'"), "t");
+}
+
 TEST_F(Cli, WaitsForWhatIsNotThereYetAndNamesWhatNeverCame) {
     const auto never = run({"wait", "--for", "store,schema", "--timeout", "300ms"});
     expect_error(never, 1, "wait_timeout");

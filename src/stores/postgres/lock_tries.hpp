@@ -16,7 +16,10 @@ namespace sagaz::inline v0::postgres {
 void with_lock_tries(Connection& connection, std::string_view schema,
                      const std::function<void()>& change);
 
-/// In the transaction of `change`, before it takes a lock.
-inline constexpr std::string_view kShortWait = "SET LOCAL lock_timeout = '1s';\n";
+/// In the transaction of `change`, before it takes a lock. The second bounds how long one is kept
+/// by a process that is frozen or cut off between two statements: the server then ends its session.
+inline constexpr std::string_view kShortWait =
+    "SET LOCAL lock_timeout = '1s';\n"
+    "SET LOCAL idle_in_transaction_session_timeout = '2s';\n";
 
 }  // namespace sagaz::inline v0::postgres

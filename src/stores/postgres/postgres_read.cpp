@@ -35,6 +35,7 @@ constexpr std::int64_t kTimesMean = 4;
 constexpr std::int64_t kNoLimit = std::numeric_limits<std::int32_t>::max();
 
 constexpr std::int64_t kUnknown = -1;
+constexpr auto kSegmentsInRing = static_cast<std::int64_t>(kSegments);
 constexpr std::int64_t kLeavesApart = 3;  // up to so many leaves a statement each beats the ring
 
 std::size_t leaf_of(std::int64_t segment) { return static_cast<std::size_t>(segment % kSegments); }
@@ -125,7 +126,8 @@ PostgresStore::Step PostgresStore::next_plain() {
 }
 
 // The same for late rows, which begin where the oldest transaction asked for may have begun. Where
-// that is not known all are read from the whole ring.
+// that is not known, or as many segments away as there are (the sequence has jumped), all are read
+// from the whole ring.
 PostgresStore::Step PostgresStore::next_late() {
     Step step{Kind::late, kWholeRing, {}};
     std::int64_t lowest = std::numeric_limits<std::int64_t>::max();
@@ -134,7 +136,9 @@ PostgresStore::Step PostgresStore::next_late() {
         const auto first = first_segment_of(*std::ranges::min_element(progress.range->late));
         if (first) progress.after = std::max(progress.after, end_of(*first - 1));
         if (progress.is_done()) continue;
-        lowest = first ? std::min(lowest, segment_of(progress.after + 1)) : kUnknown;
+        const auto next = segment_of(progress.after + 1);
+        const bool is_near = first && segment_of(progress.range->upto) - next < kSegmentsInRing;
+        lowest = is_near ? std::min(lowest, next) : kUnknown;
         progress.upto = progress.range->upto;
         step.ranges.push_back(&progress);
     }

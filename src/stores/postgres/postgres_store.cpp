@@ -165,8 +165,9 @@ Loaded PostgresStore::load(std::span<const OwnedSlot> slots) {
         });
     const Result cursors = run(statements_.load_cursors, parameters);
     for (int n = 0; n < PQntuples(cursors.get()); ++n) {
-        if (!is_null(cursors.get(), n, 9)) {
-            rebaser_.run();
+        if (sequence_went_back_ || !is_null(cursors.get(), n, 9)) {
+            rebaser_.run(sequence_went_back_);
+            sequence_went_back_ = false;
             throw incarnation_changed();
         }
         loaded.cursors.push_back(decode_cursor(cursors.get(), n));
@@ -207,8 +208,13 @@ Opening PostgresStore::take_opening(const PGresult* row) {
     opening.ceiling = widen(static_cast<std::uint32_t>(age) + 3U, opening.target.xmax);
     opening.gate = number_at<std::uint64_t>(row, 0, 3);
     opening.flushed = durability_.safe(number_at<std::uint64_t>(row, 0, 4));
-    // Somebody set it back, or put old files back: the cursors tell, when they are read anew.
-    if (opening.last_position < last_position_) throw incarnation_changed();
+    // Somebody set it back, or put old files back. Remembered, since it may have caught up before
+    // the cursors are read anew, and a row at an id that is given out again would count as
+    // delivered.
+    if (opening.last_position < last_position_) {
+        sequence_went_back_ = true;
+        throw incarnation_changed();
+    }
     last_position_ = opening.last_position;
     remember_start(opening);
     return opening;

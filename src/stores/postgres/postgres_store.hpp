@@ -132,6 +132,7 @@ private:
     Id relay_{};
     Id incarnation_{};
     std::int64_t last_position_{};                 ///< Of the last window of this incarnation.
+    bool sequence_went_back_{};                    ///< Seen, and not yet re-based since.
     std::map<std::int16_t, std::int64_t> tidied_;  ///< By slot: no cursor below this n is left.
     std::vector<Start> starts_;  ///< Of this incarnation, one a segment, ascending.
     /// By slot: the newest store with parked events that had no answer and may yet be carried out.

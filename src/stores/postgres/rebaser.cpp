@@ -32,14 +32,17 @@ std::string script(std::string_view schema, bool forced) {
 }  // namespace
 
 Rebaser::Rebaser(const std::string& url, const Options& options)
-    : sql_(script(options.schema, false)),
+    : schema_(options.schema),
       connection_(url, {options.connect_timeout, kLongest}, options.current_url) {
     connection_.needs({options.schema + "_relay"});
 }
 
-void Rebaser::run() {
-    if (!is_running_) connection_.send_script(sql_);
-    is_running_ = true;
+void Rebaser::run(bool forced) {
+    if (!is_running_) {
+        connection_.send_script(script(schema_, forced));
+        is_running_ = true;
+        is_forced_ = forced;
+    }
     if (!connection_.is_ready(kPatience)) {
         throw Error(ErrorKind::unavailable, "rebasing",
                     "the database was restored, and its log is being re-based",
@@ -47,7 +50,8 @@ void Rebaser::run() {
     }
     is_running_ = false;
     (void)connection_.receive();
-    connection_.drop();  // Not needed again, until the next disaster.
+    if (forced && !is_forced_) return run(true);  // That one may have found nothing to do.
+    connection_.drop();                           // Not needed again, until the next disaster.
 }
 
 std::string rebase(const std::string& url, std::string_view schema) {

@@ -16,14 +16,15 @@ class Rebaser {
 public:
     Rebaser(const std::string& url, const Options& options);
 
-    /// Returns when the log is re-based, by this or by somebody else. Throws `unavailable`
-    /// (`rebasing`) while it is under way: call again.
-    void run();
+    /// Returns when the log is re-based, by this or by somebody else; `forced`: by this, though no
+    /// cursor is in doubt. Throws `unavailable` (`rebasing`) while it is under way: call again.
+    void run(bool forced);
 
 private:
-    std::string sql_;
+    std::string schema_;
     Connection connection_;
     bool is_running_{};
+    bool is_forced_{};
 };
 
 }  // namespace sagaz::inline v0::postgres

@@ -211,6 +211,50 @@ TEST_F(Restore, F08_SetsASequenceForthThatSomebodySetBack) {
     deliver({"e"});
 }
 
+TEST_F(Restore, F08_LosesNothingThoughASequenceSetBackHasCaughtUpUnseen) {
+    commit("a");
+    commit("b");
+    deliver({"a", "b"});
+    sql_.run(schema_.sql("SELECT setval('@s@.outbox_id', 1)"));
+    commit("c");  // at the place of b
+    commit("d");
+    deliver({"c", "d"});
+    EXPECT_EQ(audited("moved"), 2);
+}
+
+TEST_F(Restore, F08_RemembersThatASequenceWasSetBackUntilTheLogIsReBased) {
+    const auto store = open_store(schema_);
+    const auto reader = reader_of(*store);
+    commit("a");
+    commit("b");
+    EXPECT_EQ(reader->read_window().size(), 2U);
+    EXPECT_EQ(store->store(reader->moves(), {}).size(), 16U);
+    sql_.run(schema_.sql("SELECT setval('@s@.outbox_id', 1)"));
+    EXPECT_EQ(code_of([&] { (void)store->open_window(); }), "incarnation_changed");
+    store->release(reader->owned());
+    PostgresWriter late(schema_);
+    late.append("c");  // at the place of b, where no look finds it yet
+    commit("d");
+    const auto waits = code_of([&] { StoreReader{*store}; });
+    EXPECT_TRUE(waits == "rebasing" || waits == "lock_not_available") << waits;
+    late.commit();
+    sql_.run(schema_.sql("UPDATE @s@.slot SET owner = NULL"));  // of the reader that has thrown
+    const auto again = reader_of(*store);
+    EXPECT_EQ(payloads_of(again->read_window()), (Words{"c", "d"}));
+}
+
+// Where no id was given out in this world the ids alone tell the order; a clock may have gone back.
+TEST_F(Restore, F08_KeepsTheOrderOfIdsThoughTheClockWentBackBetweenThem) {
+    commit("a");
+    commit("b");
+    sql_.run(
+        schema_.sql("UPDATE @s@.outbox SET created_at = created_at - interval '1 hour' "
+                    "WHERE payload = 'b'"));
+    restore();
+    sql_.run(schema_.sql("ALTER SEQUENCE @s@.outbox_id RESTART"));
+    deliver({"a", "b"});
+}
+
 TEST_F(Restore, KeepsWhatIsParkedBeforeTheRestOfItsKey) {
     commit("refused");
     const auto store = open_store(schema_);

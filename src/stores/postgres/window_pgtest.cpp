@@ -316,6 +316,21 @@ TEST_F(Window, FindsLateRowsInEverySegmentSinceTheirTransactionBegan) {
     EXPECT_EQ(payloads_of(reader.read_window()), (Words{"1", "3", "4", "6"}));
 }
 
+// Segment by segment it would take four million statements.
+TEST_F(Window, ReadsALateTransactionAcrossAFarJumpOfTheSequence) {
+    StoreReader reader(*store_, {2, 1'000'000});
+    (void)reader.read_window();
+    PostgresWriter late(schema_);
+    late.append("1");
+    schema_.connect().run(
+        schema_.sql(fmt::format("SELECT setval('@s@.outbox_id', {})", 1LL << 40)));
+    commit_event(schema_, "x");
+    EXPECT_EQ(payloads_of(reader.read_window()), Words{"x"});
+    late.append("2");
+    late.commit();
+    EXPECT_EQ(payloads_of(reader.read_window()), (Words{"1", "2"}));
+}
+
 TEST_F(Window, RunsNoDefinitionOfDataWhileItWorks) {
     Sql sql = schema_.connect();
     sql.run(fmt::format(
