@@ -327,12 +327,16 @@ CASES = {
              {relay('outbox_dead_letter_events_total', 'a', reason='unknown_topic'):
               then(steady(0, 40), growing(1, 1, 8), steady(8, 73))},
              {25: [], 30: []}),
+        case('one event is dead, and is replayed after half an hour',
+             both('outbox_parked_events', then(steady(0, 20), steady(1, 60), steady(0, 41)),
+                  state='dead'),
+             {22: [], 27: ['OutboxDeadLetterQueue/warning'], 42: []}),
         case('the relay that counted 15 of them was never scraped again',
              both('outbox_parked_events', then(steady(3, 40), steady(18, 81)), state='dead'),
              {19: [], 22: ['OutboxDeadLetterQueue/critical'], 35: []}),
         case('500 dead events have waited since yesterday, and are replayed',
              both('outbox_parked_events', then(steady(500, 40), steady(0, 81)), state='dead'),
-             {15: [], 22: [], 40: []}),
+             {14: [], 17: ['OutboxDeadLetterQueue/warning'], 22: [], 40: []}),
     ],
     'OutboxHighLatency': [
         case('two in a hundred events take longer than half a second',
