@@ -342,9 +342,7 @@ private:
                 cleanup_.older_than_from = older_than_.empty()
                                                ? "inbox.retention (from " + retention.where + ")"
                                                : "--older-than";
-                cleanup_.mode = dry_run_ ? CleanupMode::dry_run
-                                : yes_   ? CleanupMode::remove
-                                         : CleanupMode::ask;
+                cleanup_.mode = change_mode(dry_run_, yes_);
                 cleanup_.json = json_;
                 cleanup_.store = store();
                 return run_inbox_cleanup(cleanup_, console_);

@@ -105,9 +105,7 @@ private:
                                           .filter = parked_.filter,
                                           .discard = discard,
                                           .rate = rate_,
-                                          .mode = dry_run_ ? ChangeMode::dry_run
-                                                  : yes_   ? ChangeMode::change
-                                                           : ChangeMode::ask,
+                                          .mode = change_mode(dry_run_, yes_),
                                           .json = json},
                                          console_);
             });

@@ -132,15 +132,20 @@ struct InboxStatusOptions {
     bool json{};
 };
 
-/// What `inbox cleanup` does about the marks that it finds.
-enum class CleanupMode { ask, dry_run, remove };
+/// What a command that changes things does about what it finds.
+enum class ChangeMode { ask, dry_run, change };
+
+constexpr ChangeMode change_mode(bool dry_run, bool yes) {
+    if (dry_run) return ChangeMode::dry_run;
+    return yes ? ChangeMode::change : ChangeMode::ask;
+}
 
 struct InboxCleanupOptions {
     StoreTarget store{};
     std::optional<std::string> consumer{};
     std::chrono::milliseconds older_than{};
     std::string older_than_from{};  ///< Who said so: "--older-than", or the key and its place.
-    CleanupMode mode{CleanupMode::ask};
+    ChangeMode mode{ChangeMode::ask};
     bool json{};
 };
 
@@ -164,8 +169,6 @@ struct ParkedListOptions {
     bool payload{};
     bool json{};
 };
-
-enum class ChangeMode { ask, dry_run, change };
 
 struct ParkedChangeOptions {
     StoreTarget store{};

@@ -236,7 +236,7 @@ void check_retention(const InboxCleanupOptions& options) {
 
 int report(const std::vector<Found>& found, const Cleanup& cleanup,
            const InboxCleanupOptions& options, Console& console) {
-    const bool dry_run = options.mode == CleanupMode::dry_run;
+    const bool dry_run = options.mode == ChangeMode::dry_run;
     if (options.json) {
         const auto* const word = dry_run ? "would_remove" : "removed";
         auto consumers = Json::array();
@@ -265,14 +265,14 @@ int report(const std::vector<Found>& found, const Cleanup& cleanup,
 
 int run_inbox_cleanup(const InboxCleanupOptions& options, Console& console) {
     check_retention(options);
-    const bool must_ask = options.mode == CleanupMode::ask;
+    const bool must_ask = options.mode == ChangeMode::ask;
     if (must_ask && !console.can_ask()) {
         refuse("confirmation_missing", "neither --yes nor --dry-run, and no terminal to ask on",
                "add --dry-run to see what would go, then --yes");
     }
     Cleanup cleanup{options, console};
     cleanup.begin();
-    if (options.mode == CleanupMode::dry_run) {
+    if (options.mode == ChangeMode::dry_run) {
         return report(cleanup.count(), cleanup, options, console);
     }
     if (must_ask && !console.ask("remove " + grouped(sum_of(cleanup.count())) +

@@ -49,7 +49,6 @@ void Driver::reset() {
 }
 
 void Driver::run(command::Attach&) {
-    last_command_ = "attach";
     // A client that has not connected yet is not to be given an event that it may keep for long.
     watch_destination();
     step_->on_attached(store_.attach(), clock_.now());
@@ -58,53 +57,41 @@ void Driver::run(command::Attach&) {
 }
 
 void Driver::run(command::Confirm& confirm) {
-    last_command_ = "confirm";
     Confirmation said = store_.confirm(confirm.asked, confirm.acknowledged, confirm.margin);
     step_->on_confirmed(std::move(said), clock_.now());
 }
 
 void Driver::run(command::Flush& flush) {
-    last_command_ = "flush";
     step_->on_flushed(store_.flushed(flush.force), clock_.now());
 }
 
 void Driver::run(command::Publish& publish) {
-    last_command_ = "publish";
     at_broker_ = true;
     step_->on_published(broker_.publish(publish.envelopes), clock_.now());
     watch_destination();
 }
 
 void Driver::run(command::Poll& poll) {
-    last_command_ = "poll";
     at_broker_ = true;
     take_receipts(broker_.poll(poll.deadline));
     watch_destination();
 }
 
 void Driver::run(command::Settle& settle) {
-    last_command_ = "settle";
     store_.settle(settle.accepted, settle.left);
     step_->on_settled(clock_.now());
 }
 
 void Driver::run(command::Abandon& abandon) {
-    last_command_ = "abandon";
     at_broker_ = true;
     broker_.abandon(abandon.deadline);
     take_receipts(broker_.poll(Milliseconds{0}));
     step_->on_abandoned(clock_.now());
 }
 
-void Driver::run(command::Wait& wait) {
-    last_command_ = "wait";
-    turn_.wake_at = wait.until;
-}
+void Driver::run(command::Wait& wait) { turn_.wake_at = wait.until; }
 
-void Driver::run(command::End&) {
-    last_command_ = "end";
-    turn_.ended = true;
-}
+void Driver::run(command::End&) { turn_.ended = true; }
 
 void Driver::take_receipts(std::span<const Receipt> receipts) {
     step_->on_receipts(receipts, clock_.now());

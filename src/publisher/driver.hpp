@@ -9,7 +9,6 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 /// Carries out the commands of a PublishStep against a real or a simulated store and broker: one
 /// command a turn, in the caller's thread.
@@ -36,7 +35,6 @@ public:
     void reset();
 
     core::PublishStep& step() noexcept { return *step_; }
-    std::string_view last_command() const noexcept { return last_command_; }
 
 private:
     void run(core::command::Attach&);
@@ -63,7 +61,6 @@ private:
     std::optional<core::PublishStep> step_;
     std::string store_error_;
     core::Breaker::State breaker_{core::Breaker::State::closed};
-    std::string_view last_command_;
     bool at_broker_{};  ///< The command under way is the broker's.
     Turn turn_{};
 };

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -67,7 +68,6 @@ Turn Driver::turn() {
 }
 
 void Driver::run(command::Attach&) {
-    last_command_ = "attach";
     step_.on_attached(store_.attach(relay_));
     store_error_.clear();
     begin_metrics();
@@ -75,7 +75,6 @@ void Driver::run(command::Attach&) {
 }
 
 void Driver::run(command::Observe& observe) {
-    last_command_ = "observe";
     const Observed seen = store_.observe(observe.report);
     step_.on_observed(seen, clock_.now());
     store_error_.clear();
@@ -84,45 +83,27 @@ void Driver::run(command::Observe& observe) {
                       static_cast<double>(step_.slots_without_owner()), kPlain);
 }
 
-void Driver::run(command::Acquire& acquire) {
-    last_command_ = "acquire";
-    step_.on_acquired(store_.acquire(acquire.slots));
-}
+void Driver::run(command::Acquire& acquire) { step_.on_acquired(store_.acquire(acquire.slots)); }
 
-void Driver::run(command::Load& load) {
-    last_command_ = "load";
-    step_.on_loaded(store_.load(load.slots), clock_.now());
-}
+void Driver::run(command::Load& load) { step_.on_loaded(store_.load(load.slots), clock_.now()); }
 
-void Driver::run(command::OpenWindow&) {
-    last_command_ = "open_window";
-    step_.on_opened(store_.open_window(), clock_.now());
-}
+void Driver::run(command::OpenWindow&) { step_.on_opened(store_.open_window(), clock_.now()); }
 
-void Driver::run(command::FindLate& find) {
-    last_command_ = "find_late";
-    step_.on_late(store_.find_late(find.queries));
-}
+void Driver::run(command::FindLate& find) { step_.on_late(store_.find_late(find.queries)); }
 
-void Driver::run(command::StartRead& start) {
-    last_command_ = "start_read";
-    store_.start_read(start.request);
-}
+void Driver::run(command::StartRead& start) { store_.start_read(start.request); }
 
 void Driver::run(command::FinishRead&) {
-    last_command_ = "finish_read";
     step_.on_read(store_.finish_read(), clock_.now());
     if (telemetry_ == nullptr || step_.last_read_rows() == 0) return;
     telemetry_->observe("outbox_batch_size", static_cast<double>(step_.last_read_rows()), kPlain);
 }
 
 void Driver::run(command::Flush& flush) {
-    last_command_ = "flush";
     step_.on_flushed(store_.flushed(flush.force), clock_.now());
 }
 
 void Driver::run(command::Publish& publish) {
-    last_command_ = "publish";
     const std::size_t taken = broker_.publish(publish.envelopes);
     if (taken > 0 && sampled_token_ == 0) {
         sampled_token_ = publish.envelopes.front().token;
@@ -133,46 +114,36 @@ void Driver::run(command::Publish& publish) {
 }
 
 void Driver::run(command::Poll& poll) {
-    last_command_ = "poll";
     take_receipts(broker_.poll(poll.deadline));
     watch_destination();
 }
 
 void Driver::run(command::StoreCursors& cursors) {
-    last_command_ = "store";
     step_.on_stored(store_.store(cursors.moves, cursors.parked), clock_.now());
 }
 
 void Driver::run(command::LookAt& look) {
-    last_command_ = "look_at";
     step_.on_looked_at(store_.look_at(look.rows), clock_.now());
 }
 
-void Driver::run(command::MarkDelivered& mark) {
-    last_command_ = "mark_delivered";
-    store_.mark_delivered(mark.rows);
-}
+void Driver::run(command::MarkDelivered& mark) { store_.mark_delivered(mark.rows); }
 
 void Driver::run(command::Release& release) {
-    last_command_ = "release";
     store_.release(release.slots);
     step_.on_released(release.slots);
 }
 
 void Driver::run(command::Leave&) {
-    last_command_ = "leave";
     store_.leave();
     step_.on_left();
 }
 
 void Driver::run(command::Tidy& tidy) {
-    last_command_ = "tidy";
     store_.tidy(tidy.slots);
     step_.on_tidied(clock_.now());
 }
 
 void Driver::run(command::Measure&) {
-    last_command_ = "measure";
     const Time before = wall_clock();
     const Backlog backlog = store_.measure();
     const Time after = wall_clock();
@@ -198,7 +169,6 @@ void Driver::run(command::Measure&) {
 }
 
 void Driver::run(command::Reclaim& reclaim) {
-    last_command_ = "reclaim";
     const Reclaimed reclaimed = store_.reclaim(reclaim.limits);
     step_.on_reclaimed(reclaimed, clock_.now());
     if (telemetry_ == nullptr || reclaimed.truncations == 0) return;
@@ -206,7 +176,6 @@ void Driver::run(command::Reclaim& reclaim) {
 }
 
 void Driver::run(command::KeepInbox& keep) {
-    last_command_ = "keep_inbox";
     const InboxKept kept = store_.keep_inbox(keep.limits);
     step_.on_kept_inbox(kept, clock_.now());
     if (telemetry_ == nullptr || (kept.made.empty() && kept.dropped.empty())) return;
@@ -216,20 +185,13 @@ void Driver::run(command::KeepInbox& keep) {
 }
 
 void Driver::run(command::Abandon& abandon) {
-    last_command_ = "abandon";
     broker_.abandon(abandon.deadline);
     take_receipts(broker_.poll(Milliseconds{0}));
 }
 
-void Driver::run(command::Wait& wait) {
-    last_command_ = "wait";
-    turn_.wake_at = wait.until;
-}
+void Driver::run(command::Wait& wait) { turn_.wake_at = wait.until; }
 
-void Driver::run(command::End&) {
-    last_command_ = "end";
-    turn_.ended = true;
-}
+void Driver::run(command::End&) { turn_.ended = true; }
 
 void Driver::take_receipts(std::vector<Receipt> receipts) {
     step_.on_receipts(receipts, clock_.now());

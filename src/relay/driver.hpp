@@ -12,7 +12,6 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <string_view>
 
 /// Carries out the commands of a RelayStep against a real or a simulated store and broker: one
 /// command a turn, in the caller's thread.
@@ -44,7 +43,6 @@ public:
     const core::RelayStep& step() const noexcept { return step_; }
     const Id& relay() const noexcept { return relay_; }
     const std::string& store_error() const noexcept { return store_error_; }
-    std::string_view last_command() const noexcept { return last_command_; }
 
 private:
     void run(core::command::Attach&);
@@ -93,7 +91,6 @@ private:
     Id relay_;
     core::RelayStep step_;
     std::string store_error_;
-    std::string_view last_command_;
     std::function<std::unique_ptr<Broker>()> open_for_parked_;
     std::unique_ptr<Broker> retry_broker_;
     std::string retry_error_;

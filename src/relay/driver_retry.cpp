@@ -16,17 +16,14 @@ void Driver::retry_by(std::function<std::unique_ptr<Broker>()> open) {
 }
 
 void Driver::run(command::LookAtParked& look) {
-    last_command_ = "look_at_parked";
     step_.on_looked_at_parked(store_.look_at_parked(look.query), clock_.now());
 }
 
 void Driver::run(command::ReadParked& read) {
-    last_command_ = "read_parked";
     step_.retry().on_read(store_.read_parked(read.rows), clock_.now());
 }
 
 void Driver::run(command::Retry& retry) {
-    last_command_ = "retry";
     const bool is_open = open_retry_broker();
     step_.retry().on_taken(is_open ? retry_broker_->publish(retry.envelopes) : 0, clock_.now());
 }
@@ -49,7 +46,6 @@ bool Driver::open_retry_broker() {
 }
 
 void Driver::run(command::PollRetry& poll) {
-    last_command_ = "poll_retry";
     const auto receipts =
         retry_broker_ ? retry_broker_->poll(poll.deadline) : std::vector<Receipt>{};
     step_.retry().on_receipts(receipts, clock_.now());
@@ -58,7 +54,6 @@ void Driver::run(command::PollRetry& poll) {
 
 void Driver::run(command::AbandonRetry&) {
     constexpr Milliseconds kGiveUp{100};  // The stream shares this thread.
-    last_command_ = "abandon_retry";
     std::vector<Receipt> receipts;
     if (retry_broker_) {
         retry_broker_->abandon(kGiveUp);
@@ -71,7 +66,6 @@ void Driver::run(command::AbandonRetry&) {
 }
 
 void Driver::run(command::SettleParked& settle) {
-    last_command_ = "settle_parked";
     const bool is_owned = store_.settle_parked(settle.slot, settle.outcomes);
     step_.on_settled_parked(is_owned, clock_.now());
     if (telemetry_ == nullptr) return;
