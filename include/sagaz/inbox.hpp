@@ -105,7 +105,8 @@ public:
     }
 
     /// Handles many messages in one transaction, in their order; an outcome each, in the same
-    /// order. First without savepoints. When a handler throws, everything is rolled back and run
+    /// order. At most `kBatchMax`, or `invalid` (`too_many_events`) before anything is done. First
+    /// without savepoints. When a handler throws, everything is rolled back and run
     /// again with a savepoint before each, so that only the failing ones are left out; after a
     /// deadlock or a serialization failure they run one by one. So a handler may run up to three
     /// times, of which one counts. After a message that has to come again, the later ones of its

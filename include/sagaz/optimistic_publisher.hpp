@@ -14,7 +14,8 @@
 
 namespace sagaz::inline v0 {
 
-/// Limits and times of an optimistic publisher.
+/// Limits and times of an optimistic publisher. Outside their range its constructor throws
+/// `invalid` (`option_range`).
 struct OptimisticOptions {
     bool enabled{true};
     std::string schema{"sagaz"};  ///< Where its Outboxes write: the schema of its store.
@@ -23,10 +24,11 @@ struct OptimisticOptions {
                                   ///< above `timeout`, at most ten minutes. What a relay allows at
                                   ///< most is its own `RelayOptions::grace`.
     std::size_t queue_max{10'000};        ///< Events handed over and not answered; beyond it
-                                          ///< `queue_full`. Costs about 300 bytes each.
+                                          ///< `queue_full`. Costs about 300 bytes each; 1 to
+                                          ///< 1,000,000.
     int breaker_failures{5};              ///< Failures in a row that open the breaker: then nothing
     Milliseconds breaker_initial{1'000};  ///< is sent until a try succeeds, the first after so
-    Milliseconds breaker_max{5'000};      ///< long, doubled up to here.
+    Milliseconds breaker_max{5'000};      ///< long, doubled up to here. 10 ms to an hour.
 };
 
 /// Why an event was left to the relay. The first four are no trouble.

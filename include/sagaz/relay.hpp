@@ -37,7 +37,7 @@ struct RelayOptions {
     Milliseconds attempt_timeout{30'000};  ///< An attempt of a parked event that is not answered
                                            ///< for so long is given up.
     std::size_t stopped_keys_max{10'000};  ///< Stopped keys of a slot remembered by name; of each
-                                           ///< of the others sixteen bytes are.
+                                           ///< of the others sixteen bytes are. At least 1.
     std::int32_t max_attempts{10};  ///< Refusals of an event; then it is dead: needs a person.
 };
 
