@@ -83,7 +83,8 @@ RETURN (
                        ORDER BY o.id DESC LIMIT 1) newest ON true
     LEFT JOIN LATERAL (SELECT p.xid
                        FROM (SELECT o.xid FROM @schema@.outbox o
-                             WHERE o.slot = $2 AND (o.id, o.xid)
+                             WHERE o.slot = $2 AND greatest(c.position, c.last_id) > 0
+                               AND (o.id, o.xid)
                                    <= (greatest(c.position, c.last_id), '18446744073709551615'::xid8)
                              ORDER BY o.id DESC LIMIT 100) p
                        ORDER BY p.xid DESC LIMIT 1) passed ON true
