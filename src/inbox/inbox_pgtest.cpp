@@ -437,28 +437,11 @@ TEST_F(InboxLostAnswer, F67_OfACommitThatHappenedMeansADuplicateNextTime) {
     expect_it_happened_once();
 }
 
-// The server answers with success, and a warning that nobody reads.
 TEST_F(InboxLostAnswer, F04_ACommitWhoseWaitForAStandbyIsCancelledIsInDoubtAndSoIsItsRepeat) {
-    server().let_commits_wait_for("nobody");
-    Sql watcher = schema_.connect();
-    watcher.run("SET synchronous_commit = local");
-    for (int tries = 0; tries < 2; ++tries) {
-        std::string code;
-        std::jthread consumer([&] {
-            Sql mine = schema_.client();
-            code = code_of([&] {
-                process(mine, message("e1"), [&](auto& c, const Message& m) { pay(c, m); });
-            });
-        });
-        test::wait_for("the commit to wait", [&] {
-            return watcher.number(
-                       "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity "
-                       "WHERE wait_event = 'SyncRep'") == 1;
-        });
-        consumer.join();
-        EXPECT_EQ(code, "commit_in_doubt") << "try " << tries;
-    }
-    server().let_commits_wait_for("");
+    expect_doubt_when_the_wait_is_cancelled(server(), [&] {
+        Sql mine = schema_.client();
+        process(mine, message("e1"), [&](auto& c, const Message& m) { pay(c, m); });
+    });
     expect_it_happened_once();
 }
 

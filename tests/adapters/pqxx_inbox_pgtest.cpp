@@ -13,7 +13,6 @@
 
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <type_traits>
 #include <vector>
 
@@ -224,23 +223,8 @@ protected:
     }
 };
 
-// The server answers with success, and a warning.
 TEST_F(PqxxInboxAlone, F04_ACommitWhoseWaitForAStandbyIsCancelledIsInDoubtAndSoIsItsRepeat) {
-    server().let_commits_wait_for("nobody");
-    Sql watcher = schema_.connect();
-    watcher.run("SET synchronous_commit = local");
-    for (int tries = 0; tries < 2; ++tries) {
-        std::string code;
-        std::jthread consumer([&] { code = code_of([&] { process("e1"); }); });
-        test::wait_for("the commit to wait", [&] {
-            return watcher.number(
-                       "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity "
-                       "WHERE wait_event = 'SyncRep'") == 1;
-        });
-        consumer.join();
-        EXPECT_EQ(code, "commit_in_doubt") << "try " << tries;
-    }
-    server().let_commits_wait_for("");
+    expect_doubt_when_the_wait_is_cancelled(server(), [&] { process("e1"); });
     EXPECT_EQ(process("e1"), duplicate);
     EXPECT_EQ(effects(), "e1");
 }

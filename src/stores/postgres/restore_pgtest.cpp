@@ -66,6 +66,16 @@ protected:
         EXPECT_EQ(store->store(reader->moves(), {}).size(), 16U);
         store->release(reader->owned());
     }
+    /// Two events are delivered, and the next one will be at the place of the second.
+    std::unique_ptr<StoreReader> deliver_two_and_set_back(Store& store) {
+        auto reader = reader_of(store);
+        commit("a");
+        commit("b");
+        EXPECT_EQ(reader->read_window().size(), 2U);
+        EXPECT_EQ(store.store(reader->moves(), {}).size(), 16U);
+        sql_.run(schema_.sql("SELECT setval('@s@.outbox_id', 1)"));
+        return reader;
+    }
     void restore() { sql_.run(schema_.sql(kOtherWorld)); }
     std::string value(const std::string& sql) { return sql_.value(schema_.sql(sql)); }
     std::int64_t audited(const std::string& name) {
@@ -195,12 +205,7 @@ TEST_F(Restore, F08_LosesNothingThoughTheSequenceHasCaughtUp) {
 
 TEST_F(Restore, F08_SetsASequenceForthThatSomebodySetBack) {
     const auto store = open_store(schema_);
-    const auto reader = reader_of(*store);
-    commit("a");
-    commit("b");
-    EXPECT_EQ(reader->read_window().size(), 2U);
-    EXPECT_EQ(store->store(reader->moves(), {}).size(), 16U);
-    sql_.run(schema_.sql("SELECT setval('@s@.outbox_id', 1)"));
+    const auto reader = deliver_two_and_set_back(*store);
     commit("c");  // at the place of b
     commit("d");
     sql_.run(schema_.sql("SELECT setval('@s@.outbox_id', 1)"));
@@ -224,12 +229,7 @@ TEST_F(Restore, F08_LosesNothingThoughASequenceSetBackHasCaughtUpUnseen) {
 
 TEST_F(Restore, F08_RemembersThatASequenceWasSetBackUntilTheLogIsReBased) {
     const auto store = open_store(schema_);
-    const auto reader = reader_of(*store);
-    commit("a");
-    commit("b");
-    EXPECT_EQ(reader->read_window().size(), 2U);
-    EXPECT_EQ(store->store(reader->moves(), {}).size(), 16U);
-    sql_.run(schema_.sql("SELECT setval('@s@.outbox_id', 1)"));
+    const auto reader = deliver_two_and_set_back(*store);
     EXPECT_EQ(code_of([&] { (void)store->open_window(); }), "incarnation_changed");
     store->release(reader->owned());
     PostgresWriter late(schema_);
